@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+# Two commands do it all on a bare Debian 12:   make demo   and   make test
+# The others are their parts, and CI's steps: deps build check check-asan lint bench clean.
+
+CMAKE ?= cmake
+PYTHON ?= /usr/bin/python3
+JOBS ?= $(shell nproc)
+BUILD_PACKAGES := cmake ninja-build g++ libc-ares-dev libtomlplusplus-dev
+TEST_PACKAGES := libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis mandoc
+BENCH_PACKAGES := haproxy nginx-light libnginx-mod-stream socat
+
+.PHONY: help deps deps-test deps-bench build demo check check-asan test bench lint man-lint clean
+
+help:
+	@echo 'make demo        install what it needs, build, and watch the relay work'
+	@echo 'make test        install what it needs, build, and run all tests'
+	@echo 'make build       bin/relay, static      make check       the tests alone'
+	@echo 'make check-asan  the tests, sanitized   make bench       side by side with haproxy, nginx, socat'
+	@echo 'make lint        man pages and house rules               make clean'
+
+# Installs only what is missing, so that without root it works where everything is there.
+define install
+	@missing=$$(for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  echo "Installing: $$missing"; \
+	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+endef
+
+deps:
+	$(call install,$(BUILD_PACKAGES))
+deps-test: deps
+	$(call install,$(TEST_PACKAGES))
+deps-bench: deps
+	$(call install,$(BENCH_PACKAGES))
+
+build: deps
+	@$(CMAKE) -S . -B build -G Ninja -DRELAY_TESTS=OFF >/dev/null
+	@$(CMAKE) --build build -j $(JOBS) --target relay
+	@mkdir -p bin && strip -o bin/relay.new build/relay && mv bin/relay.new bin/relay
+	@ls -l bin/relay | awk '{print "bin/relay: " $$5 " bytes, static"}'
+
+demo: build
+	$(PYTHON) py/demo.py
+
+check: deps-test build
+	@$(CMAKE) -S . -B build/tests -G Ninja -DRELAY_TESTS=ON >/dev/null
+	@$(CMAKE) --build build/tests -j $(JOBS) --target unit_tests
+	build/tests/unit_tests --gtest_brief=1
+	$(PYTHON) -m pytest -q -n $(JOBS) tests
+
+# The same tests against a relay that is built with ASan and UBSan.
+check-asan: deps-test
+	@$(CMAKE) -S . -B build/asan -G Ninja -DRELAY_TESTS=ON -DRELAY_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug >/dev/null
+	@$(CMAKE) --build build/asan -j $(JOBS) --target relay unit_tests
+	build/asan/unit_tests --gtest_brief=1
+	RELAY_BIN=$(CURDIR)/build/asan/relay RELAY_SLOW=1 $(PYTHON) -m pytest -q -n $(JOBS) tests
+
+test: check
+
+lint: deps-test man-lint
+	$(PYTHON) -m pytest -q tests/lint
+
+man-lint:
+	mandoc -T lint -W warning man/*.?
+
+bench: deps-bench build
+	@mkdir -p build/bench && $(CXX) -std=c++20 -O2 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -o build/bench/load bench/load.cpp -lpthread
+	$(PYTHON) bench/run.py $(BENCH_ARGS)
+
+clean:
+	rm -rf build bin .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+// ClusterRelay: doors, roles, introductions, refusals, drain.
+#include "kinds/cluster/cluster.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "lib/log.h"
+
+namespace relay::cluster {
+namespace {
+
+constexpr unsigned kRefusalsASecond = 10;
+constexpr Delay kTargetLookupMost{2000};  // accepting waits no longer for the first look-up of the target
+constexpr Delay kTargetLookupAgain{5000};  // strangers make us look the target up again, but no more often
+
+using Type = StatRow::Type;
+constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
+    {"clients", Type::kGauge, "clients there now"},
+    {"gateways", Type::kGauge, "gateways there now, those included that have gone and left bytes for a client"},
+    {"waiting", Type::kGauge, "of both, those that wait for their other side"},
+    {"pairs", Type::kGauge, "clients and gateways that have met"},
+    {"queued_bytes", Type::kGauge, "bytes taken from one side and not yet given to the other"},
+    {"clients_accepted", Type::kCounter, "clients that were let in"},
+    {"gateways_accepted", Type::kCounter, "gateways that came by themselves and were let in"},
+    {"dials", Type::kCounter, "clients for which the target was dialled"},
+    {"dial_failures", Type::kCounter, "addresses of the target that could not be reached, and failed look-ups"},
+    {"sessions", Type::kCounter, "sessions begun"},
+    {"refused_client_busy", Type::kCounter, "clients closed at once: the limit of pairs was reached"},
+    {"refused_gateway_busy", Type::kCounter, "gateways closed at once: the limit of pairs was reached"},
+    {"refused_client_not_allowed", Type::kCounter, "clients closed at once: not in client"},
+    {"refused_gateway_not_allowed", Type::kCounter, "closed at once at the gateways' own port: not in gateway"},
+    {"refused_draining", Type::kCounter, "closed at once: the relay is draining"},
+    {"to_client_bytes", Type::kCounter, "bytes delivered to clients"},
+    {"to_gateway_bytes", Type::kCounter, "bytes delivered to gateways"},
+    {"lost_to_client_bytes", Type::kCounter, "bytes of gateways that were accepted and never reached a client"},
+    {"lost_to_gateway_bytes", Type::kCounter, "bytes of clients that were accepted and never reached a gateway"},
+    {"queue_full", Type::kCounter, "times that a queue was full and the reading of its side stopped"},
+    {"idle_timeouts", Type::kCounter, "pairs ended by idle-timeout"},
+    {"half_close_timeouts", Type::kCounter, "sessions ended by half-close-timeout"},
+    {"wait_timeouts", Type::kCounter, "sessions ended by wait-timeout"},
+    {"resets", Type::kCounter, "sessions that a side ended with a reset"},
+    {"accept_pauses", Type::kCounter, "times that accepting paused for want of descriptors or memory"},
+    {"spliced_flows", Type::kCounter, "directions that went over to splice"},
+}};
+
+std::string bind_remedy(const Endpoint& where, int error) {
+  const std::string place = where.text();
+  const std::string port = std::to_string(where.port);
+  switch (error) {
+    case EADDRINUSE:
+      if (where.kind == Endpoint::Kind::kUnix) return place + " is in use or is no socket; stop the program that listens there, or choose another path";
+      return place + " is in use; stop the program that has it (ss -ltnp 'sport = :" + port + "') or choose another port";
+    case EACCES:
+    case EPERM:
+      if (where.kind == Endpoint::Kind::kUnix) return "no permission to make " + place + "; choose a folder that this user may write to";
+      return "no permission to listen on " + place + "; choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE";
+    case EADDRNOTAVAIL: return place + " is no address of this machine; see: ip addr";
+    case ENAMETOOLONG: return place + ": the path is too long; a socket's has at most 107 bytes";
+    case ENOENT: return place + ": the folder does not exist; make it first";
+    default: return "cannot listen on " + place + ": " + std::strerror(error);
+  }
+}
+
+}  // namespace
+
+std::span<const StatRow> stat_rows() { return kRows; }
+
+ClusterRelay::ClusterRelay(const Env& env, ClusterConfig config)
+    : env_(env), config_(std::move(config)), lookup_(env.resolver, *this), timer_(env.loop, *this) {}
+
+ClusterRelay::~ClusterRelay() { stop("terminated"); }
+
+// ---- doors
+
+void ClusterRelay::start(Faults& faults) {
+  const bool own = !config_.gateway_listen.empty();
+  for (const Endpoint& where : config_.listen) open_door(where, own ? Role::kClient : Role::kBoth, faults);
+  for (const Endpoint& where : config_.gateway_listen) open_door(where, Role::kGateway, faults);
+  if (faults.empty() && target_names_gateways()) hold_off_until_target_is_known();
+}
+
+void ClusterRelay::open_door(const Endpoint& where, Role role, Faults& faults) {
+  Result<Listening> listening = listen_on(where, config_.dial.options);
+  if (!listening.ok() && config_.fallback_v4 && (listening.status().error() == EAFNOSUPPORT || listening.status().error() == EADDRNOTAVAIL)) {
+    Endpoint v4 = where;
+    v4.addr.family = Addr::Family::kV4;
+    listening = listen_on(v4, config_.dial.options);
+  }
+  if (!listening.ok()) {
+    faults.push_back({config_.name, bind_remedy(where, listening.status().error())});
+    return;
+  }
+  doors_.push_back(std::make_unique<Door>(env_.loop, static_cast<ListenerUser&>(*this), role));
+  if (const Status status = doors_.back()->listener.open(std::move(*listening)); !status.ok()) {
+    faults.push_back({config_.name, "cannot watch " + where.text() + ": " + std::strerror(status.error())});
+    return;
+  }
+  const std::string_view who = role == Role::kBoth ? "both" : role == Role::kClient ? "client" : "gateway";
+  LogLine(Level::kInfo, "listening").text("relay", config_.name).text("role", who).text("addr", doors_.back()->listener.text());
+}
+
+// A gateway that is known by the target's name alone would be taken for a client until the name has been looked up.
+bool ClusterRelay::target_names_gateways() const {
+  const Endpoint::Kind kind = config_.dial.target.kind;
+  return !config_.gateways_given && config_.gateway_listen.empty() && (kind == Endpoint::Kind::kName || kind == Endpoint::Kind::kService);
+}
+
+void ClusterRelay::hold_off_until_target_is_known() {
+  held_off_ = true;
+  for (const auto& door : doors_) door->listener.hold_off();
+  timer_.arm(kTargetLookupMost);
+  look_up_target();
+}
+
+void ClusterRelay::look_up_target() {
+  if (lookup_.active()) return;
+  looked_up_ = env_.loop.now();
+  lookup_.start(config_.dial.target);
+}
+
+void ClusterRelay::on_lookup(Result<std::vector<Addr>> addrs) {
+  if (addrs.ok()) {
+    target_addrs_ = std::move(*addrs);
+  } else {
+    LogLine(Level::kWarn, "resolve-failed").text("relay", config_.name).text("name", config_.dial.target.text()).text("error", addrs.status().reason());
+  }
+  accept_now();
+}
+
+void ClusterRelay::on_timer(Timer&) { accept_now(); }
+
+void ClusterRelay::accept_now() {
+  timer_.disarm();
+  if (!held_off_) return;
+  held_off_ = false;
+  for (const auto& door : doors_) door->listener.go_on();
+}
+
+void ClusterRelay::on_accept_paused(Listener& listener, const Status& why) {
+  stats_.add(Stat::kAcceptPauses);
+  LogLine(Level::kWarn, "accept-paused").text("relay", config_.name).text("addr", listener.text()).text("error", std::strerror(why.error()));
+}
+
+void ClusterRelay::on_accept_resumed(Listener& listener) {
+  LogLine(Level::kInfo, "accept-resumed").text("relay", config_.name).text("addr", listener.text());
+}
+
+// ---- roles
+
+bool ClusterRelay::is_gateway(const Addr& peer) const {
+  const auto holds = [&](const Network& network) { return network.contains(peer); };
+  if (config_.gateways_given) return std::any_of(config_.gateways.begin(), config_.gateways.end(), holds);
+  if (peer.family == Addr::Family::kUnix) return false;
+  const Endpoint& target = config_.dial.target;
+  if (peer.is_loopback() || (target.kind == Endpoint::Kind::kAddr && peer.same_host(target.addr))) return true;
+  return std::any_of(target_addrs_.begin(), target_addrs_.end(), [&](const Addr& addr) { return peer.same_host(addr); });
+}
+
+Side ClusterRelay::side_of(const Listener& listener, const Addr& peer) const {
+  const auto door = std::find_if(doors_.begin(), doors_.end(), [&](const auto& d) { return &d->listener == &listener; });
+  switch ((*door)->role) {
+    case Role::kClient: return Side::kClient;
+    case Role::kGateway: return Side::kGateway;
+    case Role::kBoth: break;
+  }
+  return is_gateway(peer) ? Side::kGateway : Side::kClient;
+}
+
+void ClusterRelay::on_accept(Listener& listener, Fd fd, const Addr& peer) {
+  const Side side = side_of(listener, peer);
+  if (side == Side::kGateway) {
+    if (config_.gateways_given && !is_gateway(peer)) return refuse(side, peer, Stat::kRefusedGatewayNotAllowed, "gateway-not-allowed");
+    if (draining_) return refuse(side, peer, Stat::kRefusedDraining, "draining");
+    if (stats_.get(Stat::kGateways) >= config_.pairs) return refuse(side, peer, Stat::kRefusedGatewayBusy, "gateway-busy");
+    return welcome(side, std::move(fd), peer);
+  }
+  const auto holds = [&](const Network& network) { return network.contains(peer); };
+  if (!config_.clients.empty() && std::none_of(config_.clients.begin(), config_.clients.end(), holds))
+    return refuse(side, peer, Stat::kRefusedClientNotAllowed, "client-not-allowed");
+  if (draining_ && waiting_[static_cast<size_t>(Side::kGateway)].empty()) return refuse(side, peer, Stat::kRefusedDraining, "draining");
+  if (stats_.get(Stat::kClients) >= config_.pairs) return refuse(side, peer, Stat::kRefusedClientBusy, "client-busy");
+  if (target_names_gateways() && env_.loop.now() - looked_up_ >= kTargetLookupAgain) look_up_target();
+  welcome(side, std::move(fd), peer);
+}
+
+void ClusterRelay::welcome(Side side, Fd fd, const Addr& peer) {
+  stats_.add(side == Side::kClient ? Stat::kClientsAccepted : Stat::kGatewaysAccepted);
+  if (log_enabled(Level::kDebug))
+    LogLine(Level::kDebug, "accepted").text("relay", config_.name).text("role", name_of(side)).text("peer", peer.text());
+  if (Session* oldest = waiting_[static_cast<size_t>(other(side))].front(); oldest != nullptr) return oldest->join(side, std::move(fd), peer);
+  stats_.add(Stat::kSessions);
+  Session::make(*this, next_id_++).begin(side, std::move(fd), peer);
+}
+
+// The connection is closed by its Fd as the caller returns.
+void ClusterRelay::refuse(Side side, const Addr& peer, Stat stat, std::string_view reason) {
+  stats_.add(stat);
+  const Time now = env_.loop.now();
+  if (now - refusals_since_ >= Delay{1000}) {
+    refusals_since_ = now;
+    refusals_ = 0;
+  }
+  if (++refusals_ > kRefusalsASecond) {
+    ++refusals_untold_;
+    return;
+  }
+  LogLine(Level::kWarn, "refused").text("relay", config_.name).text("role", name_of(side)).text("peer", peer.text()).text("reason", reason)
+      .count("suppressed", refusals_untold_);
+  refusals_untold_ = 0;
+}
+
+// ---- sessions
+
+void ClusterRelay::waits(Session& session) {
+  waiting_[static_cast<size_t>(session.waiting_side())].push_back(session);
+  stats_.add(Stat::kWaiting);
+  stats_.add(session.waiting_side() == Side::kClient ? Stat::kClients : Stat::kGateways);
+}
+
+void ClusterRelay::paired(Session& session) {
+  others_.push_back(session);
+  stats_.sub(Stat::kWaiting);
+  stats_.add(Stat::kPairs);
+  stats_.add(session.waiting_side() == Side::kClient ? Stat::kGateways : Stat::kClients);
+}
+
+void ClusterRelay::ended(Session& session) {
+  if (session.was_paired()) {
+    stats_.sub(Stat::kPairs);
+    stats_.sub(Stat::kClients);
+    stats_.sub(Stat::kGateways);
+  } else {
+    stats_.sub(Stat::kWaiting);
+    stats_.sub(session.waiting_side() == Side::kClient ? Stat::kClients : Stat::kGateways);
+  }
+  stats_.add(Stat::kToClientBytes, session.delivered_from(Side::kGateway));
+  stats_.add(Stat::kToGatewayBytes, session.delivered_from(Side::kClient));
+  stats_.add(Stat::kLostToClientBytes, session.lost_from(Side::kGateway));
+  stats_.add(Stat::kLostToGatewayBytes, session.lost_from(Side::kClient));
+  ++sessions_ended_;
+  session.unlink();
+  env_.loop.bury(session.release());
+  if (draining_) close_doors_if_done();
+}
+
+template <typename Visit>
+void ClusterRelay::each(Visit visit) {
+  for (List<Session>* list : {&waiting_[0], &waiting_[1], &others_})
+    for (Session* session = list->front(); session != nullptr;) {
+      Session* next = list->next(*session);
+      visit(*session);  // may end it
+      session = next;
+    }
+}
+
+void ClusterRelay::drain() {
+  if (draining_) return;
+  draining_ = true;
+  each([](Session& session) { session.drain(); });
+  close_doors_if_done();
+}
+
+// While draining a door stays open only for the client that a gateway's bytes wait for.
+void ClusterRelay::close_doors_if_done() {
+  if (!waiting_[static_cast<size_t>(Side::kGateway)].empty()) return;
+  for (const auto& door : doors_) door->listener.close();
+}
+
+void ClusterRelay::stop(std::string_view why) {
+  for (const auto& door : doors_) door->listener.close();
+  each([why](Session& session) { session.end(why); });
+}
+
+void ClusterRelay::report() {
+  Stats<Stat> now = stats_;
+  each([&now](Session& session) {
+    now.add(Stat::kQueuedBytes, session.held());
+    now.add(Stat::kToClientBytes, session.delivered_from(Side::kGateway));
+    now.add(Stat::kToGatewayBytes, session.delivered_from(Side::kClient));
+  });
+  log_stats(config_.name, kRows, now.values());
+}
+
+// ---- the kind
+
+const Kind kKind = {
+    .name = "cluster",
+    .command = "start",
+    .summary = "pair a function with its gateway, and hold the gateway's bytes until the function comes",
+    .help = "Listens on a port. A connection from --gateway (default: loopback and the target) is the gateway's: its bytes are\n"
+            "queued until a client comes. Any other is a client's: it gets the queue, or, if no gateway waits, the relay dials\n"
+            "--target for it and queues what it sends meanwhile.\n"
+            "\n"
+            "  relay start --port 9000 --target 10.0.0.5:9999\n"
+            "  relay start --port 9000 --target crelay-func2:9999\n"
+            "  relay start --listen ::1 --port 9000 --target 10.0.0.5:9999 --gateway 10.0.0.0/24 --client 192.0.2.0/24\n",
+    .keys = cluster_keys,
+    .check = cluster_check,
+    .make = [](const Env& env, const Section& section) -> std::unique_ptr<Relay> {
+      return std::make_unique<ClusterRelay>(env, cluster_config(section));
+    },
+};
+
+}  // namespace relay::cluster

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cluster relay: pairs functions (clients) with their gateways. It listens, tells who comes which of the two they are,
+// introduces them to each other (Session), dials a gateway for a client that finds none, and counts.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kinds/cluster/keys.h"
+#include "kinds/cluster/session.h"
+#include "lib/list.h"
+#include "net/listener.h"
+#include "ops/stats.h"
+#include "relay.h"
+
+namespace relay::cluster {
+
+enum class Stat : uint8_t {
+  kClients, kGateways, kWaiting, kPairs, kQueuedBytes,
+  kClientsAccepted, kGatewaysAccepted, kDials, kDialFailures, kSessions,
+  kRefusedClientBusy, kRefusedGatewayBusy, kRefusedClientNotAllowed, kRefusedGatewayNotAllowed, kRefusedDraining,
+  kToClientBytes, kToGatewayBytes, kLostToClientBytes, kLostToGatewayBytes,
+  kQueueFull, kIdleTimeouts, kHalfCloseTimeouts, kWaitTimeouts, kResets, kAcceptPauses, kSpliced,
+  kCount,
+};
+std::span<const StatRow> stat_rows();
+
+class ClusterRelay final : public Relay, private ListenerUser, private LookupUser, private TimerUser {
+ public:
+  ClusterRelay(const Env& env, ClusterConfig config);
+  ~ClusterRelay() override;
+
+  void start(Faults& faults) override;
+  void drain() override;
+  void stop(std::string_view why) override;
+  bool idle() const override { return stats_.get(Stat::kSessions) == sessions_ended_; }
+  void report() override;
+
+  // For its Sessions.
+  const ClusterConfig& config() const { return config_; }
+  Loop& loop() { return env_.loop; }
+  Resolver& resolver() { return env_.resolver; }
+  Stats<Stat>& stats() { return stats_; }
+  bool draining() const { return draining_; }
+  void target_addrs(const std::vector<Addr>& addrs) { target_addrs_ = addrs; }
+  // `session` waits for its other side, has found it, or has ended (and is buried by the relay).
+  void waits(Session& session);
+  void paired(Session& session);
+  void ended(Session& session);
+
+ private:
+  enum class Role : uint8_t { kBoth, kClient, kGateway };
+  struct Door {
+    Door(Loop& loop, ListenerUser& user, Role who) : listener(loop, user), role(who) {}
+    Listener listener;
+    Role role;
+  };
+
+  void on_accept(Listener& listener, Fd fd, const Addr& peer) override;
+  void on_accept_paused(Listener& listener, const Status& why) override;
+  void on_accept_resumed(Listener& listener) override;
+  void on_lookup(Result<std::vector<Addr>> addrs) override;
+  void on_timer(Timer& timer) override;
+
+  void open_door(const Endpoint& where, Role role, Faults& faults);
+  void hold_off_until_target_is_known();
+  void look_up_target();
+  void accept_now();
+  Side side_of(const Listener& listener, const Addr& peer) const;
+  bool target_names_gateways() const;
+  bool is_gateway(const Addr& peer) const;
+  void welcome(Side side, Fd fd, const Addr& peer);
+  void refuse(Side side, const Addr& peer, Stat stat, std::string_view reason);
+  void close_doors_if_done();
+  template <typename Visit>
+  void each(Visit visit);
+
+  Env env_;
+  ClusterConfig config_;
+  Stats<Stat> stats_;
+  std::vector<std::unique_ptr<Door>> doors_;
+  std::vector<Addr> target_addrs_;  // where a target that is a name was seen last
+  Lookup lookup_;
+  Timer timer_;  // the most that accepting waits for the first look-up
+  Time looked_up_{};
+  List<Session> waiting_[2];  // by Side, oldest first
+  List<Session> others_;
+  uint64_t next_id_ = 1;
+  uint64_t sessions_ended_ = 0;
+  bool draining_ = false;
+  bool held_off_ = false;
+  // At most kRefusalsASecond lines a second tell of refusals, whoever floods us.
+  Time refusals_since_{};
+  unsigned refusals_ = 0;
+  uint64_t refusals_untold_ = 0;
+};
+
+extern const Kind kKind;
+
+}  // namespace relay::cluster

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cluster relay's table of keys, the checks that need several keys, and reading them into ClusterConfig.
+#include "kinds/cluster/keys.h"
+
+#include <array>
+
+namespace relay::cluster {
+namespace {
+
+constexpr int64_t kDay = 24 * 3600 * 1000;
+constexpr int64_t kTerabyte = int64_t{1} << 40;
+
+constexpr std::array kKeys = {
+    Key{.name = "name", .type = KeyType::kText, .metavar = "NAME", .fallback = "", .help = "what the log calls this relay (default: cluster-PORT)"},
+    Key{.name = "port", .type = KeyType::kPort, .metavar = "PORT", .fallback = "",
+        .help = "the port to listen on; 0 lets the kernel choose, and the log says which"},
+    Key{.name = "target", .type = KeyType::kTarget, .metavar = "HOST:PORT", .fallback = "",
+        .help = "the gateway to dial when a client comes and no gateway waits: an address, a name, _svc._tcp.name or unix:PATH",
+        .required = true},
+    Key{.name = "listen", .type = KeyType::kListen, .metavar = "ADDR", .fallback = "",
+        .help = "where to listen: an address, with a port or without, or unix:PATH (default: all addresses, IPv4 and IPv6)",
+        .repeatable = true},
+    Key{.name = "gateway", .type = KeyType::kNetwork, .metavar = "NET", .fallback = "",
+        .help = "who is a gateway: an address, a CIDR block or unix (default: loopback and the target's addresses)", .repeatable = true},
+    Key{.name = "client", .type = KeyType::kNetwork, .metavar = "NET", .fallback = "",
+        .help = "who may be a client: an address, a CIDR block or unix (default: anyone)", .repeatable = true},
+    Key{.name = "gateway-port", .type = KeyType::kPort, .metavar = "PORT", .fallback = "",
+        .help = "a port of their own for gateways; all who come to --port are then clients"},
+    Key{.name = "gateway-listen", .type = KeyType::kListen, .metavar = "ADDR", .fallback = "",
+        .help = "where gateways have their own port: as --listen, or unix:PATH (default: as --listen)", .repeatable = true},
+    Key{.name = "pairs", .type = KeyType::kInteger, .metavar = "N", .fallback = "1",
+        .help = "how many clients, and how many gateways, at a time; more are closed at once", .min = 1, .max = 1'000'000},
+    Key{.name = "queue-size", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "6400KiB",
+        .help = "ingress queue: how much a gateway may send before its client comes; then its reading stops", .min = 1, .max = kTerabyte},
+    Key{.name = "egress-queue-size", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "6400KiB",
+        .help = "egress queue: how much a client may send before its gateway is there", .min = 1, .max = kTerabyte},
+    Key{.name = "connect-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
+        .help = "dialling: the most to wait for one address, or for the name", .min = 1, .max = kDay},
+    Key{.name = "retry-min", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "100ms",
+        .help = "dialling: the first pause after all addresses have failed; it doubles each time", .min = 1, .max = kDay},
+    Key{.name = "retry-max", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
+        .help = "dialling: the longest pause; each is shortened at random by up to half", .min = 1, .max = kDay},
+    Key{.name = "idle-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
+        .help = "ends a pair when no byte has moved for so long; 0 is never", .max = 365 * kDay},
+    Key{.name = "half-close-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "1m",
+        .help = "ends a pair of which one side has finished when no byte has moved for so long; 0 is never", .max = 365 * kDay},
+    Key{.name = "wait-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
+        .help = "ends a gateway or client whose other side has not come for so long, and loses its bytes; 0 is never",
+        .max = 365 * kDay},
+    Key{.name = "keepalive", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "60s",
+        .help = "TCP keepalive: idle time before the first probe, in whole seconds; 0 turns it off", .max = 32'767'000},
+    Key{.name = "keepalive-interval", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "10s",
+        .help = "TCP keepalive: time between probes, in whole seconds", .min = 1000, .max = 32'767'000},
+    Key{.name = "keepalive-count", .type = KeyType::kInteger, .metavar = "N", .fallback = "6",
+        .help = "TCP keepalive: probes without an answer that end a connection", .min = 1, .max = 127},
+    Key{.name = "user-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
+        .help = "TCP_USER_TIMEOUT: ends a connection whose peer has acknowledged nothing for so long; 0 leaves it to the kernel",
+        .max = INT32_MAX},
+    Key{.name = "nodelay", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "true", .help = "TCP_NODELAY: send small pieces at once"},
+};
+
+bool whole_seconds(Delay value) { return value.count() % 1000 == 0; }
+
+bool needs_port(const Endpoint& endpoint) { return endpoint.kind != Endpoint::Kind::kUnix && endpoint.port == 0; }
+
+// --port for those that have none of their own.
+std::vector<Endpoint> with_port(std::vector<Endpoint> endpoints, uint16_t port) {
+  for (Endpoint& endpoint : endpoints)
+    if (needs_port(endpoint)) endpoint.addr.port = endpoint.port = port;
+  return endpoints;
+}
+
+Endpoint anywhere() {
+  Endpoint endpoint;
+  endpoint.addr.family = Addr::Family::kV6;
+  return endpoint;
+}
+
+std::chrono::seconds in_seconds(Delay value) { return std::chrono::duration_cast<std::chrono::seconds>(value); }
+
+// The relay would dial itself, take its own connection for a gateway's, and pair the client with nobody.
+bool dials_itself(const Endpoint& listen, const Endpoint& target) {
+  if (listen.kind == Endpoint::Kind::kUnix || target.kind == Endpoint::Kind::kUnix)
+    return listen.kind == target.kind && listen.host == target.host;
+  if (target.kind != Endpoint::Kind::kAddr || listen.port == 0 || listen.port != target.port) return false;
+  constexpr std::array<uint8_t, 16> kAny{};
+  return listen.addr.same_host(target.addr) || (listen.addr.ip == kAny && (target.addr.is_loopback() || target.addr.ip == kAny));
+}
+
+}  // namespace
+
+std::span<const Key> cluster_keys() { return kKeys; }
+
+void cluster_check(const Section& section, Faults& faults) {
+  const std::vector<Endpoint> listen = section.endpoints("listen");
+  bool port_used = listen.empty();
+  for (const Endpoint& endpoint : listen) port_used = port_used || needs_port(endpoint);
+  if (port_used && !section.has("port"))
+    faults.push_back({section.origin(), "no port to listen on; give one, for example port 9000, or listen ADDR:PORT or unix:PATH"});
+
+  bool gateway_port_used = false;
+  for (const Endpoint& endpoint : section.endpoints("gateway-listen")) gateway_port_used = gateway_port_used || needs_port(endpoint);
+  if (gateway_port_used && !section.has("gateway-port"))
+    faults.push_back({section.where("gateway-listen"), "no port for the gateways; give gateway-port, or write ADDR:PORT"});
+
+  if (section.has("gateway-port") && section.integer("gateway-port") != 0 && section.has("port") &&
+      section.integer("gateway-port") == section.integer("port") && !section.has("gateway-listen"))
+    faults.push_back({section.where("gateway-port"), "the same as port; leave it out to tell gateways by their address, or choose another"});
+  if (section.duration("retry-min") > section.duration("retry-max"))
+    faults.push_back({section.where(section.has("retry-min") ? "retry-min" : "retry-max"), "retry-min is longer than retry-max"});
+  for (const std::string_view key : {"keepalive", "keepalive-interval"})
+    if (!whole_seconds(section.duration(key)))
+      faults.push_back({section.where(key), "the kernel counts whole seconds here; write for example 30s"});
+
+  if (!section.has("target") || (port_used && !section.has("port"))) return;
+  const ClusterConfig config = cluster_config(section);
+  for (const auto* places : {&config.listen, &config.gateway_listen})
+    for (const Endpoint& endpoint : *places)
+      if (dials_itself(endpoint, config.dial.target))
+        faults.push_back({section.where("target"), "the relay itself listens on " + config.dial.target.text() + "; give the gateway's own address"});
+}
+
+ClusterConfig cluster_config(const Section& section) {
+  ClusterConfig config;
+  const auto port = section.has("port") ? static_cast<uint16_t>(section.integer("port")) : uint16_t{0};
+  config.listen = section.endpoints("listen");
+  config.fallback_v4 = config.listen.empty();
+  if (config.fallback_v4) config.listen.push_back(anywhere());
+  if (section.has("gateway-port") || section.has("gateway-listen")) {
+    config.gateway_listen = section.endpoints("gateway-listen");
+    if (config.gateway_listen.empty())
+      for (const Endpoint& endpoint : config.listen)
+        if (endpoint.kind == Endpoint::Kind::kAddr) {
+          config.gateway_listen.push_back(endpoint);
+          config.gateway_listen.back().port = config.gateway_listen.back().addr.port = 0;
+        }
+    if (config.gateway_listen.empty()) config.gateway_listen.push_back(anywhere());
+    const auto own = section.has("gateway-port") ? static_cast<uint16_t>(section.integer("gateway-port")) : uint16_t{0};
+    config.gateway_listen = with_port(std::move(config.gateway_listen), own);
+  }
+  config.listen = with_port(std::move(config.listen), port);
+
+  config.name = section.text("name");
+  if (config.name.empty())
+    config.name = "cluster-" + (section.has("port") ? std::to_string(port) : config.listen.front().text());
+  config.gateways = section.networks("gateway");
+  config.gateways_given = section.has("gateway");
+  config.clients = section.networks("client");
+  config.pairs = static_cast<uint64_t>(section.integer("pairs"));
+  config.queue_size = section.size("queue-size");
+  config.egress_queue_size = section.size("egress-queue-size");
+  config.idle_timeout = section.duration("idle-timeout");
+  config.half_close_timeout = section.duration("half-close-timeout");
+  config.wait_timeout = section.duration("wait-timeout");
+
+  DialPlan& dial = config.dial;
+  const std::vector<Endpoint> targets = section.endpoints("target");
+  if (!targets.empty()) dial.target = targets.front();
+  dial.connect_timeout = section.duration("connect-timeout");
+  dial.retry_min = section.duration("retry-min");
+  dial.retry_max = section.duration("retry-max");
+  dial.options.nodelay = section.flag("nodelay");
+  dial.options.keepalive = in_seconds(section.duration("keepalive"));
+  dial.options.keepalive_interval = in_seconds(section.duration("keepalive-interval"));
+  dial.options.keepalive_count = static_cast<uint32_t>(section.integer("keepalive-count"));
+  dial.options.user_timeout = section.duration("user-timeout");
+  return config;
+}
+
+}  // namespace relay::cluster

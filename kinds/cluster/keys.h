@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cluster relay's keys, and its configuration once they are read.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "net/addr.h"
+#include "net/dial.h"
+#include "ops/config.h"
+
+namespace relay::cluster {
+
+struct ClusterConfig {
+  std::string name;
+  std::vector<Endpoint> listen;          // ports filled in
+  std::vector<Endpoint> gateway_listen;  // empty: gateways come to `listen` too
+  bool fallback_v4 = false;              // no address was given: "::", or 0.0.0.0 where there is no IPv6
+  std::vector<Network> gateways;
+  bool gateways_given = false;  // else: loopback and wherever the target is
+  std::vector<Network> clients;  // empty: anyone
+  uint64_t pairs = 1;
+  uint64_t queue_size = 0;
+  uint64_t egress_queue_size = 0;
+  DialPlan dial;
+  Delay idle_timeout{};
+  Delay half_close_timeout{};
+  Delay wait_timeout{};
+};
+
+std::span<const Key> cluster_keys();
+void cluster_check(const Section& section, Faults& faults);
+ClusterConfig cluster_config(const Section& section);  // REQUIRES: no faults
+
+}  // namespace relay::cluster

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+// Session: see the picture in session.h. Everything that happens to a pair ends in run_flows(), which lets both directions
+// move and then looks at what has become of the two sides.
+#include "kinds/cluster/session.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kinds/cluster/cluster.h"
+#include "lib/log.h"
+
+namespace relay::cluster {
+namespace {
+
+// Dying: a side that takes none of the bytes it is owed for so long is not waited for any more.
+constexpr Delay kStuck{500};
+constexpr uint16_t kFirstLookMs = 2;
+constexpr uint16_t kLongestLookMs = 100;
+// Draining: a pair in which nothing has moved for so long is not in the middle of anything.
+constexpr Delay kQuietDrain{1000};
+constexpr Delay kNever = Delay::max();
+
+}  // namespace
+
+Session::Session(ClusterRelay& relay, uint64_t id)
+    : relay_(relay), client_(relay.loop(), *this), gateway_(relay.loop(), *this), timer_(relay.loop(), *this),
+      since_(relay.loop().now()), last_moved_(since_), id_(id) {}
+
+Session& Session::make(ClusterRelay& relay, uint64_t id) {
+  auto session = std::make_unique<Session>(relay, id);
+  Session& self = *session;
+  self.self_ = std::move(session);
+  return self;
+}
+
+// ---- coming together
+
+void Session::begin(Side side, Fd fd, const Addr& peer) {
+  waiting_side_ = side;
+  addrs_[index(side)] = peer;
+  relay_.waits(*this);
+  if (const Status status = conn(side).open(std::move(fd)); !status.ok()) {
+    blame(side, status);
+    return end(blame_);
+  }
+  if (log_enabled(Level::kDebug))
+    LogLine(Level::kDebug, "waiting").text("relay", relay_.config().name).number("session", id_).text("role", name_of(side)).text("peer", peer.text());
+  if (side == Side::kClient) {
+    dial_ = std::make_unique<Dial>(relay_.loop(), relay_.resolver(), relay_.config().dial, static_cast<DialUser&>(*this));
+    relay_.stats().add(Stat::kDials);
+    if (log_enabled(Level::kDebug))
+      LogLine(Level::kDebug, "dialing").text("relay", relay_.config().name).number("session", id_).text("target", relay_.config().dial.target.text());
+    dial_->start();
+  }
+  schedule();
+}
+
+void Session::join(Side side, Fd fd, const Addr& peer) {
+  CHECK(state_ == State::kWaiting && side != waiting_side_);
+  stop_dialing();
+  addrs_[index(side)] = peer;
+  if (const Status status = conn(side).open(std::move(fd)); !status.ok()) {
+    blame(side, status);
+    return end(blame_);
+  }
+  pair();
+}
+
+void Session::on_dialed(const Addr& to) {
+  addrs_[index(Side::kGateway)] = to;
+  dial_->take(gateway_);
+  stop_dialing();
+  if (log_enabled(Level::kDebug))
+    LogLine(Level::kDebug, "dialed").text("relay", relay_.config().name).number("session", id_).text("addr", to.text());
+  pair();
+}
+
+void Session::on_dial_addrs(const std::vector<Addr>& addrs) { relay_.target_addrs(addrs); }
+
+void Session::on_dial_failed(const Addr& to, const Status& why, unsigned round, Delay retry) {
+  relay_.stats().add(Stat::kDialFailures);
+  LogLine line(Level::kWarn, "dial-failed");
+  line.text("relay", relay_.config().name).number("session", id_).text("target", relay_.config().dial.target.text());
+  if (to.family != Addr::Family::kNone) line.text("addr", to.text());
+  line.text("error", why.error() != 0 ? std::strerror(why.error()) : why.reason()).number("attempt", round);
+  line.count("retry_ms", retry.count());
+}
+
+void Session::stop_dialing() {
+  if (dial_ == nullptr) return;
+  dial_->stop();
+  relay_.loop().bury(std::move(dial_));
+}
+
+void Session::pair() {
+  state_ = State::kPaired;
+  paired_ = true;
+  last_moved_ = relay_.loop().now();
+  relay_.paired(*this);
+  if (log_enabled(Level::kDebug))
+    LogLine(Level::kDebug, "paired").text("relay", relay_.config().name).number("session", id_).text("client", addrs_[0].text())
+        .text("gateway", addrs_[1].text()).number("queued", held());
+  half_closed_ = false;
+  schedule();
+  run_flows();
+}
+
+// ---- moving bytes
+
+void Session::on_ready(Conn&) {
+  switch (state_) {
+    case State::kWaiting: return wait();
+    case State::kPaired:
+    case State::kDying: return run_flows();
+    case State::kEnded: return;
+  }
+}
+
+void Session::wait() {
+  Conn& from = conn(waiting_side_);
+  Flow& flow = flow_from(waiting_side_);
+  const ClusterConfig& config = relay_.config();
+  const uint64_t bound = waiting_side_ == Side::kGateway ? config.queue_size : config.egress_queue_size;
+  const uint64_t before = flow.taken();
+  const Flow::State state = flow.hold(from, bound);
+  if (flow.taken() != before) last_moved_ = relay_.loop().now();
+  queued_max_ = flow.held();  // it only grows while nobody takes
+  if (flow.held_full() && !full_told_) {
+    full_told_ = true;
+    relay_.stats().add(Stat::kQueueFull);
+    LogLine(Level::kInfo, "queue-full").text("relay", config.name).number("session", id_).text("role", name_of(waiting_side_)).number("size", bound);
+  }
+  if (state == Flow::State::kBusy) from.again();
+  if (state == Flow::State::kFromFailed) return failed(waiting_side_, flow.failure());
+  // Behind a full queue the end of a client is not read, but it must not keep the next client out.
+  if (from.broken() && waiting_side_ == Side::kClient) return failed(waiting_side_, {Code::kReset, "failed"});
+  if (flow.ended() && !half_closed_) {
+    half_closed_ = true;
+    first_ended_ = waiting_side_;
+    schedule();
+  }
+}
+
+void Session::run_flows() {
+  const uint64_t before = flows_[0].taken() + flows_[0].given() + flows_[1].taken() + flows_[1].given();
+  run_flow(Side::kClient);
+  if (state_ != State::kEnded) run_flow(Side::kGateway);
+  if (state_ == State::kEnded) return;
+  if (flows_[0].taken() + flows_[0].given() + flows_[1].taken() + flows_[1].given() != before) last_moved_ = relay_.loop().now();
+
+  if (flows_[0].done() && flows_[1].done()) return end(first_ended_ == Side::kClient ? "client-closed" : "gateway-closed");
+  if (dead(Side::kClient) || dead(Side::kGateway)) {
+    if (state_ != State::kDying) {
+      state_ = State::kDying;
+      look_ms_ = kFirstLookMs;
+      last_moved_ = relay_.loop().now();
+    }
+    return look_at_dying();
+  }
+  if (!half_closed_ && (flows_[0].ended() || flows_[1].ended())) {
+    half_closed_ = true;
+    first_ended_ = flows_[0].ended() ? Side::kClient : Side::kGateway;
+    schedule();
+  }
+}
+
+void Session::run_flow(Side from) {
+  Flow& flow = flow_from(from);
+  Conn& to = conn(other(from));
+  if (flow.done() || flow.cut() || !to.is_open()) return;
+  const bool spliced = flow.spliced();
+  const Flow::State state = flow.pump(relay_.loop(), conn(from).is_open() ? &conn(from) : nullptr, to);
+  if (!spliced && flow.spliced()) relay_.stats().add(Stat::kSpliced);
+  switch (state) {
+    case Flow::State::kWaiting:
+    case Flow::State::kDone: return;
+    case Flow::State::kBusy: return to.again();
+    case Flow::State::kFromFailed: return failed(from, flow.failure());
+    case Flow::State::kToFailed:
+      // What `to` sent before it failed may still be there to be read: only this direction is over.
+      blame(other(from), flow.failure());
+      return cut(from);
+  }
+}
+
+// ---- falling apart
+
+// A side can give and take nothing more; what it has given is another matter.
+bool Session::dead(Side side) { return !conn(side).is_open() || conn(side).broken(); }
+
+// `side` cannot be read any more.
+void Session::failed(Side side, const Status& why) {
+  blame(side, why);
+  if (state_ == State::kWaiting) {
+    // A gateway's bytes wait for the client without it. A client that has gone leaves its place to the next.
+    if (side == Side::kClient || flow_from(side).held() == 0) return end(blame_);
+    return close(side);
+  }
+  cut(other(side));
+  close(side);
+}
+
+// Gives up the direction that begins at `from`.
+void Session::cut(Side from) {
+  if (!flow_from(from).cut()) lost_[index(from)] += flow_from(from).abandon(relay_.loop());
+}
+
+// Closes `side`; what was written to it and will never arrive is lost.
+void Session::close(Side side) {
+  Conn& conn = this->conn(side);
+  if (!conn.is_open()) return;
+  const Side sender = other(side);
+  const bool owed_end = flow_from(sender).done();
+  const bool failed = blame_ != nullptr && !owed_end;
+  if (conn.broken() || failed || lost_[0] > 0 || lost_[1] > 0) {
+    const int unsent = conn.unsent();
+    if (unsent > 0) lost_[index(sender)] += std::min(static_cast<uint64_t>(unsent) - (owed_end ? 1U : 0U), delivered_from(sender));
+    conn.reset();
+  } else {
+    conn.close();
+  }
+}
+
+// One side is dead. The other gets what there is of the dead one's bytes for as long as it takes them, then the reset.
+void Session::look_at_dying() {
+  if (dead(Side::kClient) && dead(Side::kGateway)) return end(blame_ != nullptr ? blame_ : "client-reset");
+  const Side gone = dead(Side::kClient) ? Side::kClient : Side::kGateway;
+  const Side left = other(gone);
+  Flow& flow = flow_from(gone);
+  cut(left);
+  if (blame_ == nullptr) blame(gone, {Code::kReset, "failed"});
+
+  const bool drained = flow.done() || flow.cut() || (flow.held() == 0 && !conn(gone).is_open());
+  const int unsent = conn(left).unsent();
+  const uint64_t undelivered = flow.held() + static_cast<uint64_t>(std::max(unsent, 0));
+  if (drained && undelivered == 0) return end(blame_);
+
+  const Time now = relay_.loop().now();
+  if (undelivered != left_) {
+    left_ = undelivered;
+    last_moved_ = now;
+    look_ms_ = kFirstLookMs;
+  } else if (now - last_moved_ >= kStuck) {
+    return end(blame_);
+  } else {
+    look_ms_ = std::min<uint16_t>(look_ms_ * 2, kLongestLookMs);
+  }
+  timer_.arm(Delay{look_ms_});
+}
+
+void Session::blame(Side side, const Status& why) {
+  if (blame_ != nullptr) return;
+  const bool client = side == Side::kClient;
+  error_ = why.error();
+  if (why.code() == Code::kReset) blame_ = client ? "client-reset" : "gateway-reset";
+  else if (why.code() == Code::kTimeout) blame_ = client ? "client-timeout" : "gateway-timeout";
+  else blame_ = client ? "client-error" : "gateway-error";
+}
+
+// ---- limits
+
+Delay Session::quiet() const { return relay_.loop().now() - last_moved_; }
+
+// Time until the next limit, kNever if none applies.
+Delay Session::next_limit() const {
+  const ClusterConfig& config = relay_.config();
+  const Delay waited = relay_.loop().now() - since_;
+  Delay next = kNever;
+  const auto limit = [&next](Delay most, Delay spent) {
+    if (most.count() > 0) next = std::min(next, std::max(Delay{0}, most - spent));
+  };
+  if (state_ == State::kWaiting) {
+    limit(config.wait_timeout, waited);
+    // With bytes to deliver a half-closed side waits as long as any other.
+    if (half_closed_ && held() == 0) limit(config.half_close_timeout, quiet());
+  } else {
+    limit(config.idle_timeout, quiet());
+    if (half_closed_) limit(config.half_close_timeout, quiet());
+    if (relay_.draining()) limit(kQuietDrain, quiet());
+  }
+  return next;
+}
+
+const char* Session::limit_reached() const {
+  const ClusterConfig& config = relay_.config();
+  const auto reached = [](Delay most, Delay spent) { return most.count() > 0 && spent >= most; };
+  if (state_ == State::kWaiting) {
+    if (reached(config.wait_timeout, relay_.loop().now() - since_)) return "wait-timeout";
+    return half_closed_ && held() == 0 && reached(config.half_close_timeout, quiet()) ? "half-close-timeout" : nullptr;
+  }
+  if (reached(config.idle_timeout, quiet())) return "idle-timeout";
+  if (half_closed_ && reached(config.half_close_timeout, quiet())) return "half-close-timeout";
+  return relay_.draining() && held() == 0 && reached(kQuietDrain, quiet()) ? "drained" : nullptr;
+}
+
+void Session::schedule() {
+  if (state_ == State::kEnded) return;
+  const Delay next = next_limit();
+  if (next == kNever) return timer_.disarm();
+  timer_.arm(std::max(next, Delay{1}));
+}
+
+void Session::on_timer(Timer&) {
+  if (state_ == State::kEnded) return;
+  if (state_ == State::kDying) return run_flows();
+  const char* why = limit_reached();
+  if (why == nullptr) return schedule();
+  const std::string_view name = why;
+  if (name == "wait-timeout") relay_.stats().add(Stat::kWaitTimeouts);
+  if (name == "idle-timeout") relay_.stats().add(Stat::kIdleTimeouts);
+  if (name == "half-close-timeout") relay_.stats().add(Stat::kHalfCloseTimeouts);
+  end(name);
+}
+
+void Session::drain() {
+  if (state_ == State::kWaiting && held() == 0) return end("drained");
+  if (state_ == State::kPaired) schedule();
+}
+
+// ---- the end
+
+void Session::end(std::string_view why) {
+  if (state_ == State::kEnded) return;
+  state_ = State::kEnded;
+  timer_.disarm();
+  stop_dialing();
+  if (!flow_from(Side::kClient).done()) cut(Side::kClient);
+  if (!flow_from(Side::kGateway).done()) cut(Side::kGateway);
+  close(Side::kClient);
+  close(Side::kGateway);
+  log_end(why);
+  relay_.ended(*this);
+}
+
+void Session::log_end(std::string_view why) {
+  const bool lossy = lost_[0] > 0 || lost_[1] > 0;
+  const Level level = lossy ? Level::kWarn : Level::kInfo;
+  if (why.ends_with("-reset")) relay_.stats().add(Stat::kResets);
+  if (!log_enabled(level)) return;
+  LogLine line(level, "session-end");
+  line.text("relay", relay_.config().name).number("session", id_).text("client", addrs_[0].text()).text("gateway", addrs_[1].text());
+  line.text("reason", why);
+  if (why.ends_with("-error") && error_ != 0) line.text("error", std::strerror(error_));
+  line.number("to_client", delivered_from(Side::kGateway)).number("to_gateway", delivered_from(Side::kClient));
+  line.count("lost_to_client", lost_from(Side::kGateway)).count("lost_to_gateway", lost_from(Side::kClient));
+  line.count("queued_max", queued_max_).number("duration_ms", (relay_.loop().now() - since_).count());
+}
+
+}  // namespace relay::cluster

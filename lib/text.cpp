@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// Human text: numbers with units in, numbers with units out, "did you mean", and strangers' text made harmless.
+//
+// Numbers go through std::from_chars: no locale, no sign, no white space. A unit is a row of a table, biggest last, read by the
+// parser and the formatter alike, so that what one writes the other reads back.
+#include "lib/text.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+#include <vector>
+
+#include "lib/check.h"
+
+namespace relay {
+namespace {
+
+struct Unit {
+  std::string_view name;
+  uint64_t factor;
+};
+constexpr std::array<Unit, 4> kTimes = {{{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}}};
+constexpr std::array<Unit, 4> kSizes = {{{"", 1}, {"KiB", 1ULL << 10}, {"MiB", 1ULL << 20}, {"GiB", 1ULL << 30}}};
+
+// How much of a stranger's text a fault shows: enough to be known again, little enough to keep the fault on a line or two.
+constexpr size_t kQuoteLimit = 120;
+
+std::optional<uint64_t> parse_with_unit(std::string_view text, std::span<const Unit> units) {
+  const char* const end = text.data() + text.size();
+  uint64_t number = 0;
+  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc()) return std::nullopt;
+  const std::string_view name(rest, static_cast<size_t>(end - rest));
+  for (const Unit& unit : units) {
+    if (name != unit.name) continue;
+    if (number > std::numeric_limits<uint64_t>::max() / unit.factor) return std::nullopt;
+    return number * unit.factor;
+  }
+  return std::nullopt;
+}
+
+std::string format_with_unit(uint64_t value, std::span<const Unit> units) {
+  size_t biggest = units.size() - 1;
+  while (value % units[biggest].factor != 0) --biggest;  // ends: the first factor is 1
+  return std::to_string(value / units[biggest].factor).append(units[biggest].name);
+}
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+
+// Edits that lead from `a` to `b`: a letter more, less or other, or two neighbours swapped. Three rows of the usual table.
+size_t distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> before(b.size() + 1);
+  std::vector<size_t> last(b.size() + 1);
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    before.swap(last);
+    last.swap(row);
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const bool same = lower(a[i - 1]) == lower(b[j - 1]);
+      row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (same ? 0U : 1U)});
+      const bool swapped = i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) && lower(a[i - 2]) == lower(b[j - 1]);
+      if (swapped) row[j] = std::min(row[j], before[j - 2] + 1);
+    }
+  }
+  return row[b.size()];
+}
+
+// The bytes of the first character of `text` (not empty) if it is well-formed UTF-8 and harmless, else 0.
+size_t harmless(std::string_view text) {
+  const auto byte = [text](size_t i) { return static_cast<uint8_t>(text[i]); };
+  const uint32_t lead = byte(0);
+  if (lead < 0x80) return lead >= 0x20 && lead != 0x7f ? 1 : 0;
+  const size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return 0;
+  uint32_t point = lead & (0xffU >> (length + 1));
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0U) != 0x80U) return 0;
+    point = (point << 6U) | (byte(i) & 0x3fU);
+  }
+  constexpr std::array<uint32_t, 5> kLeast = {0, 0, 0xa0, 0x800, 0x10000};  // 0xa0 and not 0x80: the C1 controls go too
+  if (point < kLeast[length] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) return 0;
+  const bool turns = (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069);
+  return turns ? 0 : length;
+}
+
+}  // namespace
+
+std::optional<uint64_t> parse_integer(std::string_view text) { return parse_with_unit(text, std::span(kSizes).first(1)); }
+
+std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
+  if (text == "0") return std::chrono::milliseconds(0);
+  const std::optional<uint64_t> value = parse_with_unit(text, kTimes);
+  if (!value || *value > static_cast<uint64_t>(kLongestDuration.count())) return std::nullopt;
+  return std::chrono::milliseconds(static_cast<int64_t>(*value));
+}
+
+std::optional<uint64_t> parse_size(std::string_view text) { return parse_with_unit(text, kSizes); }
+
+std::optional<bool> parse_bool(std::string_view text) {
+  if (text == "true" || text == "yes" || text == "on") return true;
+  if (text == "false" || text == "no" || text == "off") return false;
+  return std::nullopt;
+}
+
+std::string format_duration(std::chrono::milliseconds value) {
+  CHECK(value.count() >= 0);
+  return value.count() == 0 ? "0" : format_with_unit(static_cast<uint64_t>(value.count()), kTimes);
+}
+
+std::string format_size(uint64_t bytes) { return bytes == 0 ? "0" : format_with_unit(bytes, kSizes); }
+
+std::string printable(std::string_view text) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const size_t length = harmless(text);
+    if (length == 0) {
+      const auto byte = static_cast<uint8_t>(text.front());
+      out.append("\\x").append(1, kHex[byte >> 4U]).append(1, kHex[byte & 15U]);
+    } else {
+      out.append(text.substr(0, length));
+    }
+    text.remove_prefix(std::max<size_t>(length, 1));
+  }
+  return out;
+}
+
+std::string quoted(std::string_view text) {
+  if (text.size() <= kQuoteLimit) return '"' + printable(text) + '"';
+  size_t cut = kQuoteLimit;
+  // Not through the middle of a character: at most three bytes of it lie before the cut.
+  while (cut > kQuoteLimit - 3 && (static_cast<uint8_t>(text[cut]) & 0xc0U) == 0x80U) --cut;
+  return '"' + printable(text.substr(0, cut)) + "...\"";
+}
+
+std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates) {
+  std::string_view best;
+  size_t least = std::numeric_limits<size_t>::max();
+  for (const std::string_view candidate : candidates) {
+    const size_t longer = std::max(word.size(), candidate.size());
+    const size_t shorter = std::min(word.size(), candidate.size());
+    // One letter in three may be wrong; more is another word. The lengths alone often tell, and keep a huge `word` cheap.
+    const size_t limit = longer / 3;
+    if (longer - shorter > limit) continue;
+    const size_t edits = distance(word, candidate);
+    if (edits > limit || edits >= least) continue;
+    least = edits;
+    best = candidate;
+  }
+  return best;
+}
+
+}  // namespace relay

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Human text: numbers with units in, numbers with units out, and "did you mean".
+//
+//   durations   500ms, 5s, 2m, 1h; a bare 0. No fractions, no bare numbers but 0.
+//   sizes       64KiB, 1MiB, 2GiB, or bytes as a bare number.
+//   quoted      a stranger's text, made safe to show on a terminal.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace relay {
+
+// The whole of `text` or nothing: no sign, no white space, no overflow. A duration ends at 100 years, so that in nanoseconds,
+// added to any clock, it still fits an int64_t.
+std::optional<uint64_t> parse_integer(std::string_view text);
+std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
+std::optional<uint64_t> parse_size(std::string_view text);
+std::optional<bool> parse_bool(std::string_view text);  // true, false, yes, no, on, off
+
+inline constexpr std::chrono::milliseconds kLongestDuration = std::chrono::hours(24 * 365 * 100);
+
+// The shortest exact form that the parsers above read back: "1m", "1500ms", "6400KiB", "100".
+std::string format_duration(std::chrono::milliseconds value);
+std::string format_size(uint64_t bytes);
+
+// `text` with what a terminal or a log line could take for more than text written as \xNN: control bytes, bytes that are not
+// UTF-8, and the characters that turn lines or the direction of writing.
+std::string printable(std::string_view text);
+// The same in double quotes, cut off with "..." where it is longer than a fault has room for.
+std::string quoted(std::string_view text);
+
+// The candidate nearest to `word` (Damerau-Levenshtein, upper and lower case alike), or an empty view if none is near enough to be what was meant.
+std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
+
+}  // namespace relay

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Conn: what the kernel's answers mean.
+#include "net/conn.h"
+
+#include <cerrno>
+
+#include "net/sock.h"
+
+namespace relay {
+
+Status Conn::open(Fd fd) {
+  CHECK(!fd_.open());
+  const Status status = loop_.watch(*this, fd.get(), kEvents);
+  if (status.ok()) opened(std::move(fd));
+  return status;
+}
+
+void Conn::adopt(Watcher& from, Fd fd, uint32_t events) {
+  CHECK(!fd_.open());
+  loop_.hand_over(from, *this);
+  opened(std::move(fd));
+  learn(events);
+}
+
+void Conn::opened(Fd fd) {
+  fd_ = std::move(fd);
+  readable_ = false;  // bytes that are there already are an event in the next turn
+  writable_ = true;   // a new socket has room
+  broken_ = urgent_ = fin_seen_ = false;
+  failed_ = Code::kOk;
+}
+
+void Conn::on_event(uint32_t events) {
+  learn(events);
+  user_.on_ready(*this);
+}
+
+void Conn::learn(uint32_t events) {
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) != 0) readable_ = true;
+  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
+  if ((events & EPOLLERR) != 0) broken_ = true;
+  // A reset shows as RDHUP too, but with ERR, unless a write has taken the error already.
+  if ((events & EPOLLRDHUP) != 0 && !broken_) fin_seen_ = true;
+  if ((events & EPOLLPRI) != 0) urgent_ = true;
+}
+
+// After a read that was not full a stream socket is empty, and news will come as an event (epoll(7)), unless it stopped
+// before urgent bytes or the end has come already: then one more read is due.
+Result<size_t> Conn::took(ssize_t n, size_t asked, const char* call) {
+  if (n > 0) {
+    if (static_cast<size_t>(n) < asked && !urgent_ && !broken_ && !fin_seen_) readable_ = false;
+    return static_cast<size_t>(n);
+  }
+  if (n == 0) {
+    readable_ = false;
+    if (failed_ != Code::kOk && !fin_seen_) return Status{failed_, call};
+    return Status{Code::kEof, call};
+  }
+  const Status status = from_errno(static_cast<int>(-n), call);
+  readable_ = false;
+  if (status.code() != Code::kAgain) broken_ = true;
+  return status;
+}
+
+Result<size_t> Conn::gave(ssize_t n, size_t asked, const char* call) {
+  if (n >= 0) {
+    if (static_cast<size_t>(n) < asked) writable_ = false;
+    return static_cast<size_t>(n);
+  }
+  const Status status = from_errno(static_cast<int>(-n), call);
+  writable_ = false;
+  if (status.code() != Code::kAgain) {
+    broken_ = true;
+    failed_ = status.code();
+  }
+  return status;
+}
+
+Result<size_t> Conn::read(std::span<std::byte> into) {
+  return took(sys::recv(fd_.get(), into.data(), into.size()), into.size(), "read");
+}
+
+Result<size_t> Conn::read(std::span<const iovec> into) {
+  size_t asked = 0;
+  for (const iovec& part : into) asked += part.iov_len;
+  return took(sys::readv(fd_.get(), into.data(), static_cast<int>(into.size())), asked, "read");
+}
+
+Result<size_t> Conn::write(std::span<const std::byte> from) {
+  return gave(sys::send(fd_.get(), from.data(), from.size()), from.size(), "write");
+}
+
+Result<size_t> Conn::write(std::span<const iovec> from) {
+  size_t asked = 0;
+  for (const iovec& part : from) asked += part.iov_len;
+  return gave(sys::sendv(fd_.get(), from.data(), static_cast<int>(from.size())), asked, "write");
+}
+
+Result<size_t> Conn::splice_in(Pipe& pipe, size_t most) {
+  CHECK(pipe.filled == 0);  // or EAGAIN would not tell whose it is
+  const ssize_t n = sys::splice(fd_.get(), pipe.in.get(), most);
+  if (n > 0) {
+    // Not full is not empty here: the pipe may have run out of slots. readable_ stays until EAGAIN.
+    pipe.filled = static_cast<size_t>(n);
+    return pipe.filled;
+  }
+  if (n == -EINVAL) return Status{Code::kInvalid, "splice", EINVAL};
+  return took(n, most, "splice");
+}
+
+Result<size_t> Conn::splice_out(Pipe& pipe) {
+  const ssize_t n = sys::splice(pipe.out.get(), fd_.get(), pipe.filled);
+  if (n == -EINVAL) return Status{Code::kInvalid, "splice", EINVAL};
+  Result<size_t> result = gave(n, pipe.filled, "splice");
+  if (result.ok()) pipe.filled -= *result;
+  return result;
+}
+
+Status Conn::shutdown_write() {
+  const int error = sys::shutdown_write(fd_.get());
+  if (error == 0) return {};
+  // The peer has reset the connection a moment ago (ENOTCONN): reading will tell.
+  const Status status = error == -ENOTCONN ? Status{Code::kReset, "shutdown", ENOTCONN} : from_errno(-error, "shutdown");
+  broken_ = true;
+  failed_ = status.code();
+  return status;
+}
+
+void Conn::close() {
+  if (!fd_.open()) return;
+  loop_.forget(*this);
+  fd_.close();
+  readable_ = writable_ = false;
+}
+
+void Conn::reset() {
+  if (!fd_.open()) return;
+  reset_on_close(fd_.get());
+  close();
+}
+
+int Conn::unsent() const { return sys::unsent(fd_.get()); }
+
+}  // namespace relay

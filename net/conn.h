@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Conn: one connected, non-blocking stream socket and what is known of it without asking: whether reading and writing are
+// worth a try, which halves have ended, how it failed.
+//
+//               shutdown_write()          close() / reset()
+//   Closed ─open()─► Open ─────────► (write half ended) ─────────► Closed
+//
+// Its user pulls: on_ready says that something has changed, and the user then reads and writes until it is told kAgain. That
+// (and not a push of bytes) is what lets the user splice, hold bytes back, or serve the other side first. A Conn owns no
+// buffer. It reads before it believes an error: bytes that came before a reset are had first.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "lib/status.h"
+#include "net/fd.h"
+#include "net/loop.h"
+#include "net/pipe.h"
+
+namespace relay {
+
+class Conn;
+
+class ConnUser {
+ public:
+  // The connection can be read, written or has failed; or its user asked for another turn (again). The user may do anything
+  // to the Conn in it but destroy it.
+  virtual void on_ready(Conn& conn) = 0;
+
+ protected:
+  ~ConnUser() = default;
+};
+
+class Conn final : private Watcher {
+ public:
+  // Borrows both for its life.
+  Conn(Loop& loop, ConnUser& user) : loop_(loop), user_(user) {}
+  ~Conn() { close(); }
+
+  static constexpr uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI;
+
+  // Takes over a connected socket. On failure it is closed. REQUIRES: closed.
+  Status open(Fd fd);
+  // The same for one that `from` watches already with kEvents, and for which it was told of `events` last; it no longer
+  // watches it. REQUIRES: closed.
+  void adopt(Watcher& from, Fd fd, uint32_t events);
+  bool is_open() const { return fd_.open(); }
+
+  // Each does what the system call of that name would, and remembers EAGAIN. kAgain: wait for on_ready. kEof: the peer has
+  // finished. Any other failure ends the half in question; the other may still work. Short reads and writes are normal.
+  // REQUIRES: open, and for the spans: not empty.
+  Result<size_t> read(std::span<std::byte> into);
+  Result<size_t> read(std::span<const iovec> into);
+  Result<size_t> write(std::span<const std::byte> from);
+  Result<size_t> write(std::span<const iovec> from);
+  // From the socket into an empty pipe, and from a pipe into the socket; the pipe's `filled` follows. kInvalid: this socket
+  // cannot be spliced.
+  Result<size_t> splice_in(Pipe& pipe, size_t most);
+  Result<size_t> splice_out(Pipe& pipe);
+
+  Status shutdown_write();
+  void close();  // orderly, as far as the peer has not sent what was not read (the kernel then resets)
+  void reset();  // at once, with a reset; what the peer has not acknowledged is lost
+
+  bool readable() const { return readable_; }  // a read is worth a try
+  bool writable() const { return writable_; }
+  bool broken() const { return broken_; }      // the connection has failed; bytes that came before may still be read
+  bool urgent() const { return urgent_; }      // urgent bytes have come: the kernel's splice stops before them for ever
+  int unsent() const;                          // what the peer has not acknowledged yet
+  void again() { loop_.again(*this); }         // another on_ready in the next turn
+
+ private:
+  void on_event(uint32_t events) override;
+  void opened(Fd fd);
+  void learn(uint32_t events);
+  Result<size_t> took(ssize_t n, size_t asked, const char* call);
+  Result<size_t> gave(ssize_t n, size_t asked, const char* call);
+
+  Loop& loop_;
+  ConnUser& user_;
+  Fd fd_;
+  bool readable_ : 1 = false;
+  bool writable_ : 1 = false;
+  bool broken_ : 1 = false;
+  bool urgent_ : 1 = false;
+  bool fin_seen_ : 1 = false;  // the peer's orderly end was reported, though perhaps not read yet
+  Code failed_ = Code::kOk;    // a failure that a write was told of: a later read must not take it for an orderly end
+};
+
+}  // namespace relay

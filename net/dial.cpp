@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dial: see the picture in dial.h.
+#include "net/dial.h"
+
+#include <algorithm>
+
+namespace relay {
+
+Dial::Dial(Loop& loop, Resolver& resolver, const DialPlan& plan, DialUser& user)
+    : loop_(loop), plan_(plan), user_(user), lookup_(resolver, *this), timer_(loop, *this), random_(sys::random_seed()),
+      pause_(plan.retry_min) {}
+
+void Dial::start() {
+  stopped_ = false;
+  addrs_.clear();
+  next_ = 0;
+  switch (plan_.target.kind) {
+    case Endpoint::Kind::kAddr: addrs_.push_back(plan_.target.addr); break;
+    case Endpoint::Kind::kUnix:
+      addrs_.emplace_back();
+      addrs_.back().family = Addr::Family::kUnix;
+      break;
+    case Endpoint::Kind::kName:
+    case Endpoint::Kind::kService:
+      timer_.arm(plan_.connect_timeout);
+      lookup_.start(plan_.target);
+      return;
+  }
+  connect_next();
+}
+
+void Dial::stop() {
+  stopped_ = true;
+  timer_.disarm();
+  lookup_.cancel();
+  close();
+}
+
+void Dial::close() {
+  if (!fd_.open()) return;
+  loop_.forget(*this);
+  fd_.close();
+}
+
+void Dial::on_lookup(Result<std::vector<Addr>> addrs) {
+  timer_.disarm();
+  if (!addrs.ok()) return failed({}, addrs.status());
+  addrs_ = std::move(*addrs);
+  user_.on_dial_addrs(addrs_);
+  if (!stopped_) connect_next();
+}
+
+void Dial::connect_next() {
+  const Addr to = addrs_[next_++];
+  Result<Fd> fd = begin_connect(to, plan_.target.host, plan_.options);
+  if (!fd.ok()) return failed(to, fd.status());
+  const Status status = loop_.watch(*this, fd->get(), Conn::kEvents);
+  if (!status.ok()) return failed(to, status);
+  fd_ = std::move(*fd);
+  timer_.arm(plan_.connect_timeout);
+}
+
+void Dial::on_event(uint32_t events) {
+  if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0) return;
+  const Addr to = addrs_[next_ - 1];
+  const int error = sys::socket_error(fd_.get());
+  timer_.disarm();
+  if (error != 0) {
+    close();
+    return failed(to, from_errno(error, "connect"));
+  }
+  stopped_ = true;
+  events_ = events;
+  user_.on_dialed(to);
+  close();  // nobody has taken it
+}
+
+void Dial::on_timer(Timer&) {
+  if (lookup_.active()) {
+    lookup_.cancel();
+    return failed({}, {Code::kTimeout, "the name lookup took longer than connect-timeout"});
+  }
+  if (!fd_.open()) return start();  // the pause is over
+  close();
+  failed(addrs_[next_ - 1], {Code::kTimeout, "no answer within connect-timeout"});
+}
+
+void Dial::failed(const Addr& to, const Status& why) {
+  if (next_ < addrs_.size()) {
+    user_.on_dial_failed(to, why, round_, Delay{0});
+    if (!stopped_) connect_next();
+    return;
+  }
+  const auto jitter = static_cast<int64_t>(random_.below(static_cast<uint64_t>(pause_.count() / 2 + 1)));
+  const Delay pause = pause_ - Delay{jitter};
+  pause_ = std::min(pause_ * 2, plan_.retry_max);
+  timer_.arm(pause);
+  const unsigned round = round_++;
+  user_.on_dial_failed(to, why, round, pause);
+}
+
+}  // namespace relay

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Listener: accept until the kernel has no more, the budget is used up, or descriptors are.
+#include "net/listener.h"
+
+#include "net/sys.h"
+
+namespace relay {
+
+Status Listener::open(Listening listening) {
+  const Status status = loop_.watch(*this, listening.fd.get(), EPOLLIN);
+  if (!status.ok()) return status;
+  listening_ = std::move(listening);
+  return {};
+}
+
+void Listener::close() {
+  if (!is_open()) return;
+  timer_.disarm();
+  loop_.forget(*this);
+  listening_.fd.close();
+  if (!listening_.path.empty()) static_cast<void>(sys::unlink(listening_.path.c_str()));
+}
+
+void Listener::go_on() {
+  held_off_ = false;
+  if (is_open()) loop_.again(*this);  // the edge for those in the backlog has passed
+}
+
+void Listener::on_event(uint32_t) {
+  for (int left = kBudget; is_open() && !held_off_; --left) {
+    if (left == 0) return loop_.again(*this);
+    sockaddr_storage from{};
+    socklen_t length = sizeof from;
+    const int fd = sys::accept(listening_.fd.get(), reinterpret_cast<sockaddr*>(&from), &length);
+    if (fd < 0) {
+      const Status status = from_errno(-fd, "accept");
+      if (status.code() == Code::kAgain) return;
+      if (status.code() != Code::kLimit) continue;  // that one connection has failed (accept(2)); the next may not have
+      if (!resting_) {
+        resting_ = true;
+        user_.on_accept_paused(*this, status);
+      }
+      return timer_.arm(kRest);
+    }
+    if (resting_) {
+      resting_ = false;
+      user_.on_accept_resumed(*this);
+    }
+    user_.on_accept(*this, Fd{fd}, Addr::from_sockaddr(from, length));
+  }
+}
+
+void Listener::on_timer(Timer&) { on_event(0); }
+
+std::string Listener::text() const {
+  return listening_.path.empty() ? listening_.addr.text() : "unix:" + listening_.path;
+}
+
+}  // namespace relay

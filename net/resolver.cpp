@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+// Resolver: c-ares on our loop. It opens its sockets through sys, tells us which to watch (Socket), and is told of events and
+// time; its callbacks end in Query. c-ares reads /etc/hosts and /etc/resolv.conf by itself.
+#include "net/resolver.h"
+
+#include <ares.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "lib/random.h"
+#include "net/sys.h"
+
+namespace relay {
+namespace {
+
+constexpr int kTimeoutMs = 1000;  // of the first try; c-ares doubles it
+constexpr int kTries = 3;
+constexpr int kClassIn = 1;
+constexpr int kTypeSrv = 33;
+
+struct Service {
+  std::string host;
+  uint16_t port;
+  uint16_t priority;
+  uint16_t weight;
+};
+
+Status ares_status(int code) {
+  switch (code) {
+    case ARES_SUCCESS: return {};
+    case ARES_ENOTFOUND: return {Code::kNotFound, "no such name"};
+    case ARES_ENODATA: return {Code::kNotFound, "the name has no address"};
+    case ARES_ETIMEOUT: return {Code::kTimeout, "the name servers do not answer"};
+    case ARES_ECONNREFUSED: return {Code::kRefused, "no name server is listening"};
+    case ARES_ESERVFAIL: return {Code::kSystem, "the name server has failed (SERVFAIL)"};
+    case ARES_EREFUSED: return {Code::kRefused, "the name server refuses to answer"};
+    case ARES_EBADRESP:
+    case ARES_EFORMERR: return {Code::kSystem, "the name server's answer makes no sense"};
+    case ARES_EBADNAME: return {Code::kInvalid, "not a domain name"};
+    case ARES_ENOMEM: return {Code::kLimit, "no memory for the lookup"};
+    default: return {Code::kSystem, "the name lookup has failed"};
+  }
+}
+
+// RFC 2782: by priority; within one, each next at random by weight.
+void order_services(std::vector<Service>& services) {
+  std::stable_sort(services.begin(), services.end(), [](const Service& a, const Service& b) { return a.priority < b.priority; });
+  Random random(sys::random_seed());
+  for (auto at = services.begin(); at != services.end(); ++at) {
+    uint64_t sum = 0;
+    auto end = at;
+    for (; end != services.end() && end->priority == at->priority; ++end) sum += end->weight;
+    uint64_t pick = random.below(sum + 1);
+    auto chosen = at;
+    while (chosen + 1 != end && pick > chosen->weight) pick -= (chosen++)->weight;
+    std::rotate(at, chosen, chosen + 1);
+  }
+}
+
+}  // namespace
+
+struct Query {
+  Resolver& resolver;
+  Lookup* lookup;  // nullptr: withdrawn
+  uint16_t port = 0;
+  std::vector<Service> services{};  // still to be looked up, last first
+  std::vector<Addr> addrs{};
+
+  static void on_addrs(void* arg, int status, int, ares_addrinfo* info);
+  static void on_services(void* arg, int status, int, unsigned char* answer, int length);
+};
+
+struct Resolver::Channel {
+  class Socket final : private Watcher {
+   public:
+    Socket(Resolver& resolver, int fd) : resolver_(resolver), fd_(fd) {}
+    ~Socket() { resolver_.loop_.forget(*this); }
+
+    int fd() const { return fd_; }
+    bool watch(uint32_t events) {
+      const Status status = watched_ ? resolver_.loop_.rewatch(*this, fd_, events) : resolver_.loop_.watch(*this, fd_, events);
+      watched_ = watched_ || status.ok();
+      events_ = events;
+      return status.ok();
+    }
+
+   private:
+    void on_event(uint32_t events) override {
+      const ares_channel ares = resolver_.channel_->ares;
+      const bool failed = (events & (EPOLLERR | EPOLLHUP)) != 0;
+      // c-ares reads a TCP answer piece by piece: registering again shows what is still there. Before the call, which may
+      // end this object.
+      static_cast<void>(watch(events_));
+      Resolver& resolver = resolver_;
+      ares_process_fd(ares, failed || (events & EPOLLIN) != 0 ? fd_ : ARES_SOCKET_BAD,
+                      failed || (events & EPOLLOUT) != 0 ? fd_ : ARES_SOCKET_BAD);
+      resolver.rearm();
+    }
+
+    Resolver& resolver_;
+    int fd_;
+    uint32_t events_ = 0;
+    bool watched_ = false;
+  };
+
+  static void on_state(void* arg, ares_socket_t fd, int readable, int writable);
+  static const ares_socket_functions kSockets;
+
+  ares_channel ares = nullptr;
+  std::vector<std::unique_ptr<Socket>> sockets;
+  std::vector<std::unique_ptr<Socket>> dead;  // a Socket may end inside its own event
+
+  ~Channel() {
+    if (ares != nullptr) ares_destroy(ares);
+  }
+};
+
+// c-ares has opened, closed or turned round a socket.
+void Resolver::Channel::on_state(void* arg, ares_socket_t fd, int readable, int writable) {
+  auto& self = *static_cast<Resolver*>(arg);
+  auto& sockets = self.channel_->sockets;
+  const auto at = std::find_if(sockets.begin(), sockets.end(), [&](const auto& socket) { return socket->fd() == fd; });
+  if (readable == 0 && writable == 0) {
+    if (at == sockets.end()) return;
+    self.channel_->dead.push_back(std::move(*at));
+    sockets.erase(at);
+    // Its slot is free at once, for the descriptor's number may be used again in this turn.
+    self.channel_->dead.back() = nullptr;
+    return;
+  }
+  const uint32_t events = (readable != 0 ? uint32_t{EPOLLIN} : 0U) | (writable != 0 ? uint32_t{EPOLLOUT} : 0U);
+  if (at == sockets.end()) sockets.push_back(std::make_unique<Socket>(self, fd));
+  static_cast<void>((at == sockets.end() ? sockets.back() : *at)->watch(events));
+}
+
+namespace {
+
+// c-ares wants errno.
+template <typename T>
+T with_errno(T result) {
+  if (result >= 0) return result;
+  errno = static_cast<int>(-result);
+  return -1;
+}
+
+}  // namespace
+
+const ares_socket_functions Resolver::Channel::kSockets = {
+    [](int family, int type, int, void*) -> ares_socket_t { return with_errno(sys::dns_socket(family, type)); },
+    [](ares_socket_t fd, void*) { return with_errno(sys::close(fd)); },
+    [](ares_socket_t fd, const sockaddr* to, ares_socklen_t length, void*) { return with_errno(sys::connect(fd, to, length)); },
+    [](ares_socket_t fd, void* data, size_t length, int, sockaddr* from, ares_socklen_t* from_length, void*) -> ares_ssize_t {
+      return with_errno(sys::recvfrom(fd, data, length, from, from_length));
+    },
+    [](ares_socket_t fd, const iovec* parts, int count, void*) -> ares_ssize_t {
+      return with_errno(sys::sendv(fd, parts, count));
+    },
+};
+
+Resolver::Resolver(Loop& loop, std::string server) : loop_(loop), server_(std::move(server)), timer_(loop, *this) {}
+
+Resolver::~Resolver() {
+  for (const auto& query : queries_)
+    if (query->lookup != nullptr) query->lookup->query_ = nullptr;
+  channel_.reset();  // c-ares calls back for what is under way: the queries are still there
+}
+
+Status Resolver::open() {
+  if (channel_ != nullptr) return {};
+  channel_ = std::make_unique<Channel>();
+  ares_options options{};
+  options.timeout = kTimeoutMs;
+  options.tries = kTries;
+  options.sock_state_cb = Channel::on_state;
+  options.sock_state_cb_data = this;
+  int code = ares_init_options(&channel_->ares, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
+  if (code == ARES_SUCCESS) ares_set_socket_functions(channel_->ares, &Channel::kSockets, nullptr);
+  if (code == ARES_SUCCESS && !server_.empty()) code = ares_set_servers_ports_csv(channel_->ares, server_.c_str());
+  if (code == ARES_SUCCESS) return {};
+  channel_.reset();
+  return ares_status(code);
+}
+
+void Resolver::ask(Lookup& lookup, const Endpoint& what) {
+  queries_.push_back(std::make_unique<Query>(Query{*this, &lookup, what.port}));
+  Query& query = *queries_.back();
+  lookup.query_ = &query;
+  const Status status = open();
+  if (!status.ok()) return finish(query, status);
+  if (what.kind == Endpoint::Kind::kService)
+    ares_search(channel_->ares, what.host.c_str(), kClassIn, kTypeSrv, Query::on_services, &query);
+  else
+    ask_host(query, what.host, what.port);
+  rearm();
+}
+
+void Resolver::ask_host(Query& query, const std::string& host, uint16_t port) {
+  query.port = port;
+  ares_addrinfo_hints hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = ARES_AI_ENVHOSTS;  // $CARES_HOSTS instead of /etc/hosts
+  ares_getaddrinfo(channel_->ares, host.c_str(), nullptr, &hints, Query::on_addrs, &query);
+}
+
+void Query::on_addrs(void* arg, int status, int, ares_addrinfo* info) {
+  auto& query = *static_cast<Query*>(arg);
+  if (status == ARES_SUCCESS) {
+    for (const ares_addrinfo_node* node = info->nodes; node != nullptr; node = node->ai_next) {
+      if (query.addrs.size() == Resolver::kAddrsMost) break;
+      sockaddr_storage storage{};
+      const size_t length = std::min<size_t>(node->ai_addrlen, sizeof storage);
+      std::copy_n(reinterpret_cast<const char*>(node->ai_addr), length, reinterpret_cast<char*>(&storage));
+      Addr addr = Addr::from_sockaddr(storage, static_cast<socklen_t>(length));
+      addr.port = query.port;
+      if (addr.family == Addr::Family::kV4 || addr.family == Addr::Family::kV6) query.addrs.push_back(addr);
+    }
+    ares_freeaddrinfo(info);
+  }
+  if (query.lookup == nullptr || status == ARES_EDESTRUCTION) return query.resolver.finish(query, ares_status(status));
+  if (!query.services.empty()) return query.resolver.next_service(query);
+  query.resolver.finish(query, ares_status(status));
+}
+
+void Query::on_services(void* arg, int status, int, unsigned char* answer, int length) {
+  auto& query = *static_cast<Query*>(arg);
+  ares_srv_reply* reply = nullptr;
+  if (status == ARES_SUCCESS) status = ares_parse_srv_reply(answer, length, &reply);
+  if (status != ARES_SUCCESS || query.lookup == nullptr) {
+    if (reply != nullptr) ares_free_data(reply);
+    return query.resolver.finish(query, ares_status(status));
+  }
+  for (const ares_srv_reply* one = reply; one != nullptr && query.services.size() < Resolver::kServicesMost; one = one->next)
+    if (*one->host != '\0') query.services.push_back({one->host, one->port, one->priority, one->weight});  // "." is "not here"
+  ares_free_data(reply);
+  order_services(query.services);
+  std::reverse(query.services.begin(), query.services.end());
+  if (query.services.empty()) return query.resolver.finish(query, {Code::kNotFound, "the name has no service (SRV)"});
+  query.resolver.next_service(query);
+}
+
+void Resolver::next_service(Query& query) {
+  const Service service = std::move(query.services.back());
+  query.services.pop_back();
+  ask_host(query, service.host, service.port);
+}
+
+void Resolver::finish(Query& query, const Status& status) {
+  Lookup* lookup = query.lookup;
+  const auto at = std::find_if(queries_.begin(), queries_.end(), [&](const auto& q) { return q.get() == &query; });
+  CHECK(at != queries_.end());
+  const std::unique_ptr<Query> ours = std::move(*at);
+  queries_.erase(at);
+  timer_.arm(Delay{0});  // may close the channel, which c-ares does not bear inside its own callback
+  if (lookup == nullptr) return;
+  lookup->query_ = nullptr;
+  if (!ours->addrs.empty()) lookup->user_.on_lookup(std::move(ours->addrs));
+  else lookup->user_.on_lookup(status.ok() ? Status{Code::kNotFound, "the name has no address"} : status);
+}
+
+void Resolver::rearm() {
+  if (channel_ == nullptr) return;
+  timeval wait{};
+  if (queries_.empty()) return timer_.arm(Delay{0});
+  if (ares_timeout(channel_->ares, nullptr, &wait) != nullptr)
+    timer_.arm(Delay{int64_t{wait.tv_sec} * 1000 + wait.tv_usec / 1000 + 1});
+}
+
+void Resolver::on_timer(Timer&) {
+  if (channel_ == nullptr) return;
+  if (queries_.empty()) {
+    channel_.reset();
+    return;
+  }
+  ares_process_fd(channel_->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+  rearm();
+}
+
+void Lookup::start(const Endpoint& what) {
+  CHECK(!active());
+  resolver_.ask(*this, what);
+}
+
+void Lookup::cancel() {
+  if (query_ == nullptr) return;
+  query_->lookup = nullptr;  // c-ares goes on; nobody listens
+  query_ = nullptr;
+}
+
+}  // namespace relay

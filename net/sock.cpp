@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sockets before they are connections.
+#include "net/sock.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace relay {
+namespace {
+
+constexpr int kBacklog = 4096;  // the kernel lowers it to net.core.somaxconn
+
+Status set(int fd, int level, int name, int value, const char* reason) {
+  const int error = sys::set_option(fd, level, name, &value, sizeof value);
+  return error < 0 ? from_errno(-error, reason) : Status{};
+}
+
+int as_int(int64_t value) { return static_cast<int>(std::clamp<int64_t>(value, 1, INT32_MAX)); }
+
+// The length that bind and connect want, 0 if the path is too long.
+socklen_t unix_addr(const std::string& path, sockaddr_storage& storage) {
+  auto& addr = reinterpret_cast<sockaddr_un&>(storage);
+  if (path.empty() || path.size() >= sizeof addr.sun_path) return 0;
+  addr.sun_family = AF_UNIX;
+  std::memcpy(addr.sun_path, path.c_str(), path.size() + 1);
+  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
+}
+
+const sockaddr* generic(const sockaddr_storage& storage) { return reinterpret_cast<const sockaddr*>(&storage); }
+
+int family_of(const sockaddr_storage& storage) { return storage.ss_family; }
+
+// A socket file outlives the process that made it. Nobody answers: it may go.
+bool remove_stale(const std::string& path, const sockaddr_storage& storage, socklen_t length) {
+  if (!sys::is_socket(path.c_str())) return false;
+  const Fd probe{sys::socket(AF_UNIX)};
+  if (!probe.open() || sys::connect(probe.get(), generic(storage), length) != -ECONNREFUSED) return false;
+  return sys::unlink(path.c_str()) == 0;
+}
+
+}  // namespace
+
+Status apply_options(int fd, Addr::Family family, const SockOptions& options) {
+  if (family == Addr::Family::kUnix) return {};
+  Status status = set(fd, SOL_SOCKET, SO_OOBINLINE, 1, "setsockopt SO_OOBINLINE");
+  if (status.ok() && options.nodelay) status = set(fd, IPPROTO_TCP, TCP_NODELAY, 1, "setsockopt TCP_NODELAY");
+  if (status.ok() && options.user_timeout.count() > 0)
+    status = set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, as_int(options.user_timeout.count()), "setsockopt TCP_USER_TIMEOUT");
+  if (options.keepalive.count() == 0) return status;
+  if (status.ok()) status = set(fd, SOL_SOCKET, SO_KEEPALIVE, 1, "setsockopt SO_KEEPALIVE");
+  if (status.ok()) status = set(fd, IPPROTO_TCP, TCP_KEEPIDLE, as_int(options.keepalive.count()), "setsockopt TCP_KEEPIDLE");
+  if (status.ok())
+    status = set(fd, IPPROTO_TCP, TCP_KEEPINTVL, as_int(options.keepalive_interval.count()), "setsockopt TCP_KEEPINTVL");
+  if (status.ok()) status = set(fd, IPPROTO_TCP, TCP_KEEPCNT, as_int(options.keepalive_count), "setsockopt TCP_KEEPCNT");
+  return status;
+}
+
+Result<Listening> listen_on(const Endpoint& where, const SockOptions& options) {
+  sockaddr_storage storage{};
+  const bool local = where.kind == Endpoint::Kind::kUnix;
+  socklen_t length = local ? unix_addr(where.host, storage) : where.addr.to_sockaddr(storage);
+  if (length == 0) return Status{Code::kInvalid, "bind", ENAMETOOLONG};
+
+  Listening result;
+  const int fd = sys::socket(family_of(storage));
+  if (fd < 0) return from_errno(-fd, "socket");
+  result.fd = Fd{fd};
+  if (!local) {
+    Status status = set(fd, SOL_SOCKET, SO_REUSEADDR, 1, "setsockopt SO_REUSEADDR");
+    // "::" means both families; the machine's own default for this may be otherwise.
+    if (status.ok() && family_of(storage) == AF_INET6) status = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0, "setsockopt IPV6_V6ONLY");
+    if (status.ok()) status = apply_options(fd, where.addr.family, options);
+    if (!status.ok()) return status;
+  }
+  int error = sys::bind(fd, generic(storage), length);
+  if (error == -EADDRINUSE && local && remove_stale(where.host, storage, length)) error = sys::bind(fd, generic(storage), length);
+  if (error < 0) return from_errno(-error, "bind");
+  error = sys::listen(fd, kBacklog);
+  if (error < 0) return from_errno(-error, "listen");
+
+  if (local) {
+    result.path = where.host;
+    result.addr.family = Addr::Family::kUnix;
+    return result;
+  }
+  length = sizeof storage;
+  error = sys::sockname(fd, reinterpret_cast<sockaddr*>(&storage), &length);
+  if (error < 0) return from_errno(-error, "getsockname");
+  result.addr = Addr::from_sockaddr(storage, length);
+  return result;
+}
+
+Result<Fd> begin_connect(const Addr& to, const std::string& path, const SockOptions& options) {
+  sockaddr_storage storage{};
+  const socklen_t length = to.family == Addr::Family::kUnix ? unix_addr(path, storage) : to.to_sockaddr(storage);
+  if (length == 0) return Status{Code::kInvalid, "connect", ENAMETOOLONG};
+  const int made = sys::socket(family_of(storage));
+  if (made < 0) return from_errno(-made, "socket");
+  Fd fd{made};
+  const Status status = apply_options(fd.get(), to.family, options);
+  if (!status.ok()) return status;
+  const int error = sys::connect(fd.get(), generic(storage), length);
+  if (error < 0 && error != -EINPROGRESS) return from_errno(-error, "connect");
+  return fd;
+}
+
+void reset_on_close(int fd) {
+  const linger now{1, 0};
+  static_cast<void>(sys::set_option(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now));
+}
+
+}  // namespace relay

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sockets before they are connections: options, and making one that listens or dials.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "lib/status.h"
+#include "net/addr.h"
+#include "net/fd.h"
+
+namespace relay {
+
+// What a TCP socket is told (tcp(7)). A listening socket hands all of it down to those it accepts, so that accepting costs
+// no further calls. Zero durations: the kernel's own behaviour.
+struct SockOptions {
+  bool nodelay = true;
+  std::chrono::seconds keepalive{60};  // idle time before the first probe; 0 turns keepalive off
+  std::chrono::seconds keepalive_interval{10};
+  uint32_t keepalive_count = 6;
+  std::chrono::milliseconds user_timeout{0};  // unacknowledged for that long: dead
+};
+
+// Urgent bytes (RFC 6093) are kept in line, as ordinary bytes: so none is lost.
+Status apply_options(int fd, Addr::Family family, const SockOptions& options);
+
+struct Listening {
+  Fd fd;
+  Addr addr;         // with the port that the kernel chose, if it was asked to
+  std::string path;  // of a Unix socket
+};
+// Binds and listens. A Unix socket that nobody listens on any more is replaced; one in use, and any other file, is not.
+// The Status tells "in use", "no permission" and "no such address" apart by its errno.
+Result<Listening> listen_on(const Endpoint& where, const SockOptions& options);
+
+// Begins to connect. The connection is there, or has failed, when the descriptor turns writable. `path` for a Unix socket.
+Result<Fd> begin_connect(const Addr& to, const std::string& path, const SockOptions& options);
+
+// Closing will send a reset instead of an orderly end (SO_LINGER with 0).
+void reset_on_close(int fd);
+
+}  // namespace relay

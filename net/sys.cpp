@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sys on Linux: each function is one system call, or the few that belong together.
+#include "net/sys.h"
+
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+
+namespace relay::sys {
+namespace {
+
+template <typename T>
+T checked(T result) {
+  return result < 0 ? static_cast<T>(-errno) : result;
+}
+
+// Our descriptors never block, so EINTR comes only from a debugger or a stopped job: simply again.
+template <typename Call>
+auto again(Call call) {
+  for (;;) {
+    const auto result = call();
+    if (result >= 0 || errno != EINTR) return checked(result);
+  }
+}
+
+int64_t clock_ms(clockid_t clock) {
+  timespec now{};
+  ::clock_gettime(clock, &now);
+  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
+
+}  // namespace
+
+int socket(int family) { return checked(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)); }
+int bind(int fd, const sockaddr* addr, socklen_t length) { return checked(::bind(fd, addr, length)); }
+int listen(int fd, int backlog) { return checked(::listen(fd, backlog)); }
+int accept(int fd, sockaddr* addr, socklen_t* length) {
+  return again([&] { return ::accept4(fd, addr, length, SOCK_NONBLOCK | SOCK_CLOEXEC); });
+}
+int connect(int fd, const sockaddr* addr, socklen_t length) { return checked(::connect(fd, addr, length)); }
+
+int socket_error(int fd) {
+  int error = 0;
+  socklen_t length = sizeof error;
+  return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 ? errno : error;
+}
+
+int set_option(int fd, int level, int name, const void* value, socklen_t length) {
+  return checked(::setsockopt(fd, level, name, value, length));
+}
+int sockname(int fd, sockaddr* addr, socklen_t* length) { return checked(::getsockname(fd, addr, length)); }
+int shutdown_write(int fd) { return checked(::shutdown(fd, SHUT_WR)); }
+
+int unsent(int fd) {
+  int bytes = 0;
+  return ::ioctl(fd, SIOCOUTQ, &bytes) < 0 ? -errno : bytes;
+}
+
+ssize_t recv(int fd, void* data, size_t length) {
+  return again([&] { return ::recv(fd, data, length, 0); });
+}
+ssize_t send(int fd, const void* data, size_t length) {
+  return again([&] { return ::send(fd, data, length, MSG_NOSIGNAL); });
+}
+ssize_t readv(int fd, const iovec* parts, int count) {
+  return again([&] { return ::readv(fd, parts, count); });
+}
+ssize_t sendv(int fd, const iovec* parts, int count) {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts);  // the kernel only reads it
+  message.msg_iovlen = static_cast<size_t>(count);
+  return again([&] { return ::sendmsg(fd, &message, MSG_NOSIGNAL); });
+}
+ssize_t splice(int from, int to, size_t length) {
+  return again([&] { return ::splice(from, nullptr, to, nullptr, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK); });
+}
+int close(int fd) { return checked(::close(fd)); }  // EINTR: Linux has closed it all the same
+
+int dns_socket(int family, int type) { return checked(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)); }
+ssize_t recvfrom(int fd, void* data, size_t length, sockaddr* from, socklen_t* from_length) {
+  return again([&] { return ::recvfrom(fd, data, length, 0, from, from_length); });
+}
+
+int pipe(int ends[2], size_t bytes, int* slots) {
+  if (::pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0) return -errno;
+  // Over the user's soft limit (pipe-user-pages-soft) this fails; the pipe then keeps the size it has.
+  static_cast<void>(::fcntl(ends[1], F_SETPIPE_SZ, static_cast<int>(bytes)));
+  *slots = ::fcntl(ends[1], F_GETPIPE_SZ) / 4096;
+  return 0;
+}
+
+int epoll_create() { return checked(::epoll_create1(EPOLL_CLOEXEC)); }
+int epoll_add(int epoll, int fd, uint32_t events, uint64_t data) {
+  epoll_event event{events, {.u64 = data}};
+  return checked(::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
+}
+int epoll_modify(int epoll, int fd, uint32_t events, uint64_t data) {
+  epoll_event event{events, {.u64 = data}};
+  return checked(::epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event));
+}
+int epoll_remove(int epoll, int fd) { return checked(::epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr)); }
+int epoll_wait(int epoll, epoll_event* events, int count, int timeout_ms) {
+  return checked(::epoll_wait(epoll, events, count, timeout_ms));
+}
+
+int signal_open(const int* signals) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (; *signals != 0; ++signals) sigaddset(&set, *signals);
+  if (::sigprocmask(SIG_BLOCK, &set, nullptr) < 0) return -errno;
+  std::signal(SIGPIPE, SIG_IGN);  // splice(2) has no MSG_NOSIGNAL
+  return checked(::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+}
+int signal_take(int fd) {
+  signalfd_siginfo info{};
+  const auto n = again([&] { return ::read(fd, &info, sizeof info); });
+  return n == static_cast<ssize_t>(sizeof info) ? static_cast<int>(info.ssi_signo) : 0;
+}
+
+int64_t monotonic_ms() { return clock_ms(CLOCK_MONOTONIC); }
+int64_t unix_ms() { return clock_ms(CLOCK_REALTIME); }
+uint64_t random_seed() {
+  uint64_t seed = 0;
+  if (::getrandom(&seed, sizeof seed, GRND_NONBLOCK) != static_cast<ssize_t>(sizeof seed))
+    seed = static_cast<uint64_t>(clock_ms(CLOCK_MONOTONIC)) ^ static_cast<uint64_t>(::getpid()) << 32;
+  return seed;
+}
+
+int read_file(const char* path, size_t max, std::string& out) {
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return -errno;
+  out.clear();
+  std::string chunk(65536, '\0');
+  int result = 0;
+  for (;;) {
+    const auto n = again([&] { return ::read(fd, chunk.data(), chunk.size()); });
+    if (n < 0) result = static_cast<int>(n);
+    if (n <= 0) break;
+    out.append(chunk, 0, static_cast<size_t>(n));
+    if (out.size() > max) {
+      result = -EFBIG;
+      break;
+    }
+  }
+  ::close(fd);
+  return result;
+}
+
+int unlink(const char* path) { return checked(::unlink(path)); }
+bool is_socket(const char* path) {
+  struct stat info {};
+  return ::lstat(path, &info) == 0 && S_ISSOCK(info.st_mode);
+}
+
+int raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) < 0) return -errno;
+  if (limit.rlim_cur < limit.rlim_max) {
+    const rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (::setrlimit(RLIMIT_NOFILE, &limit) < 0) limit.rlim_cur = before;
+  }
+  return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 1 << 30));
+}
+
+// poll first: O_NONBLOCK would be set for everybody who shares the terminal. A pipe that polls writable takes PIPE_BUF bytes.
+ssize_t log_write(int fd, const char* data, size_t length) {
+  pollfd ready{fd, POLLOUT, 0};
+  if (::poll(&ready, 1, 0) == 0) return -EAGAIN;
+  return again([&] { return ::write(fd, data, length); });
+}
+
+bool same_file(int fd, const char* device_inode) {
+  struct stat info {};
+  unsigned long long device = 0;
+  unsigned long long inode = 0;
+  if (std::sscanf(device_inode, "%llu:%llu", &device, &inode) != 2) return false;
+  return ::fstat(fd, &info) == 0 && info.st_dev == device && info.st_ino == inode;
+}
+
+int send_datagram(const char* unix_path, const char* data, size_t length) {
+  sockaddr_un to{};
+  to.sun_family = AF_UNIX;
+  const size_t size = std::strlen(unix_path);
+  if (size == 0 || size >= sizeof to.sun_path) return -EINVAL;
+  std::memcpy(to.sun_path, unix_path, size);
+  if (to.sun_path[0] == '@') to.sun_path[0] = '\0';  // the abstract name space
+  const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -errno;
+  const auto whole = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + size);
+  const auto n = ::sendto(fd, data, length, MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&to), whole);
+  const int result = n < 0 ? -errno : 0;
+  ::close(fd);
+  return result;
+}
+
+int process_id() { return ::getpid(); }
+
+}  // namespace relay::sys

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sys: the seam between relay and the kernel. Every call about sockets, pipes, clocks, signals and files goes through one of
+// these functions, and nothing else in the program includes the kernel's headers for them: another set of definitions of
+// the same names (a simulated kernel) can be linked in place of sys.cpp under unchanged code.
+//
+// They are thin: one call each, the kernel's own shapes. What differs: they return -errno, never set errno, restart after
+// EINTR, and every descriptor is close-on-exec and non-blocking.
+#pragma once
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace relay::sys {
+
+// Sockets. Each returns what the kernel returned (>= 0) or -errno.
+int socket(int family);  // SOCK_STREAM
+int bind(int fd, const sockaddr* addr, socklen_t length);
+int listen(int fd, int backlog);
+int accept(int fd, sockaddr* addr, socklen_t* length);
+int connect(int fd, const sockaddr* addr, socklen_t length);
+int socket_error(int fd);  // SO_ERROR: takes the pending error; 0 or a positive errno
+int set_option(int fd, int level, int name, const void* value, socklen_t length);
+int sockname(int fd, sockaddr* addr, socklen_t* length);
+int shutdown_write(int fd);
+int unsent(int fd);        // SIOCOUTQ: bytes, and a FIN, that the peer has not acknowledged
+ssize_t recv(int fd, void* data, size_t length);
+ssize_t send(int fd, const void* data, size_t length);         // MSG_NOSIGNAL
+ssize_t readv(int fd, const iovec* parts, int count);
+ssize_t sendv(int fd, const iovec* parts, int count);          // MSG_NOSIGNAL
+ssize_t splice(int from, int to, size_t length);               // one end is a pipe
+int close(int fd);
+int dns_socket(int family, int type);                          // SOCK_DGRAM or SOCK_STREAM
+ssize_t recvfrom(int fd, void* data, size_t length, sockaddr* from, socklen_t* from_length);
+
+// A pipe of about `bytes`: fills both ends and the number of its slots; fewer slots than asked for if the kernel says so.
+int pipe(int ends[2], size_t bytes, int* slots);
+
+// Events.
+int epoll_create();
+int epoll_add(int epoll, int fd, uint32_t events, uint64_t data);
+int epoll_modify(int epoll, int fd, uint32_t events, uint64_t data);
+int epoll_remove(int epoll, int fd);
+int epoll_wait(int epoll, epoll_event* events, int count, int timeout_ms);
+
+// Signals: blocks those in `signals` (ended by 0) and returns a descriptor that reports them; takes one, 0 if none waits.
+int signal_open(const int* signals);
+int signal_take(int fd);
+
+// Clocks, in milliseconds, and a seed from the kernel's random source.
+int64_t monotonic_ms();
+int64_t unix_ms();
+uint64_t random_seed();
+
+// Files and processes; all but log_write only before the loop runs or after it.
+int read_file(const char* path, size_t max, std::string& out);  // 0, or -errno; -EFBIG past `max`
+int unlink(const char* path);
+bool is_socket(const char* path);
+int raise_descriptor_limit();            // soft to hard; returns the limit now in force
+ssize_t log_write(int fd, const char* data, size_t length);  // -EAGAIN instead of blocking
+bool same_file(int fd, const char* device_inode);  // "DEV:INO" as in $JOURNAL_STREAM
+int send_datagram(const char* unix_path, const char* data, size_t length);  // for sd_notify(3)
+int process_id();
+
+}  // namespace relay::sys

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Configuration: one table of keys, read alike from a command line and from a TOML file, with every fault named by its place.
+//
+//   Key       one row of a table: name, type, default, help. --queue-size on the command line is queue-size in the file.
+//   Section   the validated values of one table: one command line, or one [[relay]] of a file
+//   Fault     where (relay.toml:12, --queue-size) and what, remedy included
+//
+// A file has global keys at the top level and one [[relay]] table per relay. Reading goes on after a fault, so that one run
+// shows all of them (but a syntax error of TOML itself ends it). What a fault quotes is safe to print. Nothing here starts
+// anything. config.cpp holds the keys and values, toml.cpp and args.cpp the two ways in, the latter also the help.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/status.h"
+#include "net/addr.h"
+
+namespace relay {
+
+enum class KeyType : uint8_t {
+  kText,      // anything but the empty string and control characters
+  kBool,      // true, false, yes, no, on, off; a bare option means true
+  kInteger,   // min..max
+  kPort,      // 0..65535; 0 lets the kernel choose
+  kDuration,  // 500ms, 5s, 2m, 1h, 0; min..max in milliseconds
+  kSize,      // 64KiB, 1MiB or bytes; min..max in bytes
+  kChoice,    // one of `choices`
+  kListen,    // Endpoint::parse_listen
+  kTarget,    // Endpoint::parse_target
+  kNetwork,   // Network::parse
+  kServer,    // the word `system`, or IP, IP:PORT of a DNS server; without a port it is 53
+};
+
+struct Key {
+  std::string_view name;
+  KeyType type;
+  std::string_view metavar;   // in the help: PORT, ADDR, DURATION
+  std::string_view fallback;  // the default, written as a user would; empty: none
+  std::string_view help;      // one sentence, no full stop at the end
+  bool required = false;
+  bool repeatable = false;    // --client A --client B, --client A,B; client = ["A", "B"] or "A,B". No item has a comma in it.
+  int64_t min = 0;
+  int64_t max = INT64_MAX;
+  std::string_view choices = {};  // "text|json"
+};
+
+struct Fault {
+  std::string where;
+  std::string what;
+};
+using Faults = std::vector<Fault>;
+
+class Section {
+ public:
+  explicit Section(std::span<const Key> keys) : keys_(keys) {}
+
+  std::span<const Key> keys() const { return keys_; }
+  const Key* find(std::string_view key) const;    // its row, nullptr if the table has none
+  bool has(std::string_view key) const;           // given by the user, and good (a default is not)
+  std::string where(std::string_view key) const;  // its place, good or bad; the section's own if not given
+  const std::string& origin() const { return origin_; }  // "command line", or "relay.toml:7" (the line of [[relay]])
+
+  // Values, the default where the user gave none. REQUIRES: the key is in the table with that type, and where one value is
+  // returned there is one: has(key), or a default.
+  std::string_view text(std::string_view key) const;  // kText, kChoice; any type as written, the first if repeatable; "" if none
+  bool flag(std::string_view key) const;
+  int64_t integer(std::string_view key) const;  // kInteger, kPort
+  std::chrono::milliseconds duration(std::string_view key) const;
+  uint64_t size(std::string_view key) const;
+  std::vector<Endpoint> endpoints(std::string_view key) const;  // kListen, kTarget, kServer; empty if none, or `system`
+  std::vector<Network> networks(std::string_view key) const;
+
+  // As written, or the default; empty if there is neither. REQUIRES: `key` is a row of the table.
+  std::vector<std::string_view> items(const Key& key) const;
+
+  // Sets one value (again: the last wins unless repeatable). A bad one becomes a Fault and leaves the values as they were.
+  // `where` is "--KEY" or "FILE:LINE". REQUIRES: find(key).
+  void set(std::string_view key, std::string_view value, std::string where, Faults& faults);
+  // What set does with a bad one, for a caller that finds the fault itself: `what` goes on behind the key's name.
+  void refuse(std::string_view key, std::string where, std::string_view what, Faults& faults);
+  void set_origin(std::string origin) { origin_ = std::move(origin); }
+  // Adds a Fault for each required key that is missing; one that was given but bad has had its own.
+  void require(Faults& faults) const;
+
+ private:
+  struct Value {
+    std::vector<std::string> items;  // as written, each one checked; empty if only bad ones were given
+    std::string where;
+  };
+  const Key& row(std::string_view key) const;  // REQUIRES: there is one
+
+  std::span<const Key> keys_;
+  std::map<std::string, Value, std::less<>> values_;
+  std::string origin_ = "command line";
+};
+
+// What to show where a value is missing or unfit, as a line of a file: `port = 9000`, `target = "10.0.0.5:9999"`.
+std::string example_line(const Key& key);
+
+// The keys of the whole process: log-level, log-format, drain-timeout, dns.
+std::span<const Key> global_keys();
+
+// What config knows of a kind: its name in `kind = "cluster"` and its keys.
+struct KindKeys {
+  std::string_view name;
+  std::span<const Key> keys;
+};
+
+struct Config {
+  Section global{global_keys()};
+  struct Item {
+    std::string_view kind;  // the name in KindKeys
+    Section section;
+  };
+  std::vector<Item> relays;
+};
+
+// Reads `text`, which came from the file `path` (for the faults' places), and requires what is required. `kind` may be left out
+// when only one is built in. After 100 faults the rest is not read. REQUIRES: kinds is not empty.
+Config read_toml(std::string_view path, std::string_view text, std::span<const KindKeys> kinds, Faults& faults);
+
+// Reads --key value, --key=value and --flag into `global` or `section`, whichever has the key, and requires what is required.
+// A flag takes the next word only if that is a kBool's. Words that are no options become faults. `--` ends the options.
+void read_args(std::span<const char* const> args, Section& global, Section& section, Faults& faults);
+
+// The options' part of a --help: "  --port PORT   what it does (default: 5s)", a line an option, wrapped at 100 columns.
+std::string help_table(std::span<const Key> keys);
+
+// What `config` would run, as a file that would run it: every key with its value, and which of them are defaults.
+std::string describe(const Config& config);
+
+}  // namespace relay

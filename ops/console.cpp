@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Console: stderr, which may be a terminal, a file, a pipe that nobody reads, or the journal.
+#include "ops/console.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "net/sys.h"
+
+namespace relay {
+
+namespace {
+constexpr int kStderr = 2;
+}
+
+int64_t Console::unix_ms() { return sys::unix_ms(); }
+
+uint64_t Console::write(std::string_view lines) {
+  const ssize_t n = sys::log_write(kStderr, lines.data(), lines.size());
+  const size_t taken = n < 0 ? 0 : static_cast<size_t>(n);
+  return static_cast<uint64_t>(std::count(lines.begin() + static_cast<std::ptrdiff_t>(taken), lines.end(), '\n'));
+}
+
+bool stderr_is_journal() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  return stream != nullptr && sys::same_file(kStderr, stream);
+}
+
+}  // namespace relay

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Queue: the ingress queue. A bounded ring of bytes between one writer and one reader; no I/O, no clock.
+//
+//        read_ ──────► written_                 offsets only grow; the place in the ring is offset & mask
+//   ┌──────┬──────────────┬────────────┐
+//   │ room │ front: bytes │    room    │        both may wrap, hence up to two spans each, for readv and writev
+//   └──────┴──────────────┴────────────┘
+//
+// The bound is exact (6400KiB means 6400KiB); the ring behind it is the next power of two, taken from the heap when the
+// first byte comes and given back when the last one goes, so that an empty Queue owns nothing. Pages of the ring that no
+// byte has reached are never touched. A full queue is a state (room() is empty), never a drop: what to do then is the
+// owner's. 64-bit offsets do not wrap in the life of a machine.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <span>
+
+#include "lib/check.h"
+
+namespace relay {
+
+class Queue {
+ public:
+  using Spans = std::array<std::span<std::byte>, 2>;
+
+  // REQUIRES: 0 < bound <= 1 TiB.
+  explicit Queue(uint64_t bound) : bound_(bound) { CHECK(bound > 0 && bound <= uint64_t{1} << 40); }
+
+  uint64_t bound() const { return bound_; }
+  uint64_t size() const { return written_ - read_; }
+  bool empty() const { return written_ == read_; }
+  bool full() const { return size() == bound_; }
+  uint64_t peak() const { return peak_; }        // the most bytes that were ever in it at once
+  uint64_t written() const { return written_; }  // offsets: all bytes that ever came, all that ever went
+  uint64_t read() const { return read_; }
+  bool owns_memory() const { return ring_ != nullptr; }
+
+  // Takes the ring's memory if it has none. False: there is none to be had, and nothing has changed.
+  [[nodiscard]] bool reserve() {
+    if (ring_ != nullptr) return true;
+    ring_.reset(new (std::nothrow) std::byte[capacity()]);  // not zeroed: the kernel's untouched pages cost nothing
+    base_ = written_;
+    return ring_ != nullptr;
+  }
+  // Gives the memory back if no byte is in it.
+  void trim() {
+    if (empty()) ring_.reset();
+  }
+
+  // Where the next bytes go, in order; both empty when the queue is full. Valid until the next call of anything else.
+  // REQUIRES: reserve() was true since the queue was last empty.
+  Spans room() {
+    CHECK(ring_ != nullptr);
+    return spans(written_, bound_ - size());
+  }
+  // The first `n` bytes of room() have been filled. REQUIRES: n <= bound() - size().
+  void commit(uint64_t n) {
+    CHECK(n <= bound_ - size());
+    written_ += n;
+    if (size() > peak_) peak_ = size();
+  }
+
+  // The oldest bytes, in order; both empty when the queue is. Valid until the next call of anything else.
+  Spans front() { return empty() ? Spans{} : spans(read_, size()); }
+  // The first `n` bytes of front() have gone. REQUIRES: n <= size().
+  void consume(uint64_t n) {
+    CHECK(n <= size());
+    read_ += n;
+    trim();
+  }
+
+ private:
+  uint64_t capacity() const { return std::bit_ceil(bound_); }
+  // A ring starts at its own beginning (base_), so that one that holds little touches few pages.
+  Spans spans(uint64_t offset, uint64_t length) const {
+    const uint64_t at = (offset - base_) & (capacity() - 1);
+    const uint64_t first = length < capacity() - at ? length : capacity() - at;
+    return {std::span{ring_.get() + at, first}, std::span{ring_.get(), length - first}};
+  }
+
+  std::unique_ptr<std::byte[]> ring_;
+  uint64_t bound_;
+  uint64_t base_ = 0;
+  uint64_t written_ = 0;
+  uint64_t read_ = 0;
+  uint64_t peak_ = 0;
+};
+
+}  // namespace relay
