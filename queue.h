@@ -6,12 +6,13 @@
 //   │ room │ front: bytes │    room    │        both may wrap, hence up to two spans each, for readv and writev
 //   └──────┴──────────────┴────────────┘
 //
-// The bound is exact (6400KiB means 6400KiB); the ring behind it is the next power of two, taken from the heap when the
-// first byte comes and given back when the last one goes, so that an empty Queue owns nothing. Pages of the ring that no
-// byte has reached are never touched. A full queue is a state (room() is empty), never a drop: what to do then is the
-// owner's. 64-bit offsets do not wrap in the life of a machine.
+// The bound is exact (6400KiB means 6400KiB); the ring behind it is a power of two: a small one for the first bytes, and when
+// they do not fit, the whole one, of which pages that no byte has reached are never touched. It is taken from the heap when
+// the first byte comes and given back when the last one goes, so that an empty Queue owns nothing. A full queue is a state,
+// never a drop: what to do then is the owner's. 64-bit offsets do not wrap in the life of a machine.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -19,6 +20,7 @@
 #include <memory>
 #include <new>
 #include <span>
+#include <utility>
 
 #include "lib/check.h"
 
@@ -40,12 +42,10 @@ class Queue {
   uint64_t read() const { return read_; }
   bool owns_memory() const { return ring_ != nullptr; }
 
-  // Takes the ring's memory if it has none. False: there is none to be had, and nothing has changed.
+  // Sees to it that room() is not empty unless the queue is full. False: there is no memory, and nothing has changed.
   [[nodiscard]] bool reserve() {
-    if (ring_ != nullptr) return true;
-    ring_.reset(new (std::nothrow) std::byte[capacity()]);  // not zeroed: the kernel's untouched pages cost nothing
-    base_ = written_;
-    return ring_ != nullptr;
+    if (ring_ == nullptr) return take_ring(whole() < kSmall ? whole() : kSmall);
+    return size() < capacity_ || full() || take_ring(whole());
   }
   // Gives the memory back if no byte is in it.
   void trim() {
@@ -53,14 +53,14 @@ class Queue {
   }
 
   // Where the next bytes go, in order; both empty when the queue is full. Valid until the next call of anything else.
-  // REQUIRES: reserve() was true since the queue was last empty.
+  // REQUIRES: reserve() has just been true.
   Spans room() {
     CHECK(ring_ != nullptr);
-    return spans(written_, bound_ - size());
+    return spans(written_, (bound_ < capacity_ ? bound_ : capacity_) - size());
   }
-  // The first `n` bytes of room() have been filled. REQUIRES: n <= bound() - size().
+  // The first `n` bytes of room() have been filled. REQUIRES: n is at most the size of room().
   void commit(uint64_t n) {
-    CHECK(n <= bound_ - size());
+    CHECK(n <= bound_ - size() && n <= capacity_ - size());
     written_ += n;
     if (size() > peak_) peak_ = size();
   }
@@ -75,16 +75,33 @@ class Queue {
   }
 
  private:
-  uint64_t capacity() const { return std::bit_ceil(bound_); }
+  static constexpr uint64_t kSmall = 16 * 1024;
+
+  uint64_t whole() const { return std::bit_ceil(bound_); }
+
+  // A ring of `capacity` bytes instead of the one there is, with the same bytes inside.
+  bool take_ring(uint64_t capacity) {
+    std::unique_ptr<std::byte[]> ring{new (std::nothrow) std::byte[capacity]};  // not zeroed
+    if (ring == nullptr) return false;
+    std::byte* to = ring.get();
+    if (!empty())
+      for (const auto& span : front()) to = std::copy(span.begin(), span.end(), to);
+    ring_ = std::move(ring);
+    capacity_ = capacity;
+    base_ = read_;
+    return true;
+  }
+
   // A ring starts at its own beginning (base_), so that one that holds little touches few pages.
   Spans spans(uint64_t offset, uint64_t length) const {
-    const uint64_t at = (offset - base_) & (capacity() - 1);
-    const uint64_t first = length < capacity() - at ? length : capacity() - at;
+    const uint64_t at = (offset - base_) & (capacity_ - 1);
+    const uint64_t first = length < capacity_ - at ? length : capacity_ - at;
     return {std::span{ring_.get() + at, first}, std::span{ring_.get(), length - first}};
   }
 
   std::unique_ptr<std::byte[]> ring_;
   uint64_t bound_;
+  uint64_t capacity_ = 0;  // of ring_, if there is one
   uint64_t base_ = 0;
   uint64_t written_ = 0;
   uint64_t read_ = 0;

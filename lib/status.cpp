@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 
 namespace relay {
 
@@ -34,3 +35,10 @@ void check_failed(const char* file, int line, const char* what) {
 }
 
 }  // namespace relay
+
+// What the process does on an exception that nobody catches: ours are not thrown, and those of the library (no memory) end it
+// here. libstdc++'s own handler would print a demangled name; replacing its object leaves 40 KB of demangler out.
+namespace __cxxabiv1 {
+extern std::terminate_handler __terminate_handler;
+std::terminate_handler __terminate_handler = std::abort;
+}  // namespace __cxxabiv1

@@ -129,7 +129,7 @@ std::string printable(std::string_view text) {
   return out;
 }
 
-std::string quoted(std::string_view text) {
+std::string quote(std::string_view text) {
   if (text.size() <= kQuoteLimit) return '"' + printable(text) + '"';
   size_t cut = kQuoteLimit;
   // Not through the middle of a character: at most three bytes of it lie before the cut.

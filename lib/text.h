@@ -3,7 +3,7 @@
 //
 //   durations   500ms, 5s, 2m, 1h; a bare 0. No fractions, no bare numbers but 0.
 //   sizes       64KiB, 1MiB, 2GiB, or bytes as a bare number.
-//   quoted      a stranger's text, made safe to show on a terminal.
+//   quote       a stranger's text, made safe to show on a terminal.
 #pragma once
 
 #include <chrono>
@@ -32,7 +32,7 @@ std::string format_size(uint64_t bytes);
 // UTF-8, and the characters that turn lines or the direction of writing.
 std::string printable(std::string_view text);
 // The same in double quotes, cut off with "..." where it is longer than a fault has room for.
-std::string quoted(std::string_view text);
+std::string quote(std::string_view text);
 
 // The candidate nearest to `word` (Damerau-Levenshtein, upper and lower case alike), or an empty view if none is near enough to be what was meant.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);

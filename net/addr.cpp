@@ -94,10 +94,10 @@ Result<Endpoint> parse_unix(std::string_view path) {
 
 Result<Endpoint> parse_service(std::string_view text) {
   if (text.find(':') != std::string_view::npos) return invalid("has a port, but a service's port comes from the DNS; leave it out");
-  const size_t dot = text.find('.');
-  if (dot == std::string_view::npos || !text.substr(dot).starts_with("._tcp.") || dot == 1 || !valid_name(text)) {
-    return invalid("is not a service; write _SERVICE._tcp.NAME");
-  }
+  constexpr std::string_view kMiddle = "._tcp.";
+  const size_t dot = std::min(text.size(), text.find('.'));
+  const bool complete = dot > 1 && text.substr(dot).starts_with(kMiddle) && valid_name(text.substr(dot + kMiddle.size()));
+  if (!complete || !valid_name(text)) return invalid("is not a service; write _SERVICE._tcp.NAME");
   Endpoint endpoint;
   endpoint.kind = Endpoint::Kind::kService;
   endpoint.host = text;

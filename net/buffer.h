@@ -7,7 +7,7 @@
 //   └───────────┴──────────────┴──────────┘
 //
 // BufferPool lends the blocks and keeps one warm for the next reader, which is why copying through the relay runs in the
-// processor's cache however many connections there are.
+// processor's cache however many connections there are. The loop lets go of that one too when nobody has read for a while.
 #pragma once
 
 #include <cstddef>
@@ -28,15 +28,23 @@ class BufferPool {
 
   // Empty if there is no memory.
   Block lend() {
+    used_ = true;
     if (spare_ != nullptr) return std::move(spare_);
     return Block{new (std::nothrow) std::byte[kBlock]};
   }
   void give_back(Block block) {
     if (spare_ == nullptr) spare_ = std::move(block);
   }
+  bool holds_spare() const { return spare_ != nullptr; }
+  // Lets the spare block go, if none was lent since the last call.
+  void tidy() {
+    if (!used_) spare_.reset();
+    used_ = false;
+  }
 
  private:
   Block spare_;
+  bool used_ = false;
 };
 
 class Buffer {

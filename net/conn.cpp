@@ -26,7 +26,7 @@ void Conn::opened(Fd fd) {
   fd_ = std::move(fd);
   readable_ = false;  // bytes that are there already are an event in the next turn
   writable_ = true;   // a new socket has room
-  broken_ = urgent_ = fin_seen_ = false;
+  broken_ = urgent_ = shut_ = fin_seen_ = false;
   failed_ = Code::kOk;
 }
 
@@ -117,6 +117,7 @@ Result<size_t> Conn::splice_out(Pipe& pipe) {
 }
 
 Status Conn::shutdown_write() {
+  shut_ = true;
   const int error = sys::shutdown_write(fd_.get());
   if (error == 0) return {};
   // The peer has reset the connection a moment ago (ENOTCONN): reading will tell.

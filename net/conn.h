@@ -70,7 +70,8 @@ class Conn final : private Watcher {
   bool writable() const { return writable_; }
   bool broken() const { return broken_; }      // the connection has failed; bytes that came before may still be read
   bool urgent() const { return urgent_; }      // urgent bytes have come: the kernel's splice stops before them for ever
-  int unsent() const;                          // what the peer has not acknowledged yet
+  bool shut() const { return shut_; }          // shutdown_write() has been called
+  int unsent() const;                          // bytes that the peer has not acknowledged yet, and 1 for an end
   void again() { loop_.again(*this); }         // another on_ready in the next turn
 
  private:
@@ -87,6 +88,7 @@ class Conn final : private Watcher {
   bool writable_ : 1 = false;
   bool broken_ : 1 = false;
   bool urgent_ : 1 = false;
+  bool shut_ : 1 = false;
   bool fin_seen_ : 1 = false;  // the peer's orderly end was reported, though perhaps not read yet
   Code failed_ = Code::kOk;    // a failure that a write was told of: a later read must not take it for an orderly end
 };

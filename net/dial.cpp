@@ -7,8 +7,7 @@
 namespace relay {
 
 Dial::Dial(Loop& loop, Resolver& resolver, const DialPlan& plan, DialUser& user)
-    : loop_(loop), plan_(plan), user_(user), lookup_(resolver, *this), timer_(loop, *this), random_(sys::random_seed()),
-      pause_(plan.retry_min) {}
+    : loop_(loop), plan_(plan), user_(user), lookup_(resolver, *this), timer_(loop, *this), pause_(plan.retry_min) {}
 
 void Dial::start() {
   stopped_ = false;
@@ -63,7 +62,8 @@ void Dial::connect_next() {
 void Dial::on_event(uint32_t events) {
   if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0) return;
   const Addr to = addrs_[next_ - 1];
-  const int error = sys::socket_error(fd_.get());
+  // Writable and no error: connected, with no need to ask.
+  const int error = (events & (EPOLLERR | EPOLLHUP)) != 0 ? sys::socket_error(fd_.get()) : 0;
   timer_.disarm();
   if (error != 0) {
     close();
@@ -91,7 +91,7 @@ void Dial::failed(const Addr& to, const Status& why) {
     if (!stopped_) connect_next();
     return;
   }
-  const auto jitter = static_cast<int64_t>(random_.below(static_cast<uint64_t>(pause_.count() / 2 + 1)));
+  const auto jitter = static_cast<int64_t>(loop_.random().below(static_cast<uint64_t>(pause_.count() / 2 + 1)));
   const Delay pause = pause_ - Delay{jitter};
   pause_ = std::min(pause_ * 2, plan_.retry_max);
   timer_.arm(pause);

@@ -12,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "lib/random.h"
 #include "net/addr.h"
 #include "net/conn.h"
 #include "net/fd.h"
@@ -70,7 +69,6 @@ class Dial final : public Mortal, private Watcher, private TimerUser, private Lo
   DialUser& user_;
   Lookup lookup_;
   Timer timer_;
-  Random random_;
   std::vector<Addr> addrs_;
   size_t next_ = 0;  // in addrs_
   Fd fd_;            // the connection under way

@@ -63,7 +63,7 @@ Flow::State Flow::hold(Conn& from, uint64_t bound) {
   return state;
 }
 
-Flow::State Flow::pump(Loop& loop, Conn* from, Conn& to) {
+Flow::State Flow::pump(Loop& loop, Conn* from, Conn& to, bool to_closes) {
   State state = State::kBusy;
   for (int round = 0; round < kRounds && state == State::kBusy; ++round) {
     if (held() > 0) {
@@ -72,7 +72,7 @@ Flow::State Flow::pump(Loop& loop, Conn* from, Conn& to) {
     }
     if (from_ended_) {
       if (!end_passed_) {
-        const Status status = to.shutdown_write();
+        const Status status = to_closes ? Status{} : to.shutdown_write();
         if (!status.ok()) return fail(State::kToFailed, status);
         end_passed_ = true;
       }
@@ -159,7 +159,6 @@ void Flow::return_pipe(Loop& loop) {
 
 uint64_t Flow::abandon(Loop& loop) {
   const uint64_t lost = held();
-  abandoned_ += lost;
   cut_ = true;
   queue_.reset();
   buffer_.consume(buffer_.size());

@@ -39,15 +39,16 @@ class Flow {
 
   // Takes what `from` has into a queue of at most `bound` bytes. A full queue stops the reading (held_full()).
   State hold(Conn& from, uint64_t bound);
-  // Moves bytes until one side has had enough. `from` may be nullptr: it is gone, and only what is held moves.
-  State pump(Loop& loop, Conn* from, Conn& to);
+  // Moves bytes until one side has had enough. `from` may be nullptr: it is gone, and only what is held moves. `to_closes`: the
+  // other direction is over, and `to` will be closed as soon as this one is, which says the end as well as a half-close.
+  State pump(Loop& loop, Conn* from, Conn& to, bool to_closes);
   // Gives up what is held; returns how many bytes that were. Nothing flows any more.
   uint64_t abandon(Loop& loop);
 
   Status failure() const { return {failure_, "failed", error_}; }
   uint64_t taken() const { return taken_; }             // bytes read from `from`
   uint64_t given() const { return given_; }             // bytes written to `to`
-  uint64_t held() const { return taken_ - given_ - abandoned_; }
+  uint64_t held() const { return cut_ ? 0 : taken_ - given_; }
   bool cut() const { return cut_; }                     // abandoned
   bool held_full() const { return queue_ != nullptr && queue_->full(); }
   bool ended() const { return from_ended_; }            // `from` has finished in order
@@ -75,7 +76,6 @@ class Flow {
   std::unique_ptr<Pipe> pipe_;
   uint64_t taken_ = 0;
   uint64_t given_ = 0;
-  uint64_t abandoned_ = 0;
   int error_ = 0;  // of failure_
   Code failure_ = Code::kOk;
   uint8_t full_reads_ = 0;

@@ -11,11 +11,11 @@ namespace relay {
 
 namespace {
 constexpr int kEventsATurn = 256;
+constexpr Delay kTidy{1000};  // what nobody used for so long is given back
 constexpr Delay kForEver{int64_t{100} * 365 * 24 * 3600 * 1000};
 }  // namespace
 
-Loop::Loop() : epoll_(sys::epoll_create()), now_(sys::monotonic_ms()) { CHECK(epoll_.open()); }
-Loop::~Loop() = default;
+Loop::Loop() : epoll_(sys::epoll_create()), now_(sys::monotonic_ms()), random_(sys::random_seed()), tidy_(*this, *this) { CHECK(epoll_.open()); }
 
 Status Loop::watch(Watcher& watcher, int fd, uint32_t events) {
   CHECK(watcher.loop_slot == Watcher::kNoSlot);
@@ -80,6 +80,7 @@ void Loop::turn(Delay most) {
   for (int i = 0; i < n; ++i) dispatch(events[static_cast<size_t>(i)].data.u64, events[static_cast<size_t>(i)].events);
   dispatch_again();
   fire_timers();
+  keep_tidy();
   log_flush();
   dead_.clear();
 }
@@ -108,6 +109,15 @@ void Loop::fire_timers() {
     timers_.remove(timer);
     timer.user_.on_timer(timer);
   }
+}
+
+void Loop::keep_tidy() {
+  if (!tidy_.armed() && (buffers_.holds_spare() || pipes_.holds_spare())) tidy_.arm(kTidy);
+}
+
+void Loop::on_timer(Timer&) {
+  buffers_.tidy();
+  pipes_.tidy();
 }
 
 int Loop::timeout(Delay most) const {

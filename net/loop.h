@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "lib/heap.h"
+#include "lib/random.h"
 #include "lib/status.h"
 #include "net/buffer.h"
 #include "net/fd.h"
@@ -47,10 +48,10 @@ class Mortal {
   virtual ~Mortal() = default;
 };
 
-class Loop {
+class Loop final : private TimerUser {
  public:
   Loop();
-  ~Loop();
+  ~Loop() = default;
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
@@ -76,6 +77,7 @@ class Loop {
 
   BufferPool& buffers() { return buffers_; }
   PipePool& pipes() { return pipes_; }
+  Random& random() { return random_; }
 
  private:
   friend class Timer;
@@ -92,6 +94,8 @@ class Loop {
   void dispatch(uint64_t name, uint32_t events);
   void dispatch_again();
   void fire_timers();
+  void keep_tidy();
+  void on_timer(Timer& timer) override;
   int timeout(Delay most) const;
 
   Fd epoll_;
@@ -102,9 +106,11 @@ class Loop {
   std::vector<uint64_t> again_;     // names
   std::vector<uint64_t> again_now_;  // those of the turn under way
   Heap<Timer> timers_;
+  Random random_;
   std::vector<std::unique_ptr<Mortal>> dead_;
   BufferPool buffers_;
   PipePool pipes_;
+  Timer tidy_;  // armed while a pool keeps something for the next user
 };
 
 }  // namespace relay

@@ -7,6 +7,7 @@
 namespace relay {
 
 std::unique_ptr<Pipe> PipePool::lend() {
+  used_ = true;
   if (!spare_.empty()) {
     auto pipe = std::move(spare_.back());
     spare_.pop_back();
@@ -23,6 +24,11 @@ std::unique_ptr<Pipe> PipePool::lend() {
 
 void PipePool::give_back(std::unique_ptr<Pipe> pipe) {
   if (pipe->filled == 0 && spare_.size() < kSpare) spare_.push_back(std::move(pipe));
+}
+
+void PipePool::tidy() {
+  if (!used_) spare_.clear();
+  used_ = false;
 }
 
 }  // namespace relay

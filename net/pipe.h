@@ -31,8 +31,12 @@ class PipePool {
   std::unique_ptr<Pipe> lend();
   // Takes an empty pipe back; one with bytes inside is closed, and they are gone: the caller has counted them.
   void give_back(std::unique_ptr<Pipe> pipe);
+  bool holds_spare() const { return !spare_.empty(); }
+  // Closes the spare pipes, if none was lent since the last call.
+  void tidy();
 
  private:
+  bool used_ = false;
   std::vector<std::unique_ptr<Pipe>> spare_;
 };
 

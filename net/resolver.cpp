@@ -45,9 +45,8 @@ Status ares_status(int code) {
 }
 
 // RFC 2782: by priority; within one, each next at random by weight.
-void order_services(std::vector<Service>& services) {
+void order_services(std::vector<Service>& services, Random& random) {
   std::stable_sort(services.begin(), services.end(), [](const Service& a, const Service& b) { return a.priority < b.priority; });
-  Random random(sys::random_seed());
   for (auto at = services.begin(); at != services.end(); ++at) {
     uint64_t sum = 0;
     auto end = at;
@@ -235,7 +234,7 @@ void Query::on_services(void* arg, int status, int, unsigned char* answer, int l
   for (const ares_srv_reply* one = reply; one != nullptr && query.services.size() < Resolver::kServicesMost; one = one->next)
     if (*one->host != '\0') query.services.push_back({one->host, one->port, one->priority, one->weight});  // "." is "not here"
   ares_free_data(reply);
-  order_services(query.services);
+  order_services(query.services, query.resolver.loop_.random());
   std::reverse(query.services.begin(), query.services.end());
   if (query.services.empty()) return query.resolver.finish(query, {Code::kNotFound, "the name has no service (SRV)"});
   query.resolver.next_service(query);

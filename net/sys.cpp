@@ -16,7 +16,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
 #include <ctime>
 
@@ -186,10 +185,8 @@ ssize_t log_write(int fd, const char* data, size_t length) {
 
 bool same_file(int fd, const char* device_inode) {
   struct stat info {};
-  unsigned long long device = 0;
-  unsigned long long inode = 0;
-  if (std::sscanf(device_inode, "%llu:%llu", &device, &inode) != 2) return false;
-  return ::fstat(fd, &info) == 0 && info.st_dev == device && info.st_ino == inode;
+  if (::fstat(fd, &info) < 0) return false;
+  return std::to_string(info.st_dev) + ":" + std::to_string(info.st_ino) == device_inode;
 }
 
 int send_datagram(const char* unix_path, const char* data, size_t length) {

@@ -35,7 +35,7 @@ class Arguments {
 
  private:
   void stray(std::string_view word) {
-    faults_.push_back({"command line", "unexpected word " + quoted(word) + "; options are written --KEY VALUE"});
+    faults_.push_back({"command line", "unexpected word " + quote(word) + "; options are written --KEY VALUE"});
   }
 
   void read_option(std::string_view word) {
@@ -74,7 +74,7 @@ class Arguments {
     for (const Key& key : global_.keys()) names.push_back(key.name);
     const std::string_view near = nearest(option.substr(std::min(option.size(), option.find_first_not_of('-'))), names);
     const std::string remedy = near.empty() ? "; --help lists the options" : "; did you mean --" + std::string(near) + '?';
-    faults_.push_back({"command line", "unknown option " + quoted(option) + remedy});
+    faults_.push_back({"command line", "unknown option " + quote(option) + remedy});
   }
 
   std::span<const char* const> args_;  // what is still to be read

@@ -274,7 +274,7 @@ void Section::set(std::string_view name, std::string_view text, std::string wher
     if (item.empty()) {
       refuse(name, where, "has no value; give one, for example " + std::string(example(key)), faults);
     } else if (const std::string fault = check_value(key, item); !fault.empty()) {
-      refuse(name, where, quoted(item) + ' ' + fault, faults);
+      refuse(name, where, quote(item) + ' ' + fault, faults);
     }
   }
   if (faults.size() != faults_before) return;

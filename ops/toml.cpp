@@ -6,10 +6,10 @@
 //   port = 9000             numbers and true/false bare, all else in quotes
 //   client = ["A", "B"]     a repeatable key takes a list
 //
-// toml++ is built without exceptions and without its formatters, which would link iostream (twice the program's size). A hostile
-// text must not kill the process. So its assertions are off, whatever the build: 3.3 has a wrong one (`[=` trips it) in front of
-// code that reports the error well, and with NDEBUG it would turn them into promises to the optimizer. It bounds how deep values
-// nest, and too_deep() bounds the one thing it does not: dotted keys, each dot a table that is destroyed by recursion.
+// toml++ is built without exceptions and without its formatters, which would link iostream (twice the program's size). No text may
+// bring the process down, so what its version 3.3 does not survive is found first and refused (find_trap), and its assertions are
+// off, whatever the build: one is wrong (`[=` trips it, in front of code that reports the error well), and with NDEBUG they would
+// become promises to the optimizer.
 #include "ops/config.h"
 
 #undef NDEBUG
@@ -51,23 +51,45 @@ size_t skip_string(std::string_view text, size_t at) {
   return at;
 }
 
-// The position of a dotted key of more parts than any of ours has, or npos.
-size_t too_deep(std::string_view text) {
+// Something that toml++ must not get to see.
+struct Trap {
+  size_t at;
+  const char* what;
+};
+
+// In """long strings""": a backslash before white space continues the line, and toml++ then meets with undefined behaviour if the
+// text goes on with a character of two bytes, as it does with such a one right behind the backslash.
+bool continues_line(std::string_view string) {
+  for (size_t at = string.find('\\'); at + 1 < string.size(); at = string.find('\\', at + 2)) {
+    const auto next = static_cast<uint8_t>(string[at + 1]);
+    if (next <= ' ' || next >= 0x80) return true;
+  }
+  return false;
+}
+
+// The first trap in `text`. Outside of strings and comments that is a character that is not ASCII (undefined behaviour, again) or a
+// key of many parts: each dot makes a table, and these are destroyed by recursion. (How deep values nest toml++ does bound.)
+std::optional<Trap> find_trap(std::string_view text) {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   size_t parts = 1;
-  for (size_t at = 0; at < text.size();) {
+  for (size_t at = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0; at < text.size();) {
     const char c = text[at];
     if (c == '"' || c == '\'') {
-      at = skip_string(text, at);
+      const size_t end = skip_string(text, at);
+      const std::string_view string = text.substr(at, end - at);
+      if (string.starts_with(R"(""")") && continues_line(string)) return Trap{at, "a long text with a backslash at the end of a line; join the lines"};
+      at = end;
     } else if (c == '#') {
       at = std::min(text.size(), text.find('\n', at));
     } else {
+      if (static_cast<uint8_t>(c) >= 0x80) return Trap{at, "a character that is not ASCII, and not in quotes; put the text in double quotes"};
       const bool ends_key = c == '\n' || c == ',' || c == '=' || c == '[' || c == '{';
       parts = ends_key ? 1 : parts + (c == '.' ? 1 : 0);
-      if (parts > kMostKeyParts) return at;
+      if (parts > kMostKeyParts) return Trap{at, "a key of more than 16 parts; no key has a dot in it"};
       ++at;
     }
   }
-  return std::string_view::npos;
+  return std::nullopt;
 }
 
 std::string_view trim(std::string_view text) {
@@ -89,6 +111,7 @@ std::string_view line_of(std::string_view text, uint32_t number) {
 std::string likely_remedy(std::string_view line, std::string_view error) {
   if (trim(line) == "[relay]" || error.find("array 'relay'") != std::string_view::npos) return "write [[relay]], in double brackets, once for each relay";
   if (error.find("redefine") != std::string_view::npos) return "keep one of the two";
+  if (trim(line).starts_with('[')) return {};
   const size_t equals = line.find('=');
   if (equals == std::string_view::npos) return error.find("expected '='") != std::string_view::npos ? "lines are KEY = VALUE" : "";
   const std::string_view key = trim(line.substr(0, equals));
@@ -97,7 +120,7 @@ std::string likely_remedy(std::string_view line, std::string_view error) {
   if (line.size() > 200 || value.find_first_of("\"'{") != std::string_view::npos || printable(value) != value) return {};
   if (value.front() == '[') return "in a list each text needs double quotes of its own";
   if (value.find_first_not_of("+-_0123456789") == std::string_view::npos) return {};
-  return "a text needs double quotes: " + printable(key) + " = " + quoted(value);
+  return "a text needs double quotes: " + printable(key) + " = " + quote(value);
 }
 
 std::string_view type_name(const toml::node& node) {
@@ -131,9 +154,9 @@ class Reader {
 
   void read(std::string_view text) {
     config_.global.set_origin(path_);
-    if (const size_t at = too_deep(text); at != std::string_view::npos) {
-      const auto newlines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
-      faults_.push_back({path_ + ':' + std::to_string(newlines + 1), "a key of more than 16 parts; no key has a dot in it"});
+    if (const std::optional<Trap> trap = find_trap(text)) {
+      const auto newlines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(trap->at), '\n');
+      faults_.push_back({path_ + ':' + std::to_string(newlines + 1), trap->what});
       return;
     }
     const toml::parse_result result = toml::parse(text);
@@ -174,7 +197,7 @@ class Reader {
     const toml::source_position at = error.source().begin;
     const std::string remedy = likely_remedy(line_of(text, at.line), what);
     // The description may quote a key of any length.
-    const std::string shown = quoted(what);
+    const std::string shown = quote(what);
     faults_.push_back({place(at), "syntax error in column " + std::to_string(at.column) + " (" + shown.substr(1, shown.size() - 2) + ')' +
                                       (remedy.empty() ? "" : "; ") + remedy});
   }
@@ -196,21 +219,21 @@ class Reader {
   }
 
   void unknown_at_top(const Entry& entry) {
-    const std::string what = (entry.value->is_table() || entry.value->is_array_of_tables() ? "unknown table " : "unknown key ") + quoted(entry.key);
+    const std::string what = (entry.value->is_table() || entry.value->is_array_of_tables() ? "unknown table " : "unknown key ") + quote(entry.key);
     const bool misplaced = std::any_of(kinds_.begin(), kinds_.end(), [&entry](const KindKeys& kind) { return Section(kind.keys).find(entry.key); });
     const bool kind_name = std::any_of(kinds_.begin(), kinds_.end(), [&entry](const KindKeys& kind) { return kind.name == entry.key; });
     if (misplaced || entry.key == kKind) {
-      faults_.push_back({place(entry.at), quoted(entry.key) + " belongs to a relay; put it below a line [[relay]]"});
+      faults_.push_back({place(entry.at), quote(entry.key) + " belongs to a relay; put it below a line [[relay]]"});
       return;
     }
     if (kind_name) {
-      faults_.push_back({place(entry.at), what + "; write [[relay]] with kind = " + quoted(entry.key)});
+      faults_.push_back({place(entry.at), what + "; write [[relay]] with kind = " + quote(entry.key)});
       return;
     }
     std::vector<std::string_view> names = {kRelay};
     for (const Key& key : config_.global.keys()) names.push_back(key.name);
     const std::string_view near = nearest(entry.key, names);
-    const std::string remedy = near == kRelay ? "; did you mean [[relay]]?" : near.empty() ? "" : "; did you mean " + quoted(near) + '?';
+    const std::string remedy = near == kRelay ? "; did you mean [[relay]]?" : near.empty() ? "" : "; did you mean " + quote(near) + '?';
     faults_.push_back({place(entry.at), what + " at the top level" + remedy});
   }
 
@@ -276,21 +299,21 @@ class Reader {
     const auto at = std::find(names.begin(), names.end(), text->get());
     if (at != names.end()) return &kinds_[static_cast<size_t>(at - names.begin())];
     const std::string_view near = nearest(text->get(), names);
-    faults_.push_back({place(*node), "kind: " + quoted(text->get()) + " is not built in; " +
-                                         (near.empty() ? "there is " + built_in : "did you mean " + quoted(near) + '?')});
+    faults_.push_back({place(*node), "kind: " + quote(text->get()) + " is not built in; " +
+                                         (near.empty() ? "there is " + built_in : "did you mean " + quote(near) + '?')});
     return nullptr;
   }
 
   void unknown_in_relay(const Section& section, const Entry& entry) {
     if (config_.global.find(entry.key) != nullptr) {
-      faults_.push_back({place(entry.at), quoted(entry.key) + " is for the whole process; put it at the top, before the first [[relay]]"});
+      faults_.push_back({place(entry.at), quote(entry.key) + " is for the whole process; put it at the top, before the first [[relay]]"});
       return;
     }
     std::vector<std::string_view> names = {kKind};
     for (const Key& key : section.keys()) names.push_back(key.name);
     const std::string_view near = nearest(entry.key, names);
-    faults_.push_back({place(entry.at), "unknown key " + quoted(entry.key) + " in [[relay]]" +
-                                            (near.empty() ? "" : "; did you mean " + quoted(near) + '?')});
+    faults_.push_back({place(entry.at), "unknown key " + quote(entry.key) + " in [[relay]]" +
+                                            (near.empty() ? "" : "; did you mean " + quote(near) + '?')});
   }
 
   void read_value(Section& section, const Key& key, const Entry& entry) {

@@ -169,7 +169,7 @@ void Session::run_flow(Side from) {
   Conn& to = conn(other(from));
   if (flow.done() || flow.cut() || !to.is_open()) return;
   const bool spliced = flow.spliced();
-  const Flow::State state = flow.pump(relay_.loop(), conn(from).is_open() ? &conn(from) : nullptr, to);
+  const Flow::State state = flow.pump(relay_.loop(), conn(from).is_open() ? &conn(from) : nullptr, to, flow_from(other(from)).done());
   if (!spliced && flow.spliced()) relay_.stats().add(Stat::kSpliced);
   switch (state) {
     case Flow::State::kWaiting:
@@ -214,7 +214,7 @@ void Session::close(Side side) {
   const bool failed = blame_ != nullptr && !owed_end;
   if (conn.broken() || failed || lost_[0] > 0 || lost_[1] > 0) {
     const int unsent = conn.unsent();
-    if (unsent > 0) lost_[index(sender)] += std::min(static_cast<uint64_t>(unsent) - (owed_end ? 1U : 0U), delivered_from(sender));
+    if (unsent > 0) lost_[index(sender)] += std::min(static_cast<uint64_t>(unsent) - (conn.shut() ? 1U : 0U), delivered_from(sender));
     conn.reset();
   } else {
     conn.close();
