@@ -65,7 +65,8 @@ Flow::State Flow::hold(Conn& from, uint64_t bound) {
 
 Flow::State Flow::pump(Loop& loop, Conn* from, Conn& to, bool to_closes) {
   State state = State::kBusy;
-  for (int round = 0; round < kRounds && state == State::kBusy; ++round) {
+  const uint64_t enough = taken_ + kBudget;
+  for (int round = 0; round < kRounds && taken_ < enough && state == State::kBusy; ++round) {
     if (held() > 0) {
       state = flush(to);
       if (state != State::kBusy) break;

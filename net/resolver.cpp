@@ -109,7 +109,6 @@ struct Resolver::Channel {
 
   ares_channel ares = nullptr;
   std::vector<std::unique_ptr<Socket>> sockets;
-  std::vector<std::unique_ptr<Socket>> dead;  // a Socket may end inside its own event
 
   ~Channel() {
     if (ares != nullptr) ares_destroy(ares);
@@ -123,10 +122,7 @@ void Resolver::Channel::on_state(void* arg, ares_socket_t fd, int readable, int 
   const auto at = std::find_if(sockets.begin(), sockets.end(), [&](const auto& socket) { return socket->fd() == fd; });
   if (readable == 0 && writable == 0) {
     if (at == sockets.end()) return;
-    self.channel_->dead.push_back(std::move(*at));
-    sockets.erase(at);
-    // Its slot is free at once, for the descriptor's number may be used again in this turn.
-    self.channel_->dead.back() = nullptr;
+    sockets.erase(at);  // perhaps from inside its own on_event, which touches nothing of it afterwards
     return;
   }
   const uint32_t events = (readable != 0 ? uint32_t{EPOLLIN} : 0U) | (writable != 0 ? uint32_t{EPOLLOUT} : 0U);

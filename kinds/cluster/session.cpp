@@ -18,6 +18,7 @@ constexpr uint16_t kFirstLookMs = 2;
 constexpr uint16_t kLongestLookMs = 100;
 // Draining: a pair in which nothing has moved for so long is not in the middle of anything.
 constexpr Delay kQuietDrain{1000};
+constexpr Delay kLookAgain{100};
 constexpr Delay kNever = Delay::max();
 
 }  // namespace
@@ -261,43 +262,42 @@ void Session::blame(Side side, const Status& why) {
 
 Delay Session::quiet() const { return relay_.loop().now() - last_moved_; }
 
-// Time until the next limit, kNever if none applies.
-Delay Session::next_limit() const {
+// Bytes that were accepted and have not arrived: nobody is idle then, only slow.
+bool Session::owes() const {
+  return held() > 0 || (client_.is_open() && client_.unsent() > 0) || (gateway_.is_open() && gateway_.unsent() > 0);
+}
+
+// The limits that apply now, each with the time that counts towards it: `visit(name, most, spent, only_if_nothing_is_owed)`.
+template <typename Visit>
+void Session::each_limit(Visit visit) const {
   const ClusterConfig& config = relay_.config();
-  const Delay waited = relay_.loop().now() - since_;
-  Delay next = kNever;
-  const auto limit = [&next](Delay most, Delay spent) {
-    if (most.count() > 0) next = std::min(next, std::max(Delay{0}, most - spent));
-  };
   if (state_ == State::kWaiting) {
-    limit(config.wait_timeout, waited);
-    // With bytes to deliver a half-closed side waits as long as any other.
-    if (half_closed_ && held() == 0) limit(config.half_close_timeout, quiet());
-  } else {
-    limit(config.idle_timeout, quiet());
-    if (half_closed_) limit(config.half_close_timeout, quiet());
-    if (relay_.draining()) limit(kQuietDrain, quiet());
+    visit("wait-timeout", config.wait_timeout, relay_.loop().now() - since_, false);
+    if (half_closed_) visit("half-close-timeout", config.half_close_timeout, quiet(), true);
+    return;
   }
-  return next;
+  visit("idle-timeout", config.idle_timeout, quiet(), false);
+  if (half_closed_) visit("half-close-timeout", config.half_close_timeout, quiet(), true);
+  if (relay_.draining()) visit("drained", kQuietDrain, quiet(), true);
 }
 
 const char* Session::limit_reached() const {
-  const ClusterConfig& config = relay_.config();
-  const auto reached = [](Delay most, Delay spent) { return most.count() > 0 && spent >= most; };
-  if (state_ == State::kWaiting) {
-    if (reached(config.wait_timeout, relay_.loop().now() - since_)) return "wait-timeout";
-    return half_closed_ && held() == 0 && reached(config.half_close_timeout, quiet()) ? "half-close-timeout" : nullptr;
-  }
-  if (reached(config.idle_timeout, quiet())) return "idle-timeout";
-  if (half_closed_ && reached(config.half_close_timeout, quiet())) return "half-close-timeout";
-  return relay_.draining() && held() == 0 && reached(kQuietDrain, quiet()) ? "drained" : nullptr;
+  const char* reached = nullptr;
+  each_limit([&](const char* name, Delay most, Delay spent, bool unless_owed) {
+    if (reached == nullptr && most.count() > 0 && spent >= most && !(unless_owed && owes())) reached = name;
+  });
+  return reached;
 }
 
+// Arms the timer for the next limit. One that has passed already, but for what is owed, is looked at again after kLookAgain.
 void Session::schedule() {
   if (state_ == State::kEnded) return;
-  const Delay next = next_limit();
-  if (next == kNever) return timer_.disarm();
-  timer_.arm(std::max(next, Delay{1}));
+  Delay next = kNever;
+  each_limit([&](const char*, Delay most, Delay spent, bool) {
+    if (most.count() > 0) next = std::min(next, spent < most ? most - spent : kLookAgain);
+  });
+  if (next == kNever) timer_.disarm();
+  else timer_.arm(next);
 }
 
 void Session::on_timer(Timer&) {

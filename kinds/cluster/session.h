@@ -74,9 +74,11 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool dead(Side side);
   void cut(Side from);
   void close(Side side);
-  void schedule();
-  Delay next_limit() const;
+  bool owes() const;
+  template <typename Visit>
+  void each_limit(Visit visit) const;
   const char* limit_reached() const;
+  void schedule();
   void stop_dialing();
   void blame(Side side, const Status& why);
   void log_end(std::string_view why);
