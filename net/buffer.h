@@ -3,7 +3,8 @@
 // connection owns none.
 //
 //   ┌───────────┬──────────────┬──────────┐
-//   │   done    │     data     │   room   │      done_ <= filled_ <= kBlock
+//   │   done    │     data     │   room   │      done <= filled <= kBlock; both live in the block, so
+//                                               that a Buffer without one is a pointer
 //   └───────────┴──────────────┴──────────┘
 //
 // BufferPool lends the blocks and keeps one warm for the next reader, which is why copying through the relay runs in the
@@ -23,16 +24,22 @@ namespace relay {
 
 class BufferPool {
  public:
-  static constexpr size_t kBlock = 65536;
-  using Block = std::unique_ptr<std::byte[]>;
+  static constexpr uint32_t kBlock = 64 * 1024;
+
+  struct Block {
+    uint32_t done = 0;
+    uint32_t filled = 0;
+    std::byte bytes[kBlock];  // NOLINT: not zeroed
+  };
+  using Lent = std::unique_ptr<Block>;
 
   // Empty if there is no memory.
-  Block lend() {
+  Lent lend() {
     used_ = true;
     if (spare_ != nullptr) return std::move(spare_);
-    return Block{new (std::nothrow) std::byte[kBlock]};
+    return Lent{new (std::nothrow) Block};
   }
-  void give_back(Block block) {
+  void give_back(Lent block) {
     if (spare_ == nullptr) spare_ = std::move(block);
   }
   bool holds_spare() const { return spare_ != nullptr; }
@@ -43,14 +50,14 @@ class BufferPool {
   }
 
  private:
-  Block spare_;
+  Lent spare_;
   bool used_ = false;
 };
 
 class Buffer {
  public:
-  bool empty() const { return done_ == filled_; }
-  size_t size() const { return filled_ - done_; }
+  bool empty() const { return size() == 0; }
+  size_t size() const { return block_ == nullptr ? 0 : block_->filled - block_->done; }
   bool owns_block() const { return block_ != nullptr; }
 
   // Takes a block if it has none; false if there is no memory.
@@ -60,29 +67,27 @@ class Buffer {
   }
   // Gives the block back if nothing is in it.
   void release(BufferPool& pool) {
-    if (!empty() || block_ == nullptr) return;
+    if (block_ == nullptr || !empty()) return;
+    block_->done = block_->filled = 0;
     pool.give_back(std::move(block_));
-    done_ = filled_ = 0;
   }
 
-  // REQUIRES: owns_block(). Both are valid until the next call.
-  std::span<std::byte> room() { return {block_.get() + filled_, BufferPool::kBlock - filled_}; }
-  std::span<const std::byte> data() const { return {block_.get() + done_, size()}; }
+  // REQUIRES, all of them: owns_block(). The spans are valid until the next call.
+  std::span<std::byte> room() { return {block_->bytes + block_->filled, BufferPool::kBlock - block_->filled}; }
+  std::span<const std::byte> data() const { return {block_->bytes + block_->done, size()}; }
 
   void commit(size_t n) {  // the first n bytes of room() are data now
-    CHECK(n <= BufferPool::kBlock - filled_);
-    filled_ += static_cast<uint32_t>(n);
+    CHECK(n <= BufferPool::kBlock - block_->filled);
+    block_->filled += static_cast<uint32_t>(n);
   }
   void consume(size_t n) {  // the first n bytes of data() are done
     CHECK(n <= size());
-    done_ += static_cast<uint32_t>(n);
-    if (empty()) done_ = filled_ = 0;
+    block_->done += static_cast<uint32_t>(n);
+    if (empty()) block_->done = block_->filled = 0;
   }
 
  private:
-  BufferPool::Block block_;
-  uint32_t done_ = 0;
-  uint32_t filled_ = 0;
+  BufferPool::Lent block_;
 };
 
 }  // namespace relay

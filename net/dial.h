@@ -44,14 +44,14 @@ class DialUser {
   ~DialUser() = default;
 };
 
-class Dial final : public Mortal, private Watcher, private TimerUser, private LookupUser {
+class Dial final : private Watcher, private TimerUser, private LookupUser {
  public:
   // Borrows all for its life.
   Dial(Loop& loop, Resolver& resolver, const DialPlan& plan, DialUser& user);
-  ~Dial() override { stop(); }
+  ~Dial() { stop(); }
 
   void start();
-  // No more calls. Safe at any time, also from a call-back; destroying is not: bury it.
+  // No more calls. Safe at any time, also from a call-back; destroying from one is not: bury its owner.
   void stop();
   // Opens `conn` with the connection, registered as it is: no further system call. REQUIRES: within on_dialed.
   void take(Conn& conn) { conn.adopt(*this, std::move(fd_), events_); }

@@ -162,7 +162,7 @@ uint64_t Flow::abandon(Loop& loop) {
   const uint64_t lost = held();
   cut_ = true;
   queue_.reset();
-  buffer_.consume(buffer_.size());
+  if (!buffer_.empty()) buffer_.consume(buffer_.size());
   buffer_.release(loop.buffers());
   pipe_.reset();
   return lost;

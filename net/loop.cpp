@@ -11,7 +11,7 @@ namespace relay {
 
 namespace {
 constexpr int kEventsATurn = 256;
-constexpr Delay kTidy{1000};  // what nobody used for so long is given back
+constexpr Delay kTidy{250};  // what nobody used for so long is given back
 constexpr Delay kForEver{int64_t{100} * 365 * 24 * 3600 * 1000};
 }  // namespace
 

@@ -86,7 +86,7 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   Time looked_up_{};
   List<Session> waiting_[2];  // by Side, oldest first
   List<Session> others_;
-  uint64_t next_id_ = 1;
+  uint32_t next_id_ = 1;  // in the log; it may wrap
   uint64_t sessions_ended_ = 0;
   bool draining_ = false;
   bool held_off_ = false;

@@ -23,11 +23,39 @@ constexpr Delay kNever = Delay::max();
 
 }  // namespace
 
-Session::Session(ClusterRelay& relay, uint64_t id)
+// What a session has only while it dials, so that the many that do not need not carry it.
+class Session::Dialing final : public Mortal, private DialUser {
+ public:
+  explicit Dialing(Session& session)
+      : session_(session), dial_(session.relay_.loop(), session.relay_.resolver(), session.relay_.config().dial, *this) {}
+  void start() { dial_.start(); }
+  void stop() { dial_.stop(); }
+  void take(Conn& conn) { dial_.take(conn); }
+
+ private:
+  void on_dialed(const Addr& to) override { session_.dialed(to); }
+  void on_dial_addrs(const std::vector<Addr>& addrs) override { session_.relay_.target_addrs(addrs); }
+  void on_dial_failed(const Addr& to, const Status& why, unsigned round, Delay retry) override {
+    const ClusterConfig& config = session_.relay_.config();
+    session_.relay_.stats().add(Stat::kDialFailures);
+    LogLine line(Level::kWarn, "dial-failed");
+    line.text("relay", config.name).number("session", session_.id_).text("target", config.dial.target.text());
+    if (to.family != Addr::Family::kNone) line.text("addr", to.text());
+    line.text("error", why.error() != 0 ? std::strerror(why.error()) : why.reason()).number("attempt", round);
+    line.count("retry_ms", retry.count());
+  }
+
+  Session& session_;
+  Dial dial_;
+};
+
+Session::~Session() = default;
+
+Session::Session(ClusterRelay& relay, uint32_t id)
     : relay_(relay), client_(relay.loop(), *this), gateway_(relay.loop(), *this), timer_(relay.loop(), *this),
       since_(relay.loop().now()), last_moved_(since_), id_(id) {}
 
-Session& Session::make(ClusterRelay& relay, uint64_t id) {
+Session& Session::make(ClusterRelay& relay, uint32_t id) {
   auto session = std::make_unique<Session>(relay, id);
   Session& self = *session;
   self.self_ = std::move(session);
@@ -46,14 +74,16 @@ void Session::begin(Side side, Fd fd, const Addr& peer) {
   }
   if (log_enabled(Level::kDebug))
     LogLine(Level::kDebug, "waiting").text("relay", relay_.config().name).number("session", id_).text("role", name_of(side)).text("peer", peer.text());
-  if (side == Side::kClient) {
-    dial_ = std::make_unique<Dial>(relay_.loop(), relay_.resolver(), relay_.config().dial, static_cast<DialUser&>(*this));
-    relay_.stats().add(Stat::kDials);
-    if (log_enabled(Level::kDebug))
-      LogLine(Level::kDebug, "dialing").text("relay", relay_.config().name).number("session", id_).text("target", relay_.config().dial.target.text());
-    dial_->start();
-  }
+  if (side == Side::kClient) dial();
   schedule();
+}
+
+void Session::dial() {
+  dialing_ = std::make_unique<Dialing>(*this);
+  relay_.stats().add(Stat::kDials);
+  if (log_enabled(Level::kDebug))
+    LogLine(Level::kDebug, "dialing").text("relay", relay_.config().name).number("session", id_).text("target", relay_.config().dial.target.text());
+  dialing_->start();
 }
 
 void Session::join(Side side, Fd fd, const Addr& peer) {
@@ -67,30 +97,19 @@ void Session::join(Side side, Fd fd, const Addr& peer) {
   pair();
 }
 
-void Session::on_dialed(const Addr& to) {
+void Session::dialed(const Addr& to) {
   addrs_[index(Side::kGateway)] = to;
-  dial_->take(gateway_);
+  dialing_->take(gateway_);
   stop_dialing();
   if (log_enabled(Level::kDebug))
     LogLine(Level::kDebug, "dialed").text("relay", relay_.config().name).number("session", id_).text("addr", to.text());
   pair();
 }
 
-void Session::on_dial_addrs(const std::vector<Addr>& addrs) { relay_.target_addrs(addrs); }
-
-void Session::on_dial_failed(const Addr& to, const Status& why, unsigned round, Delay retry) {
-  relay_.stats().add(Stat::kDialFailures);
-  LogLine line(Level::kWarn, "dial-failed");
-  line.text("relay", relay_.config().name).number("session", id_).text("target", relay_.config().dial.target.text());
-  if (to.family != Addr::Family::kNone) line.text("addr", to.text());
-  line.text("error", why.error() != 0 ? std::strerror(why.error()) : why.reason()).number("attempt", round);
-  line.count("retry_ms", retry.count());
-}
-
 void Session::stop_dialing() {
-  if (dial_ == nullptr) return;
-  dial_->stop();
-  relay_.loop().bury(std::move(dial_));
+  if (dialing_ == nullptr) return;
+  dialing_->stop();
+  relay_.loop().bury(std::move(dialing_));
 }
 
 void Session::pair() {
@@ -273,7 +292,7 @@ void Session::each_limit(Visit visit) const {
   const ClusterConfig& config = relay_.config();
   if (state_ == State::kWaiting) {
     visit("wait-timeout", config.wait_timeout, relay_.loop().now() - since_, false);
-    if (half_closed_) visit("half-close-timeout", config.half_close_timeout, quiet(), true);
+    if (half_closed_ && held() == 0) visit("half-close-timeout", config.half_close_timeout, quiet(), false);
     return;
   }
   visit("idle-timeout", config.idle_timeout, quiet(), false);

@@ -32,11 +32,12 @@ constexpr std::string_view name_of(Side side) { return side == Side::kClient ? "
 
 class ClusterRelay;
 
-class Session final : public Mortal, public ListNode, private ConnUser, private TimerUser, private DialUser {
+class Session final : public Mortal, public ListNode, private ConnUser, private TimerUser {
  public:
-  Session(ClusterRelay& relay, uint64_t id);
+  Session(ClusterRelay& relay, uint32_t id);
+  ~Session() override;
   // Owns itself until it ends; then its relay buries it.
-  static Session& make(ClusterRelay& relay, uint64_t id);
+  static Session& make(ClusterRelay& relay, uint32_t id);
   std::unique_ptr<Session> release() { return std::move(self_); }
 
   // The first side is here. May end the session.
@@ -60,10 +61,11 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
 
   void on_ready(Conn& conn) override;
   void on_timer(Timer& timer) override;
-  void on_dialed(const Addr& to) override;
-  void on_dial_addrs(const std::vector<Addr>& addrs) override;
-  void on_dial_failed(const Addr& to, const Status& why, unsigned round, Delay retry) override;
+  class Dialing;
+  friend class Dialing;
 
+  void dial();
+  void dialed(const Addr& to);
   static size_t index(Side side) { return static_cast<size_t>(side); }
   void wait();
   void pair();
@@ -89,7 +91,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
 
   ClusterRelay& relay_;
   std::unique_ptr<Session> self_;
-  std::unique_ptr<Dial> dial_;
+  std::unique_ptr<Dialing> dialing_;  // a client's, while it has no gateway
   Conn client_;
   Conn gateway_;
   std::array<Flow, 2> flows_;       // by the Side that they come from
@@ -98,9 +100,10 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   Timer timer_;                     // the next limit that may be reached; kDying: the next look
   Time since_;
   Time last_moved_;                 // when bytes last moved
-  uint64_t id_;
-  const char* blame_ = nullptr;     // the first thing that went wrong
+  uint64_t queued_max_ = 0;         // kWaiting: the most that the queue held
   uint64_t left_ = 0;               // kDying: what was undelivered at the last look
+  const char* blame_ = nullptr;     // the first thing that went wrong; static
+  uint32_t id_;
   int error_ = 0;                   // of blame_, an errno or 0
   uint16_t look_ms_ = 0;            // kDying: time to the next look
   State state_ = State::kWaiting;
@@ -109,7 +112,6 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool paired_ = false;
   bool half_closed_ = false;
   bool full_told_ = false;
-  uint64_t queued_max_ = 0;
 };
 
 }  // namespace relay::cluster
