@@ -158,7 +158,7 @@ class Process final : private Watcher, private TimerUser {
       relays_.back()->start(faults);
     }
     if (!faults.empty()) {
-      log_flush();
+      log_discard();  // the faults alone
       return complain(faults);
     }
     LogLine(Level::kInfo, "ready").number("relays", relays_.size());
@@ -264,7 +264,6 @@ int start_command(const Kind& kind, std::span<const char* const> args) {
   Config config;
   config.relays.push_back({kind.name, Section(kind.keys())});
   read_args(args, config.global, config.relays.front().section, faults);
-  if (faults.empty()) config.relays.front().section.require(faults);
   if (faults.empty()) check_sections(config, faults);
   if (!faults.empty()) {
     complain(faults);

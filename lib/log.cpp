@@ -70,6 +70,8 @@ void log_flush() {
   g_log.used = 0;
 }
 
+void log_discard() { g_log.used = 0; }
+
 uint64_t log_dropped() { return g_log.dropped; }
 
 bool log_enabled(Level level) { return g_log.sink != nullptr && level <= g_log.level; }

@@ -33,6 +33,7 @@ class LogSink {
 // Process-wide, as stderr is. `sink` is borrowed for the life of the process.
 void log_open(LogSink& sink, Level level, LogFormat format);
 void log_flush();           // the loop calls it at the end of a turn; main, before it exits
+void log_discard();         // forgets what has not been flushed
 uint64_t log_dropped();     // lines that the sink did not take
 bool log_enabled(Level level);
 

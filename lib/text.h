@@ -34,7 +34,8 @@ std::string printable(std::string_view text);
 // The same in double quotes, cut off with "..." where it is longer than a fault has room for.
 std::string quote(std::string_view text);
 
-// The candidate nearest to `word` (Damerau-Levenshtein, upper and lower case alike), or an empty view if none is near enough to be what was meant.
+// The candidate nearest to `word` (Damerau-Levenshtein, upper and lower case alike), or an empty view if none is near enough to be
+// what was meant.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
 
 }  // namespace relay

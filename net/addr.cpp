@@ -47,7 +47,8 @@ Result<HostPort> split(std::string_view text) {
   }
   const size_t colon = text.find(':');
   // Two colons without brackets: IPv6, and where its port would start cannot be told.
-  if (colon == std::string_view::npos || text.find(':', colon + 1) != std::string_view::npos) return HostPort{text, std::nullopt, false};
+  if (colon == std::string_view::npos || text.find(':', colon + 1) != std::string_view::npos)
+    return HostPort{text, std::nullopt, false};
   return HostPort{text.substr(0, colon), text.substr(colon + 1), false};
 }
 
@@ -93,7 +94,8 @@ Result<Endpoint> parse_unix(std::string_view path) {
 }
 
 Result<Endpoint> parse_service(std::string_view text) {
-  if (text.find(':') != std::string_view::npos) return invalid("has a port, but a service's port comes from the DNS; leave it out");
+  if (text.find(':') != std::string_view::npos)
+    return invalid("has a port, but a service's port comes from the DNS; leave it out");
   constexpr std::string_view kMiddle = "._tcp.";
   const size_t dot = std::min(text.size(), text.find('.'));
   const bool complete = dot > 1 && text.substr(dot).starts_with(kMiddle) && valid_name(text.substr(dot + kMiddle.size()));
@@ -120,7 +122,8 @@ std::optional<Status> host_fault(const HostPort& parts) {
   if (parts.brackets && !colons) return invalid("has brackets around something that is not an IPv6 address");
   if (host.empty()) return invalid("has no host");
   if (Addr::parse(host, 0)) return std::nullopt;
-  if (colons && host.find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos) return invalid("is not an IPv6 address");
+  if (colons && host.find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos)
+    return invalid("is not an IPv6 address");
   if (ends_in_digits(host)) return invalid("is not an IPv4 address");
   return std::nullopt;
 }
@@ -196,7 +199,9 @@ bool Addr::is_loopback() const {
   return family == Family::kV6 && ip.back() == 1 && std::all_of(ip.begin(), ip.end() - 1, [](uint8_t b) { return b == 0; });
 }
 
-bool Addr::same_host(const Addr& o) const { return family != Family::kNone && family == o.family && ip == o.ip && scope == o.scope; }
+bool Addr::same_host(const Addr& o) const {
+  return family != Family::kNone && family == o.family && ip == o.ip && scope == o.scope;
+}
 
 std::string Addr::host_text() const {
   std::array<char, INET6_ADDRSTRLEN> text{};
@@ -281,7 +286,8 @@ Network Network::masked() const {
 bool Network::exact() const { return masked().base_.ip == base_.ip; }
 
 bool Network::contains(const Addr& addr) const {
-  return addr.family == base_.family && addr.family != Addr::Family::kNone && Network(addr, prefix_).masked().base_.ip == base_.ip;
+  return addr.family == base_.family && addr.family != Addr::Family::kNone &&
+         Network(addr, prefix_).masked().base_.ip == base_.ip;
 }
 
 std::string Network::text() const {

@@ -36,6 +36,7 @@ class DialUser {
   virtual void on_dialed(const Addr& to) = 0;
   // The name has been looked up: these will be tried.
   virtual void on_dial_addrs(const std::vector<Addr>& addrs) = 0;
+  virtual void on_dial_try(const Addr& to) = 0;
   // One address, or the look-up (family kNone), has failed. `retry` is the pause before the next round, 0 while others are
   // left in this one. The Dial goes on by itself, unless it is stopped.
   virtual void on_dial_failed(const Addr& to, const Status& why, unsigned round, Delay retry) = 0;

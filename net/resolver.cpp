@@ -74,12 +74,13 @@ struct Query {
 struct Resolver::Channel {
   class Socket final : private Watcher {
    public:
-    Socket(Resolver& resolver, int fd) : resolver_(resolver), fd_(fd) {}
-    ~Socket() { resolver_.loop_.forget(*this); }
+    Socket(Channel& channel, int fd) : channel_(channel), fd_(fd) {}
+    ~Socket() { channel_.resolver.loop_.forget(*this); }
 
     int fd() const { return fd_; }
     bool watch(uint32_t events) {
-      const Status status = watched_ ? resolver_.loop_.rewatch(*this, fd_, events) : resolver_.loop_.watch(*this, fd_, events);
+      Loop& loop = channel_.resolver.loop_;
+      const Status status = watched_ ? loop.rewatch(*this, fd_, events) : loop.watch(*this, fd_, events);
       watched_ = watched_ || status.ok();
       events_ = events;
       return status.ok();
@@ -87,47 +88,47 @@ struct Resolver::Channel {
 
    private:
     void on_event(uint32_t events) override {
-      const ares_channel ares = resolver_.channel_->ares;
       const bool failed = (events & (EPOLLERR | EPOLLHUP)) != 0;
       // c-ares reads a TCP answer piece by piece: registering again shows what is still there. Before the call, which may
       // end this object.
       static_cast<void>(watch(events_));
-      Resolver& resolver = resolver_;
-      ares_process_fd(ares, failed || (events & EPOLLIN) != 0 ? fd_ : ARES_SOCKET_BAD,
+      Channel& channel = channel_;
+      ares_process_fd(channel.ares, failed || (events & EPOLLIN) != 0 ? fd_ : ARES_SOCKET_BAD,
                       failed || (events & EPOLLOUT) != 0 ? fd_ : ARES_SOCKET_BAD);
-      resolver.rearm();
+      channel.resolver.rearm();
     }
 
-    Resolver& resolver_;
+    Channel& channel_;
     int fd_;
     uint32_t events_ = 0;
     bool watched_ = false;
   };
 
+  explicit Channel(Resolver& owner) : resolver(owner) {}
+  ~Channel() {
+    if (ares != nullptr) ares_destroy(ares);  // calls on_state for each socket it still has
+  }
   static void on_state(void* arg, ares_socket_t fd, int readable, int writable);
   static const ares_socket_functions kSockets;
 
+  Resolver& resolver;
   ares_channel ares = nullptr;
   std::vector<std::unique_ptr<Socket>> sockets;
-
-  ~Channel() {
-    if (ares != nullptr) ares_destroy(ares);
-  }
 };
 
 // c-ares has opened, closed or turned round a socket.
 void Resolver::Channel::on_state(void* arg, ares_socket_t fd, int readable, int writable) {
-  auto& self = *static_cast<Resolver*>(arg);
-  auto& sockets = self.channel_->sockets;
-  const auto at = std::find_if(sockets.begin(), sockets.end(), [&](const auto& socket) { return socket->fd() == fd; });
+  auto& self = *static_cast<Channel*>(arg);
+  auto at = std::find_if(self.sockets.begin(), self.sockets.end(), [&](const auto& socket) { return socket->fd() == fd; });
   if (readable == 0 && writable == 0) {
-    if (at == sockets.end()) return;
-    sockets.erase(at);  // perhaps from inside its own on_event, which touches nothing of it afterwards
+    // Perhaps from inside its own on_event, which touches nothing of it afterwards.
+    if (at != self.sockets.end()) self.sockets.erase(at);
     return;
   }
   const uint32_t events = (readable != 0 ? uint32_t{EPOLLIN} : 0U) | (writable != 0 ? uint32_t{EPOLLOUT} : 0U);
-  if (at == sockets.end()) sockets.push_back(std::make_unique<Socket>(self, fd));
-  static_cast<void>((at == sockets.end() ? sockets.back() : *at)->watch(events));
+  if (at == self.sockets.end()) at = self.sockets.insert(at, std::make_unique<Socket>(self, fd));
+  // Not watched (no memory): c-ares' own time-out ends the question.
+  static_cast<void>((*at)->watch(events));
 }
 
 namespace {
@@ -164,12 +165,12 @@ Resolver::~Resolver() {
 
 Status Resolver::open() {
   if (channel_ != nullptr) return {};
-  channel_ = std::make_unique<Channel>();
+  channel_ = std::make_unique<Channel>(*this);
   ares_options options{};
   options.timeout = kTimeoutMs;
   options.tries = kTries;
   options.sock_state_cb = Channel::on_state;
-  options.sock_state_cb_data = this;
+  options.sock_state_cb_data = channel_.get();
   int code = ares_init_options(&channel_->ares, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
   if (code == ARES_SUCCESS) ares_set_socket_functions(channel_->ares, &Channel::kSockets, nullptr);
   if (code == ARES_SUCCESS && !server_.empty()) code = ares_set_servers_ports_csv(channel_->ares, server_.c_str());

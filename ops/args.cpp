@@ -89,15 +89,21 @@ std::string left_column(const Key& key) {
   return key.metavar.empty() ? left : left + ' ' + std::string(key.metavar);
 }
 
-// What the table knows of a key besides its sentence: " (text|json; default: text)".
-std::string notes(const Key& key) {
-  std::string out;
-  const auto add = [&out](std::string_view note) { out.append(out.empty() ? " (" : "; ").append(note); };
+// A key's sentence and what else the table knows of it: "how it is written (text|json; default: text)". A sentence that ends in
+// brackets of its own has the rest put into these.
+std::string sentence(const Key& key) {
+  std::string out(key.help);
+  bool open = out.ends_with(')');
+  if (open) out.pop_back();
+  const auto add = [&out, &open](std::string_view note) {
+    out.append(open ? "; " : " (").append(note);
+    open = true;
+  };
   if (key.type == KeyType::kChoice) add(key.choices);
   if (key.required) add("required");
   if (key.repeatable) add("repeatable");
   if (!key.fallback.empty()) add("default: " + std::string(key.fallback));
-  return out.empty() ? out : out + ')';
+  return open ? out + ')' : out;
 }
 
 // Appends `text` to `out`, whose last line has `column` columns, broken between words and indented by `indent`.
@@ -144,7 +150,7 @@ std::string help_table(std::span<const Key> keys) {
       line.clear();
     }
     out += line.append(indent - line.size(), ' ');
-    append_wrapped(out, std::string(key.help) + notes(key), indent, indent);
+    append_wrapped(out, sentence(key), indent, indent);
   }
   return out;
 }

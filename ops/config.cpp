@@ -18,14 +18,30 @@ constexpr uint16_t kDnsPort = 53;
 constexpr size_t kMostItemFaults = 20;  // of one list: one that is nonsense throughout need not be shown in full
 
 constexpr std::array<Key, 4> kGlobalKeys = {{
-    {.name = "log-level", .type = KeyType::kChoice, .metavar = "LEVEL", .fallback = "info",
-     .help = "the least urgent log lines that are written", .choices = "error|warn|info|debug"},
-    {.name = "log-format", .type = KeyType::kChoice, .metavar = "FORMAT", .fallback = "text",
-     .help = "how a log line is written: for eyes, or one JSON object a line", .choices = "text|json"},
-    {.name = "drain-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "10s",
-     .help = "after SIGTERM, how long to go on delivering; then what is left is ended", .choices = {}},
-    {.name = "dns", .type = KeyType::kServer, .metavar = "ADDR[:PORT]", .fallback = "system",
-     .help = "the one DNS server to ask for names; system is those of /etc/resolv.conf", .choices = {}},
+    {.name = "log-level",
+     .type = KeyType::kChoice,
+     .metavar = "LEVEL",
+     .fallback = "info",
+     .help = "the least urgent log lines that are written",
+     .choices = "error|warn|info|debug"},
+    {.name = "log-format",
+     .type = KeyType::kChoice,
+     .metavar = "FORMAT",
+     .fallback = "text",
+     .help = "how a log line is written: for eyes, or one JSON object a line",
+     .choices = "text|json"},
+    {.name = "drain-timeout",
+     .type = KeyType::kDuration,
+     .metavar = "TIME",
+     .fallback = "10s",
+     .help = "after SIGTERM, how long to go on delivering; then what is left is ended",
+     .choices = {}},
+    {.name = "dns",
+     .type = KeyType::kServer,
+     .metavar = "ADDR[:PORT]",
+     .fallback = "system",
+     .help = "the one DNS server to ask for names; system is those of /etc/resolv.conf",
+     .choices = {}},
 }};
 
 // "a, b,c" -> a b c. An empty item stays, to be refused as such.
@@ -126,7 +142,8 @@ std::string check_network(std::string_view value) {
   const Result<Network> network = Network::parse(value);
   if (network.ok()) return {};
   const std::string meant = Network::meant(value);
-  return std::string(network.status().reason()) + (meant.empty() ? "; write 10.0.0.5, 10.0.0.0/8, ::1 or unix" : "; write " + meant);
+  return std::string(network.status().reason()) +
+         (meant.empty() ? "; write 10.0.0.5, 10.0.0.0/8, ::1 or unix" : "; write " + meant);
 }
 
 std::string check_server(std::string_view value) {
@@ -248,7 +265,9 @@ std::vector<Endpoint> Section::endpoints(std::string_view key) const {
   std::vector<Endpoint> out;
   for (const std::string_view item : items(row(key))) {
     if (type == KeyType::kServer && item == kSystem) continue;
-    const auto parse = type == KeyType::kListen ? Endpoint::parse_listen : type == KeyType::kTarget ? Endpoint::parse_target : parse_server;
+    const auto parse = type == KeyType::kListen ? Endpoint::parse_listen
+                     : type == KeyType::kTarget ? Endpoint::parse_target
+                                                : parse_server;
     out.push_back(*parse(item));
   }
   return out;

@@ -187,9 +187,11 @@ void ClusterRelay::on_accept(Listener& listener, Fd fd, const Addr& peer) {
 
 void ClusterRelay::welcome(Side side, Fd fd, const Addr& peer) {
   stats_.add(side == Side::kClient ? Stat::kClientsAccepted : Stat::kGatewaysAccepted);
+  Session* oldest = waiting_[static_cast<size_t>(other(side))].front();
   if (log_enabled(Level::kDebug))
-    LogLine(Level::kDebug, "accepted").text("relay", config_.name).text("role", name_of(side)).text("peer", peer.text());
-  if (Session* oldest = waiting_[static_cast<size_t>(other(side))].front(); oldest != nullptr) return oldest->join(side, std::move(fd), peer);
+    LogLine(Level::kDebug, "accepted").text("relay", config_.name).number("session", oldest != nullptr ? oldest->id() : next_id_)
+        .text("role", name_of(side)).text("peer", peer.text());
+  if (oldest != nullptr) return oldest->join(side, std::move(fd), peer);
   stats_.add(Stat::kSessions);
   Session::make(*this, next_id_++).begin(side, std::move(fd), peer);
 }

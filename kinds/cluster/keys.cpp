@@ -61,12 +61,15 @@ constexpr std::array kKeys = {
 
 bool whole_seconds(Delay value) { return value.count() % 1000 == 0; }
 
-bool needs_port(const Endpoint& endpoint) { return endpoint.kind != Endpoint::Kind::kUnix && endpoint.port == 0; }
+bool needs_port(const Endpoint& endpoint) { return endpoint.kind != Endpoint::Kind::kUnix && !endpoint.has_port; }
 
 // --port for those that have none of their own.
 std::vector<Endpoint> with_port(std::vector<Endpoint> endpoints, uint16_t port) {
   for (Endpoint& endpoint : endpoints)
-    if (needs_port(endpoint)) endpoint.addr.port = endpoint.port = port;
+    if (needs_port(endpoint)) {
+      endpoint.addr.port = endpoint.port = port;
+      endpoint.has_port = true;
+    }
   return endpoints;
 }
 
@@ -132,7 +135,7 @@ ClusterConfig cluster_config(const Section& section) {
       for (const Endpoint& endpoint : config.listen)
         if (endpoint.kind == Endpoint::Kind::kAddr) {
           config.gateway_listen.push_back(endpoint);
-          config.gateway_listen.back().port = config.gateway_listen.back().addr.port = 0;
+          config.gateway_listen.back().has_port = false;
         }
     if (config.gateway_listen.empty()) config.gateway_listen.push_back(anywhere());
     const auto own = section.has("gateway-port") ? static_cast<uint16_t>(section.integer("gateway-port")) : uint16_t{0};

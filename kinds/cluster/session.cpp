@@ -35,12 +35,19 @@ class Session::Dialing final : public Mortal, private DialUser {
  private:
   void on_dialed(const Addr& to) override { session_.dialed(to); }
   void on_dial_addrs(const std::vector<Addr>& addrs) override { session_.relay_.target_addrs(addrs); }
+  void on_dial_try(const Addr& to) override {
+    if (!log_enabled(Level::kDebug)) return;
+    const ClusterConfig& config = session_.relay_.config();
+    LogLine(Level::kDebug, "dialing").text("relay", config.name).number("session", session_.id_).text("target", config.dial.target.text())
+        .text("addr", to.text());
+  }
   void on_dial_failed(const Addr& to, const Status& why, unsigned round, Delay retry) override {
     const ClusterConfig& config = session_.relay_.config();
     session_.relay_.stats().add(Stat::kDialFailures);
-    LogLine line(Level::kWarn, "dial-failed");
-    line.text("relay", config.name).number("session", session_.id_).text("target", config.dial.target.text());
-    if (to.family != Addr::Family::kNone) line.text("addr", to.text());
+    const bool lookup = to.family == Addr::Family::kNone;
+    LogLine line(Level::kWarn, lookup ? "resolve-failed" : "dial-failed");
+    line.text("relay", config.name).number("session", session_.id_).text(lookup ? "name" : "target", config.dial.target.text());
+    if (!lookup) line.text("addr", to.text());
     line.text("error", why.error() != 0 ? std::strerror(why.error()) : why.reason()).number("attempt", round);
     line.count("retry_ms", retry.count());
   }
@@ -81,8 +88,6 @@ void Session::begin(Side side, Fd fd, const Addr& peer) {
 void Session::dial() {
   dialing_ = std::make_unique<Dialing>(*this);
   relay_.stats().add(Stat::kDials);
-  if (log_enabled(Level::kDebug))
-    LogLine(Level::kDebug, "dialing").text("relay", relay_.config().name).number("session", id_).text("target", relay_.config().dial.target.text());
   dialing_->start();
 }
 
@@ -138,6 +143,7 @@ void Session::on_ready(Conn&) {
 
 void Session::wait() {
   Conn& from = conn(waiting_side_);
+  if (!from.is_open()) return;
   Flow& flow = flow_from(waiting_side_);
   const ClusterConfig& config = relay_.config();
   const uint64_t bound = waiting_side_ == Side::kGateway ? config.queue_size : config.egress_queue_size;
@@ -152,8 +158,8 @@ void Session::wait() {
   }
   if (state == Flow::State::kBusy) from.again();
   if (state == Flow::State::kFromFailed) return failed(waiting_side_, flow.failure());
-  // Behind a full queue the end of a client is not read, but it must not keep the next client out.
-  if (from.broken() && waiting_side_ == Side::kClient) return failed(waiting_side_, {Code::kReset, "failed"});
+  // After the end nothing is read that could tell of a reset, nor behind a full queue, where a gateway may have left more.
+  if (from.broken() && (flow.ended() || waiting_side_ == Side::kClient)) return failed(waiting_side_, {Code::kReset, "failed"});
   if (flow.ended() && !half_closed_) {
     half_closed_ = true;
     first_ended_ = waiting_side_;
@@ -212,7 +218,8 @@ bool Session::dead(Side side) { return !conn(side).is_open() || conn(side).broke
 void Session::failed(Side side, const Status& why) {
   blame(side, why);
   if (state_ == State::kWaiting) {
-    // A gateway's bytes wait for the client without it. A client that has gone leaves its place to the next.
+    // A gateway's bytes wait for the client without it. A client that aborts leaves its place to the next at once: a target
+    // that cannot be reached would keep it for ever.
     if (side == Side::kClient || flow_from(side).held() == 0) return end(blame_);
     return close(side);
   }
@@ -225,20 +232,28 @@ void Session::cut(Side from) {
   if (!flow_from(from).cut()) lost_[index(from)] += flow_from(from).abandon(relay_.loop());
 }
 
-// Closes `side`; what was written to it and will never arrive is lost.
+// Whether closing `side` must tell it more than that this is the end.
+bool Session::to_be_reset(Side side) {
+  Conn& conn = this->conn(side);
+  if (conn.broken()) return true;
+  if (!flow_from(other(side)).done()) return blame_ != nullptr || lost_[0] > 0 || lost_[1] > 0;
+  // It has had all that was meant for it, and the end. If it has not finished itself, it believes that somebody listens;
+  // but bytes under way to it come first: then its next byte is answered with a reset, by the kernel.
+  return !flow_from(side).done() && conn.unsent() <= 0;
+}
+
 void Session::close(Side side) {
   Conn& conn = this->conn(side);
   if (!conn.is_open()) return;
+  if (!to_be_reset(side)) return conn.close();
   const Side sender = other(side);
-  const bool owed_end = flow_from(sender).done();
-  const bool failed = blame_ != nullptr && !owed_end;
-  if (conn.broken() || failed || lost_[0] > 0 || lost_[1] > 0) {
-    const int unsent = conn.unsent();
-    if (unsent > 0) lost_[index(sender)] += std::min(static_cast<uint64_t>(unsent) - (conn.shut() ? 1U : 0U), delivered_from(sender));
-    conn.reset();
-  } else {
-    conn.close();
+  const int unsent = conn.unsent() - (conn.shut() ? 1 : 0);
+  if (unsent > 0 && conn.broken()) {
+    unconfirmed_[index(sender)] += static_cast<uint32_t>(unsent);  // it may have had them: nobody will tell
+  } else if (unsent > 0) {
+    lost_[index(sender)] += std::min(static_cast<uint64_t>(unsent), delivered_from(sender));
   }
+  conn.reset();
 }
 
 // One side is dead. The other gets what there is of the dead one's bytes for as long as it takes them, then the reset.
@@ -362,6 +377,7 @@ void Session::log_end(std::string_view why) {
   if (why.ends_with("-error") && error_ != 0) line.text("error", std::strerror(error_));
   line.number("to_client", delivered_from(Side::kGateway)).number("to_gateway", delivered_from(Side::kClient));
   line.count("lost_to_client", lost_from(Side::kGateway)).count("lost_to_gateway", lost_from(Side::kClient));
+  line.count("unconfirmed_to_client", unconfirmed_[1]).count("unconfirmed_to_gateway", unconfirmed_[0]);
   line.count("queued_max", queued_max_).number("duration_ms", (relay_.loop().now() - since_).count());
 }
 

@@ -53,6 +53,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   // What has reached the other side, or its kernel at least, from `side`; and what never will.
   uint64_t delivered_from(Side side) const { return flows_[index(side)].taken() - flows_[index(side)].held() - lost_[index(side)]; }
   uint64_t lost_from(Side side) const { return lost_[index(side)]; }
+  uint32_t id() const { return id_; }
   Side waiting_side() const { return waiting_side_; }  // who came first
   bool was_paired() const { return paired_; }
 
@@ -75,6 +76,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void look_at_dying();
   bool dead(Side side);
   void cut(Side from);
+  bool to_be_reset(Side side);
   void close(Side side);
   bool owes() const;
   template <typename Visit>
@@ -97,6 +99,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   std::array<Flow, 2> flows_;       // by the Side that they come from
   std::array<Addr, 2> addrs_;
   std::array<uint64_t, 2> lost_{};  // by the Side that sent them
+  std::array<uint32_t, 2> unconfirmed_{};  // the same: written to the other side's kernel before that side failed
   Timer timer_;                     // the next limit that may be reached; kDying: the next look
   Time since_;
   Time last_moved_;                 // when bytes last moved
