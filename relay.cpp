@@ -12,7 +12,9 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lib/log.h"
@@ -255,8 +257,39 @@ int run_config(const Config& config) {
   return process.run();
 }
 
+// Two listeners for one place: the second would fail at the start.
+bool collide(const Endpoint& a, const Endpoint& b) {
+  if (a.kind == Endpoint::Kind::kUnix || b.kind == Endpoint::Kind::kUnix) return a.kind == b.kind && a.host == b.host;
+  if (a.port != b.port || a.port == 0) return false;
+  const auto covers = [](const Addr& all, const Addr& one) {
+    return all.is_any() && (all.family == Addr::Family::kV6 || one.family == Addr::Family::kV4);  // "::" takes IPv4 too
+  };
+  return a.addr.same_host(b.addr) || covers(a.addr, b.addr) || covers(b.addr, a.addr);
+}
+
+// What only shows when relays are seen together.
+void check_together(const Config& config, Faults& faults) {
+  std::map<std::string, std::vector<std::pair<Endpoint, const Section*>>, std::less<>> taken;  // by port or path
+  std::map<std::string, const Section*, std::less<>> names;
+  for (const Config::Item& item : config.relays) {
+    const Section& section = item.section;
+    for (const Endpoint& place : find_kind(item.kind)->places(section)) {
+      auto& rivals = taken[place.kind == Endpoint::Kind::kUnix ? place.host : std::to_string(place.port)];
+      for (const auto& [rival, owner] : rivals)
+        if (collide(place, rival))
+          faults.push_back({section.where("port"), "listens on " + place.text() + ", where the relay of " + owner->origin() + " listens; give it a port of its own"});
+      rivals.emplace_back(place, &section);
+    }
+    if (!section.has("name")) continue;
+    const auto [at, is_new] = names.emplace(section.text("name"), &section);
+    if (!is_new)
+      faults.push_back({section.where("name"), quote(section.text("name")) + " is the name of the relay of " + at->second->origin() + " too; the log could not tell them apart"});
+  }
+}
+
 void check_sections(const Config& config, Faults& faults) {
   for (const Config::Item& item : config.relays) find_kind(item.kind)->check(item.section, faults);
+  if (faults.empty()) check_together(config, faults);
 }
 
 int start_command(const Kind& kind, std::span<const char* const> args) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "net/loop.h"
 #include "net/resolver.h"
@@ -46,7 +47,9 @@ struct Kind {
   std::span<const Key> (*keys)();
   // Faults that only show when keys are seen together.
   void (*check)(const Section& section, Faults& faults);
-  // REQUIRES: `section` had no faults. It is not needed afterwards.
+  // Where it would listen, ports filled in. REQUIRES, here and below: `section` had no faults.
+  std::vector<Endpoint> (*places)(const Section& section);
+  // `section` is not needed afterwards.
   std::unique_ptr<Relay> (*make)(const Env& env, const Section& section);
 };
 

@@ -37,6 +37,7 @@ struct Addr {
   socklen_t to_sockaddr(sockaddr_storage& to) const;
 
   bool is_loopback() const;             // 127.0.0.0/8, ::1
+  bool is_any() const { return ip == std::array<uint8_t, 16>{}; }  // 0.0.0.0, ::
   bool same_host(const Addr& o) const;  // the same address (and zone), whatever the ports; kNone is nobody's
   std::string host_text() const;        // "10.0.0.5", "::1", "fe80::1%2", "unix", "-"
   std::string text() const;             // "10.0.0.5:9999", "[::1]:9999", "unix", "-"

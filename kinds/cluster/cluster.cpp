@@ -300,6 +300,12 @@ const Kind kKind = {
             "  relay start --listen ::1 --port 9000 --target 10.0.0.5:9999 --gateway 10.0.0.0/24 --client 192.0.2.0/24\n",
     .keys = cluster_keys,
     .check = cluster_check,
+    .places =
+        [](const Section& section) {
+          ClusterConfig config = cluster_config(section);
+          config.listen.insert(config.listen.end(), config.gateway_listen.begin(), config.gateway_listen.end());
+          return config.listen;
+        },
     .make = [](const Env& env, const Section& section) -> std::unique_ptr<Relay> {
       return std::make_unique<ClusterRelay>(env, cluster_config(section));
     },

@@ -86,8 +86,7 @@ bool dials_itself(const Endpoint& listen, const Endpoint& target) {
   if (listen.kind == Endpoint::Kind::kUnix || target.kind == Endpoint::Kind::kUnix)
     return listen.kind == target.kind && listen.host == target.host;
   if (target.kind != Endpoint::Kind::kAddr || listen.port == 0 || listen.port != target.port) return false;
-  constexpr std::array<uint8_t, 16> kAny{};
-  return listen.addr.same_host(target.addr) || (listen.addr.ip == kAny && (target.addr.is_loopback() || target.addr.ip == kAny));
+  return listen.addr.same_host(target.addr) || (listen.addr.is_any() && (target.addr.is_loopback() || target.addr.is_any()));
 }
 
 }  // namespace
