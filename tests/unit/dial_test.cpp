@@ -64,6 +64,10 @@ class DialTest : public ::testing::Test, public DialUser {
     for (const Addr& addr : addrs) looked_up.push_back(addr.text());
     if (then) then();
   }
+  void on_dial_try(const Addr& to) override {
+    tried.push_back(to.text());
+    if (then) then();
+  }
   void on_dial_failed(const Addr& to, const Status& why, unsigned round, Delay retry) override {
     failures.push_back({to.text(), why, round, retry, loop.now()});
     if (then) then();
@@ -80,6 +84,7 @@ class DialTest : public ::testing::Test, public DialUser {
   bool takes = true;
   std::vector<std::string> dialed;
   std::vector<std::string> looked_up;
+  std::vector<std::string> tried;
   std::vector<Failure> failures;
   std::function<void()> then;
 };
@@ -92,6 +97,7 @@ TEST_F(DialTest, Connects) {
   EXPECT_TRUE(dialed.empty());  // never from start() itself
   ASSERT_TRUE(until(loop, [&] { return !dialed.empty(); }));
   EXPECT_EQ(dialed, std::vector<std::string>{addr.text()});
+  EXPECT_EQ(tried, dialed);
   EXPECT_TRUE(failures.empty());
   EXPECT_TRUE(looked_up.empty());
   ASSERT_TRUE(conn.is_open());
@@ -179,7 +185,7 @@ TEST_F(DialTest, PausesDoubleAreShortenedAtRandomAndCapped) {
     EXPECT_GE(pause, longest / 2) << i;
     EXPECT_LE(pause, longest) << i;
     EXPECT_EQ(failures[i].round, i + 1);
-    if (i > 0) EXPECT_GE((failures[i].at - failures[i - 1].at).count(), failures[i - 1].retry.count()) << i;
+    EXPECT_TRUE(i == 0 || failures[i].at - failures[i - 1].at >= failures[i - 1].retry) << i;
     shortened = shortened || pause < longest;
     longest = std::min(longest * 2, plan.retry_max.count());
   }
@@ -240,6 +246,8 @@ TEST_F(DialTest, EachAddressOfANameInTurn) {
     EXPECT_EQ(failures[i].round, 1U);
   }
   EXPECT_EQ(looked_up[failures.size()], dialed[0]);
+  EXPECT_EQ(tried, std::vector<std::string>(looked_up.begin(), looked_up.begin() + static_cast<std::ptrdiff_t>(tried.size())));
+  EXPECT_EQ(tried.size(), failures.size() + 1);
 }
 
 TEST_F(DialTest, AllAddressesFailedIsARoundAndTheNameIsAskedAgain) {
@@ -323,8 +331,9 @@ TEST_F(DialTest, MayBeStoppedInEachCall) {
   dns.a("two.test", "127.0.0.31");
   dns.a("two.test", "127.0.0.32");
   const std::string name = "two.test:" + std::to_string(refused.port);
-  // After the look-up; after the first of two addresses; after the last; after a failed look-up; connected.
-  for (const auto& [target, nth] : std::vector<std::pair<std::string, int>>{{name, 1}, {name, 2}, {name, 3}, {"nowhere.test:1", 1}, {taken.text(), 1}}) {
+  // Looked up, first address tried and failed, second tried and failed; failed look-up; address tried and connected.
+  const std::vector<std::pair<std::string, int>> places = {{name, 1},  {name, 2}, {name, 3}, {name, 4}, {name, 5}, {"nowhere.test:1", 1}, {taken.text(), 1}, {taken.text(), 2}};
+  for (const auto& [target, nth] : places) {
     SCOPED_TRACE(target + " at call " + std::to_string(nth));
     int calls = 0;
     then = [&, last = nth] {

@@ -61,7 +61,7 @@ class Link final : public ConnUser {
 
 enum class Family : uint8_t { kTcp, kSmallTcp, kUnix };
 const char* name_of(Family family) { return family == Family::kTcp ? "tcp" : family == Family::kSmallTcp ? "small tcp" : "unix"; }
-Ends ends_of(Family family) { return family == Family::kUnix ? test::unix_ends() : test::tcp_ends(family == Family::kSmallTcp ? 4096 : 0); }
+Ends ends_of(Family family) { return family == Family::kUnix ? test::unix_ends() : test::tcp_ends(family == Family::kSmallTcp ? 8192 : 0); }
 
 // ---- nothing lost, repeated or reordered
 

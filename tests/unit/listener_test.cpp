@@ -108,7 +108,7 @@ TEST_F(ListenerTest, TheAcceptedHaveTheOptionsOfTheListening) {
   };
   EXPECT_EQ(option(SOL_SOCKET, SO_OOBINLINE), 1);
   EXPECT_EQ(option(SOL_SOCKET, SO_KEEPALIVE), 1);
-  EXPECT_EQ(option(IPPROTO_TCP, 1 /* TCP_NODELAY */), 1);
+  EXPECT_EQ(option(IPPROTO_TCP, TCP_NODELAY), 1);
 }
 
 TEST_F(ListenerTest, NoMoreThanItsBudgetATurn) {

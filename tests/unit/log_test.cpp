@@ -334,6 +334,17 @@ TEST(Log, ATurnsLinesAreOneWrite) {
   EXPECT_EQ(caught.writes, 1);
 }
 
+TEST(Log, WhatIsDiscardedIsNotWritten) {
+  Caught& caught = log_to(LogFormat::kJournal);
+  LogLine(Level::kInfo, "forgotten");
+  log_discard();
+  log_flush();
+  EXPECT_EQ(caught.writes, 0);
+  LogLine(Level::kInfo, "kept");
+  log_flush();
+  EXPECT_EQ(caught.text, "<6>kept\n");
+}
+
 TEST(Log, TheLoopFlushesAtTheEndOfATurn) {
   Caught& caught = log_to(LogFormat::kText);
   Loop loop;

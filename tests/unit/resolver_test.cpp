@@ -222,11 +222,12 @@ TEST_F(ResolverTest, ANameWithoutAnAddress) {
   EXPECT_EQ(asker.status.code(), Code::kNotFound);
 }
 
+// The operator is not sent to look for a name server that is not down.
 TEST_F(ResolverTest, AServerThatFails) {
   dns.fails("broken.test", FakeDns::kServfail);
   ask("broken.test:1");
-  EXPECT_EQ(asker.status.code(), Code::kSystem);
-  EXPECT_STREQ(asker.status.reason(), "the name server has failed (SERVFAIL)");
+  EXPECT_FALSE(asker.status.ok());
+  EXPECT_NE(std::string_view(asker.status.reason()).find("SERVFAIL"), std::string_view::npos) << asker.status.reason();
   asker.answers = 0;
   dns.fails("no.test", FakeDns::kRefused);
   ask("no.test:1");
@@ -236,9 +237,11 @@ TEST_F(ResolverTest, AServerThatFails) {
 TEST_F(ResolverTest, NobodyIsThere) {
   Resolver lonely(loop, test::closed_port().text());
   Asker other(lonely);
-  other.ask("one.test:1");
+  // One question, not A and AAAA together: the kernel tells a socket only once that nobody is there, and c-ares lets the second
+  // wait for its time-out.
+  other.ask("_relay._tcp.site.test");
   ASSERT_TRUE(until(loop, [&] { return other.answers == 1; }));
-  EXPECT_FALSE(other.status.ok());
+  EXPECT_EQ(other.status.code(), Code::kRefused);
 }
 
 TEST_F(ResolverTest, AServerThatCannotBeOne) {

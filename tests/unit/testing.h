@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -74,16 +75,25 @@ inline Ends unix_ends() {
   return {Fd{fds[0]}, Fd{fds[1]}};
 }
 
-inline Fd connect_to(const Addr& to) {
+// `prepare` is given the descriptor before it connects.
+template <typename Prepare>
+Fd connect_to(const Addr& to, Prepare prepare) {
   sockaddr_storage storage{};
   const socklen_t length = to.to_sockaddr(storage);
   Fd fd{::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  CHECK(fd.open() && ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0);
+  CHECK(fd.open());
+  prepare(fd.get());
+  CHECK(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0);
   CHECK(::fcntl(fd.get(), F_SETFL, O_NONBLOCK) == 0);
   return fd;
 }
 
-// `buffer` bytes each way on both ends; 0: the kernel's own sizes.
+inline Fd connect_to(const Addr& to) {
+  return connect_to(to, [](int) {});
+}
+
+// `buffer` bytes each way on both ends; 0: the kernel's own sizes. The segments are then smaller, too: one of loopback's own size
+// does not fit such a window, and the kernel would wait for its timer before each.
 inline Ends tcp_ends(int buffer = 0) {
   Result<Listening> listening = listen_on(listen_place("127.0.0.1:0"), SockOptions{});
   CHECK(listening.ok());
@@ -91,10 +101,11 @@ inline Ends tcp_ends(int buffer = 0) {
     if (buffer == 0) return;
     CHECK(::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer) == 0);
     CHECK(::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer) == 0);
+    const int segment = buffer / 8;
+    CHECK(::setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment) == 0);
   };
   small(listening->fd.get());
-  Fd theirs = connect_to(listening->addr);
-  small(theirs.get());
+  Fd theirs = connect_to(listening->addr, small);
   const int fd = ::accept4(listening->fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
   CHECK(fd >= 0);
   return {Fd{fd}, std::move(theirs)};

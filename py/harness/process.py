@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A running relay: start, READY, log lines as they come, statistics, memory, and a stop that is a test of its own."""
+
+import ctypes
+import os
+import resource
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness import logs, scale
+from harness.logs import Line, Wanted
+from harness.scale import seconds
+from harness.sockets import Peer, address_text, connect
+from harness.until import Overdue, until
+
+GAUGES = ("clients", "gateways", "waiting", "pairs", "queued_bytes")
+POOLED_PIPES = 16  # pairs that a relay may keep for its next splice
+OPERATORS = {
+    "==": lambda a, b: a == b,
+    ">=": lambda a, b: a >= b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    "<": lambda a, b: a < b,
+}
+NOBODY = 65534
+SYS_PIDFD_GETFD = 438  # the same number on every architecture
+
+
+def command(*args: str, timeout: float = 10.0, user: int | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs a relay command that ends by itself (help, check, a start-up error) and returns what it said."""
+    try:
+        return subprocess.run(
+            [str(scale.BIN), *args], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=seconds(timeout), user=user, cwd=cwd, check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        raise Overdue(f"relay {' '.join(args)}: no exit within {seconds(timeout):g} s; stderr: {late.stderr!r}") from None
+
+
+class Relay:
+    """One relay process, from exec to exit.
+
+    Its stderr is read by a thread into `lines`. Warnings and errors must have been declared with allow(), and finish()
+    checks that the relay ends as it began: gauges at zero, no socket left over, exit code 0, nothing odd on stderr.
+    """
+
+    def __init__(
+        self,
+        args: Iterable[str],
+        folder: Path,
+        *,
+        config: str | None = None,
+        env: Mapping[str, str] | None = None,
+        nofile: int = 0,
+        journal: bool = False,
+    ) -> None:
+        self.args = list(args)
+        self.folder = folder
+        self.config = config
+        self.lines: list[Line] = []
+        self.exit_code: int | None = None
+        self._allowed: set[str] = set()
+        self._leftovers = False
+        self._news = threading.Condition()
+        self._flow = threading.Event()
+        self._flow.set()
+        self._ended = False
+        self._notes: list[str] = []
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.bind(str(folder / f"notify-{id(self):x}"))
+        self._notify.setblocking(False)
+        read_end, write_end = os.pipe()
+        environment = {**os.environ, "NOTIFY_SOCKET": self._notify.getsockname(), **(env or {})}
+        environment.pop("JOURNAL_STREAM", None)
+        if journal:
+            place = os.fstat(write_end)
+            environment["JOURNAL_STREAM"] = f"{place.st_dev}:{place.st_ino}"
+        self.started_at = time.monotonic()
+        self.process = subprocess.Popen(
+            [str(scale.BIN), *self.args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write_end, env=environment,
+            preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))) if nofile else None,
+        )
+        os.close(write_end)
+        self.pid = self.process.pid
+        self._reader = threading.Thread(target=self._read, args=(read_end,), daemon=True)
+        self._reader.start()
+        self._first_sockets = 0
+
+    # Start
+
+    def wait_ready(self) -> "Relay":
+        """Waits for READY=1, and remembers how many sockets a relay at rest has."""
+        until(lambda: self._noted("READY=1") or self.process.poll() is not None, "READY=1 on NOTIFY_SOCKET")
+        assert self.process.poll() is None, f"exit code {self.process.returncode} before READY"
+        self._first_sockets = self.sockets()
+        return self
+
+    def _noted(self, message: str) -> bool:
+        try:
+            while True:
+                self._notes += self._notify.recv(4096).decode().splitlines()
+        except BlockingIOError:
+            return message in self._notes
+
+    def wait_note(self, message: str) -> None:
+        until(lambda: self._noted(message), f"{message} on NOTIFY_SOCKET")
+
+    # Where it listens
+
+    def addresses(self, role: str, relay: str | None = None) -> list[str]:
+        """All addresses where `role` (client or gateway) is welcome, as the log's `listening` lines have them."""
+        self.wait_log("ready")
+        return [
+            line["addr"]
+            for line in self.lines
+            if line.event == "listening" and line["role"] in (role, "both") and relay in (None, line["relay"])
+        ]
+
+    def address(self, role: str, relay: str | None = None) -> str:
+        """The first of them. A wildcard becomes 127.0.0.1."""
+        found = self.addresses(role, relay)
+        assert found, f"no `listening` line for {role}"
+        first = found[0]
+        for wildcard in ("[::]:", "0.0.0.0:"):
+            if first.startswith(wildcard):
+                return "127.0.0.1:" + first.removeprefix(wildcard)
+        return first
+
+    def connect(self, role: str, source: str | None = None, relay: str | None = None, **buffers: int) -> Peer:
+        return connect(self.address(role, relay), source, **buffers)
+
+    # Log
+
+    def _read(self, read_end: int) -> None:
+        rest = b""
+        while True:
+            self._flow.wait()
+            piece = os.read(read_end, 1 << 16)
+            *whole, rest = (rest + piece).split(b"\n")
+            if not piece and rest:
+                whole.append(rest)
+            with self._news:
+                self.lines += [logs.parse(line.decode(errors="backslashreplace")) for line in whole]
+                self._ended = not piece
+                self._news.notify_all()
+            if not piece:
+                os.close(read_end)
+                return
+
+    def stop_reading_log(self) -> None:
+        """From the next piece on nobody empties the relay's stderr: a stuck terminal."""
+        self._flow.clear()
+
+    def go_on_reading_log(self) -> None:
+        self._flow.set()
+
+    def mark(self) -> int:
+        """A place in the log, for `after=`."""
+        return len(self.lines)
+
+    def find(self, event: str, after: int = 0, **wanted: Wanted) -> list[Line]:
+        """The lines that are there now."""
+        return [line for line in self.lines[after:] if line.matches(event, wanted)]
+
+    def wait_log(self, event: str, *, after: int = 0, count: int = 1, timeout: float = 10.0, **wanted: Wanted) -> Line:
+        """Waits for the `count`th such line and returns it. A wanted field is a value or a function that judges it."""
+        deadline = time.monotonic() + seconds(timeout)
+        place, seen = after, 0
+        with self._news:
+            while True:
+                for line in self.lines[place:]:
+                    seen += line.matches(event, wanted)
+                    if seen == count:
+                        return line
+                place = len(self.lines)
+                left = deadline - time.monotonic()
+                if self._ended or left <= 0:
+                    why = "the relay has ended" if self._ended else f"not within {seconds(timeout):g} s"
+                    raise Overdue(f"{why}: log line {count} of `{event}` with {wanted} ({seen} seen)")
+                self._news.wait(left)
+
+    def allow(self, *events: str) -> "Relay":
+        """Declares which warnings and errors this test may provoke."""
+        self._allowed.update(events)
+        return self
+
+    def expect_leftovers(self) -> "Relay":
+        """Declares that a session outlives its peers (kept bytes that nobody fetched): gauges are not checked at the end."""
+        self._leftovers = True
+        return self
+
+    # Statistics
+
+    def stats(self, relay: str | None = None) -> dict[str, int]:
+        """Asks with SIGUSR1; the fields of the answer, all numbers. With several relays `relay` says whose."""
+        self.wait_log("ready")
+        names = {line["relay"] for line in self.lines if line.event == "listening"}
+        mark = self.mark()
+        self.signal(signal.SIGUSR1)
+        answers = {name: self.wait_log("stats", after=mark, relay=name) for name in names}
+        assert answers, "no `listening` line yet"
+        name = relay or min(names)
+        return {key: value for key, value in answers[name].fields.items() if key != "relay"}  # type: ignore[misc]
+
+    def wait_stat(self, name: str, op: str, number: int, *, relay: str | None = None, timeout: float = 10.0) -> dict[str, int]:
+        """Waits until e.g. wait_stat("clients", ">=", 2) holds; returns all statistics of that moment."""
+        last: dict[str, int] = {}
+
+        def holds() -> bool:
+            nonlocal last
+            last = self.stats(relay)
+            return OPERATORS[op](last[name], number)
+
+        until(holds, lambda: f"{name} {op} {number}; statistics: {last}", timeout)
+        return last
+
+    # The process, seen from outside
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def limit_descriptors(self, number: int) -> None:
+        """Sets the soft limit, which is what the kernel goes by; it may be raised again."""
+        hard = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (number, hard))
+
+    def _descriptors(self) -> dict[int, str]:
+        found = {}
+        for name in os.listdir(f"/proc/{self.pid}/fd"):
+            try:
+                found[int(name)] = os.readlink(f"/proc/{self.pid}/fd/{name}")
+            except FileNotFoundError:
+                pass  # closed while we looked
+        return found
+
+    def descriptors(self) -> int:
+        return len(self._descriptors())
+
+    def sockets(self) -> int:
+        return sum(place.startswith("socket:") for place in self._descriptors().values())
+
+    def pipes(self) -> int:
+        return sum(place.startswith("pipe:") for place in self._descriptors().values())
+
+    def memory(self, field: str = "VmRSS") -> int:
+        """Bytes: VmRSS now, VmHWM at its highest."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError(f"no {field} in /proc/{self.pid}/status")
+
+    def cpu(self) -> float:
+        """Seconds of CPU used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def option_of(self, peer: Peer, level: int, option: int) -> int:
+        """A socket option of the relay's end of the connection to `peer`, read from the kernel."""
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            for number, place in self._descriptors().items():
+                if not place.startswith("socket:"):
+                    continue
+                copy = ctypes.CDLL(None, use_errno=True).syscall(SYS_PIDFD_GETFD, pidfd, number, 0)
+                if copy < 0:
+                    raise OSError(ctypes.get_errno(), "pidfd_getfd")
+                with socket.socket(fileno=copy) as sock:
+                    try:
+                        other = address_text(sock.getpeername()).replace("::ffff:", "")
+                    except OSError:
+                        continue  # a listener
+                    if other.replace("[", "").replace("]", "") == peer.local.replace("[", "").replace("]", ""):
+                        return sock.getsockopt(level, option)
+        finally:
+            os.close(pidfd)
+        raise AssertionError(f"the relay has no connection with {peer.local}")
+
+    # End
+
+    def wait_exit(self, timeout: float = 15.0) -> int:
+        """Waits for the process and the last of its log; its exit code."""
+        if self.exit_code is None:
+            try:
+                self.exit_code = self.process.wait(seconds(timeout))
+            except subprocess.TimeoutExpired:
+                raise Overdue(f"the relay has not ended within {seconds(timeout):g} s") from None
+            self._flow.set()
+            self._reader.join(seconds(10))
+        return self.exit_code
+
+    def finish(self) -> None:
+        """The end of a test whose peers are closed: is all as it was? Then stops the relay and judges what it left."""
+        if self.process.poll() is None:
+            self._flow.set()
+            if not self._leftovers:
+                self.check_at_rest()
+            self.signal(signal.SIGTERM)
+        self.check_exit()
+
+    def terminate(self) -> None:
+        """Two signals: an end without waiting for what nobody fetches. Then check_exit()."""
+        self.signal(signal.SIGTERM)
+        self.wait_log("draining")
+        self.signal(signal.SIGTERM)
+        self.check_exit()
+
+    def check_at_rest(self, timeout: float = 10.0) -> None:
+        """Without peers: gauges at zero, no more sockets than at the start, pipes within the documented pool."""
+        names = sorted({line["relay"] for line in self.lines if line.event == "listening"})
+        left: dict[str, Any] = {}
+
+        def at_rest() -> bool:
+            nonlocal left
+            left = {f"{name}.{gauge}": value for name in names for gauge, value in self._gauges(name).items() if value}
+            if (sockets := self.sockets()) > self._first_sockets:
+                left["sockets"] = f"{sockets}, {self._first_sockets} at the start"
+            if (pipes := self.pipes()) > 2 * POOLED_PIPES + 1:  # and stderr
+                left["pipes"] = pipes
+            return not left
+
+        until(at_rest, lambda: f"the relay does not come to rest: {left}", timeout)
+
+    def _gauges(self, name: str) -> dict[str, int]:
+        stats = self.stats(name)
+        return {gauge: stats[gauge] for gauge in GAUGES}
+
+    def check_exit(self) -> None:
+        """An orderly end: exit code 0, `stopped` last, STOPPING=1, and no line but log lines of a kind that is allowed."""
+        code = self.wait_exit()
+        odd = [line.raw for line in self.lines if not line.event]
+        assert not odd, "not log lines: " + "\n".join(odd[:60])
+        assert code == 0, f"exit code {code}"
+        bad = [line.raw for line in self.lines if line.level in ("warn", "error") and line.event not in self._allowed]
+        assert not bad, "undeclared warnings: " + "\n".join(bad[:20])
+        assert self._noted("STOPPING=1"), f"no STOPPING=1 on NOTIFY_SOCKET, only {self._notes}"
+        levels = {line.level for line in self.lines}
+        if "info" in levels:
+            assert self.lines[-1].event == "stopped", f"the last line is not `stopped`: {self.lines[-1].raw}"
+
+    def kill(self) -> None:
+        """For a test that has failed, or after finish(): nothing survives."""
+        self._flow.set()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(seconds(10))
+        self._reader.join(seconds(10))
+        self._notify.close()
+
+    def report(self) -> str:
+        """All that explains a failure."""
+        now = "ended" if self.process.poll() is not None else "running"
+        if now == "running":
+            try:
+                now = str({name: self.stats(name) for name in {line["relay"] for line in self.find("listening")}})
+            except (AssertionError, OSError) as error:
+                now = f"running, but does not answer SIGUSR1: {error}"
+        shown = [line.raw for line in self.lines]
+        if len(shown) > 400:
+            shown = shown[:100] + [f"... {len(shown) - 400} lines ..."] + shown[-300:]
+        return "\n".join(
+            [f"command: {scale.BIN} {' '.join(self.args)}", f"exit code: {self.process.poll()}", f"statistics: {now}"]
+            + ([f"config:\n{self.config}"] if self.config else [])
+            + ["stderr:", *shown]
+        )
