@@ -145,7 +145,7 @@ def results(bench, began, machine):
     about = {"began": began, "revision": git_version(), **machine, **bench.how, "patient": bench.patient,
              "used_by_others": {"median": round(statistics.median(others), 3), "worst": round(max(others), 3)}}
     described = {r.name: {"command": " ".join(r.command), "version": r.version(), "note": r.note} for r in bench.rivals}
-    return {"about": about, "rivals": described, "medians": medians, "bars": bars(medians), "failed": bench.errors, "runs": bench.runs}
+    return {"about": about, "rivals": described, "medians": medians, "bars": bars(medians), "failed": bench.errors, "remarks": bench.remarks, "runs": bench.runs}
 
 
 def median_of(medians, scenario, name, metric):
@@ -238,11 +238,13 @@ def markdown(result):
     lines += ratios(medians, names)
     lines += ["## Who was measured", ""]
     lines += table(["", "version", "how"], [[name, r["version"] or "-", r["note"]] for name, r in result["rivals"].items()])
-    lines += ["", "Commands are in `results.json`, with every round. Memory is summed over all processes of a program. Private is Private_Clean + "
-              "Private_Dirty of smaps_rollup; its clean part is the program's text, private as long as only one process runs that file. "
+    lines += ["", "Commands are in `results.json`, with every round. Memory is summed over all processes of a program. "
+              "Private is Private_Clean + Private_Dirty of smaps_rollup; its clean part is the program's text, private as long as only one process runs that file. "
               "Written is Private_Dirty: what the program costs beside its file. Bars on private memory and on pairs are on that.", ""]
     if result["failed"]:
         lines += ["## Failed runs", ""] + [f"- {error}" for error in result["failed"]] + [""]
+    if result["remarks"]:
+        lines += ["## Remarks", ""] + [f"- {remark}" for remark in result["remarks"]] + [""]
     return "\n".join(lines)
 
 

@@ -97,6 +97,7 @@ class Bench:
         self.runs = {scenario: {} for scenario in scenarios}
         self.patient = how["patient"] > 0
         self.errors = []
+        self.remarks = []
         self.began = time.monotonic()
 
     def note(self, scenario, rival, figures):
@@ -105,16 +106,22 @@ class Bench:
             into.setdefault(metric, []).append(value)
 
     def guarded(self, round_number, scenario, rival, run):
-        """One run; a failure is noted and the bench goes on."""
+        """One run and its figures; a failure is noted and the bench goes on."""
         try:
             figures = run()
         except (measure.Failed, RuntimeError, OSError, subprocess.TimeoutExpired) as why:
             self.errors.append(f"round {round_number}, {scenario}, {rival.name}: {why}")
             print(f"FAILED {self.errors[-1]}", flush=True)
-            return
+            return None
         self.note(scenario, rival, figures)
         print(f"[{time.monotonic() - self.began:4.0f} s] {round_number}/{self.how['rounds']} {scenario:12} {rival.name:15} "
               f"{report.brief(scenario, figures)}", flush=True)
+        return figures
+
+    def remark(self, text):
+        """Something odd that did not cost a figure."""
+        self.remarks.append(text)
+        print(f"REMARK {text}", flush=True)
 
     def one_round(self, number):
         up = {}
@@ -126,9 +133,12 @@ class Bench:
                 for rival in self.rivals[shift:] + self.rivals[:shift]:
                     if rival.name not in up or not fits(scenario, rival):
                         continue
-                    before = len(self.errors)
-                    self.guarded(number, scenario, rival, lambda s=scenario, r=rival: measure.load_run(self.load, s, up[r.name], self.how))
-                    if len(self.errors) > before:  # what a failed run left behind must not disturb the next
+                    figures = self.guarded(number, scenario, rival,
+                                           lambda s=scenario, r=rival: measure.load_run(self.load, s, up[r.name], self.how))
+                    if figures and figures["left_open"]:
+                        self.remark(f"round {number}, {scenario}, {rival.name}: {figures['left_open']} sockets "
+                                    "still open 3 s after both ends were gone")
+                    if not figures or figures["left_open"]:  # what was left behind must not disturb the next run
                         up.pop(rival.name).stop()
                         self.begin(rival, up, number)
         finally:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.lab import CLIENT, GATEWAY, Lab
 from harness.peers.target import answer, echo, hang_up
-from harness.process import Relay
+from harness.process import POOLED_PIPES, Relay
 from harness.scale import SLOW, seconds, volume
 from harness.sockets import Peer, connect, send_hashed
 from harness.stream import Stream
@@ -112,7 +112,7 @@ def test_memory_is_given_back(lab: Lab) -> None:
     """After a full queue has drained and its pair has gone, the process is as small as before."""
     if SLOW:
         pytest.skip("a sanitizer keeps freed memory")
-    relay = lab.relay(log_level="info", pairs=4)
+    relay = lab.relay(log_level="info", pairs=4).allow("dial-failed")
     client, gateway = lab.client(relay), None
     client.reset()
     relay.wait_log("session-end")
@@ -274,6 +274,26 @@ def test_bulk_without_descriptors_for_pipes(lab: Lab) -> None:
     client.read_stream(stream, size)
     sender.result()
     assert spliced(relay) == 0
+
+
+def test_pipes_are_not_hoarded(lab: Lab) -> None:
+    """After 24 clogged transfers at once the relay keeps but a few pipes for the next ones."""
+    relay = lab.relay(pairs=24, log_level="info").allow("session-end")
+    pairs = []
+    for _ in range(24):
+        gateway = lab.gateway(relay)
+        pairs.append((gateway, lab.client(relay, rcvbuf=100_000)))
+    relay.wait_stat("pairs", "==", 24)
+
+    def clog() -> bool:
+        for gateway, _ in pairs:
+            gateway.offer(Stream("bulk"), 0, 1 << 22)
+        return relay.pipes() > 2 * POOLED_PIPES + 1
+
+    until(clog, lambda: f"more than {POOLED_PIPES} pipes in use, not {relay.pipes() // 2}")
+    for _, client in pairs:
+        client.reset()
+    relay.check_at_rest()
 
 
 # Floods

@@ -34,7 +34,9 @@ class ConnTest : public ::testing::TestWithParam<bool> {
   }
   static bool tcp() { return GetParam(); }
 
-  void send(std::string_view text) { ASSERT_EQ(::send(ends.theirs.get(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size())); }
+  void send(std::string_view text) {
+    ASSERT_EQ(::send(ends.theirs.get(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+  }
   // A Unix socket resets only when it is closed with bytes unread.
   void leave_unread() { ASSERT_TRUE(tcp() || conn.write(std::as_bytes(std::span("x", 1))).ok()); }
   // What one read brings: the bytes, or "!" and the code's number.

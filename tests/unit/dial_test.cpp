@@ -2,8 +2,6 @@
 // net/dial: from a target to a connection: each address in turn, pauses that grow, a limit to each try, and a stop at any moment.
 #include "net/dial.h"
 
-#include <sys/un.h>
-
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -118,7 +116,8 @@ TEST_F(DialTest, BytesThatCameWithTheConnectionAreNotMissed) {
   start(addr.text());
   Fd peer;
   // The other side speaks before the loop has told of the connection.
-  for (int i = 0; i < 100 && !peer.open(); ++i) peer = Fd{::accept4(listening.fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
+  for (int i = 0; i < 100 && !peer.open(); ++i)
+    peer = Fd{::accept4(listening.fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
   ASSERT_TRUE(peer.open());
   ASSERT_EQ(::send(peer.get(), "first", 5, 0), 5);
   ASSERT_TRUE(until(loop, [&] { return conn.readable(); }));
@@ -162,20 +161,21 @@ TEST_F(DialTest, AUnixSocketThatIsNotThere) {
 }
 
 TEST_F(DialTest, RefusedAndThenNot) {
-  const Addr addr = test::closed_port();
-  start(addr.text());
+  test::ClosedPort port;
+  start(port.addr().text());
   ASSERT_TRUE(until(loop, [&] { return failures.size() == 3; }));
   for (const Failure& failure : failures) {
     EXPECT_EQ(failure.why.code(), Code::kRefused);
-    EXPECT_EQ(failure.to, addr.text());
+    EXPECT_EQ(failure.to, port.addr().text());
   }
-  listen(addr.text());
+  port.listen(1);
   ASSERT_TRUE(until(loop, [&] { return !dialed.empty(); }));
   EXPECT_TRUE(conn.is_open());
 }
 
 TEST_F(DialTest, PausesDoubleAreShortenedAtRandomAndCapped) {
-  start(test::closed_port().text());
+  const test::ClosedPort port;
+  start(port.addr().text());
   ASSERT_TRUE(until(loop, [&] { return failures.size() == 10; }));
   std::vector<int64_t> pauses;
   int64_t longest = plan.retry_min.count();
@@ -194,14 +194,9 @@ TEST_F(DialTest, PausesDoubleAreShortenedAtRandomAndCapped) {
 
 TEST_F(DialTest, TheConnectionIsGivenUpAfterItsTime) {
   // A listener whose backlog is full: the kernel does not answer a further call.
-  const Fd full{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  sockaddr_storage storage{};
-  socklen_t length = Addr::parse("127.0.0.1", 0)->to_sockaddr(storage);
-  ASSERT_EQ(::bind(full.get(), reinterpret_cast<const sockaddr*>(&storage), length), 0);
-  ASSERT_EQ(::listen(full.get(), 0), 0);
-  length = sizeof storage;
-  ASSERT_EQ(::getsockname(full.get(), reinterpret_cast<sockaddr*>(&storage), &length), 0);
-  const Addr addr = Addr::from_sockaddr(storage, length);
+  test::ClosedPort full;
+  full.listen(0);
+  const Addr addr = full.addr();
   std::vector<Fd> waiting;
   for (int i = 0; i < 4; ++i) {
     Result<Fd> fd = begin_connect(addr, "", SockOptions{});
@@ -251,10 +246,10 @@ TEST_F(DialTest, EachAddressOfANameInTurn) {
 }
 
 TEST_F(DialTest, AllAddressesFailedIsARoundAndTheNameIsAskedAgain) {
-  const Addr addr = test::closed_port();
+  const test::ClosedPort port;
   dns.a("two.test", "127.0.0.31");
   dns.a("two.test", "127.0.0.32");
-  start("two.test:" + std::to_string(addr.port));
+  start("two.test:" + std::to_string(port.addr().port));
   ASSERT_TRUE(until(loop, [&] { return failures.size() >= 4; }));
   EXPECT_EQ(failures[0].retry, Delay{0});
   EXPECT_GT(failures[1].retry, Delay{0});
@@ -310,7 +305,9 @@ TEST_F(DialTest, ANameOfTheHostsFileIsThereAtOnce) {
 // ---- stopped
 
 TEST_F(DialTest, StoppedItCallsNoMore) {
-  for (const std::string& target : {test::closed_port().text(), listen("127.0.0.1:0").text(), std::string("silent.test:1"), std::string("nowhere.test:1")}) {
+  const test::ClosedPort refused;
+  for (const std::string& target :
+       {refused.addr().text(), listen("127.0.0.1:0").text(), std::string("silent.test:1"), std::string("nowhere.test:1")}) {
     SCOPED_TRACE(target);
     dns.silent("silent.test");
     start(target);
@@ -326,18 +323,21 @@ TEST_F(DialTest, StoppedItCallsNoMore) {
 }
 
 TEST_F(DialTest, MayBeStoppedInEachCall) {
-  const Addr refused = test::closed_port();
+  const test::ClosedPort refused;
   const Addr taken = listen("127.0.0.1:0");
   dns.a("two.test", "127.0.0.31");
   dns.a("two.test", "127.0.0.32");
-  const std::string name = "two.test:" + std::to_string(refused.port);
+  const std::string name = "two.test:" + std::to_string(refused.addr().port);
   // Looked up, first address tried and failed, second tried and failed; failed look-up; address tried and connected.
-  const std::vector<std::pair<std::string, int>> places = {{name, 1},  {name, 2}, {name, 3}, {name, 4}, {name, 5}, {"nowhere.test:1", 1}, {taken.text(), 1}, {taken.text(), 2}};
-  for (const auto& [target, nth] : places) {
+  const std::vector<std::pair<std::string, int>> places = {
+      {name, 1}, {name, 2}, {name, 3}, {name, 4}, {name, 5}, {"nowhere.test:1", 1}, {taken.text(), 1}, {taken.text(), 2}};
+  for (const auto& place : places) {
+    const std::string& target = place.first;
+    const int nth = place.second;
     SCOPED_TRACE(target + " at call " + std::to_string(nth));
     int calls = 0;
-    then = [&, last = nth] {
-      if (++calls == last) dial->stop();
+    then = [&] {
+      if (++calls == nth) dial->stop();
     };
     start(target);
     ASSERT_TRUE(until(loop, [&] { return calls >= nth; }));

@@ -63,7 +63,8 @@ class FakeDns final : private Watcher {
    private:
     void on_event(uint32_t) override {
       std::array<char, 2048> chunk;
-      for (ssize_t n; (n = ::recv(fd_.get(), chunk.data(), chunk.size(), 0)) > 0;) in_.append(chunk.data(), static_cast<size_t>(n));
+      for (ssize_t n; (n = ::recv(fd_.get(), chunk.data(), chunk.size(), 0)) > 0;)
+        in_.append(chunk.data(), static_cast<size_t>(n));
       while (in_.size() >= 2) {
         const size_t length = read_number(in_, 0);
         if (in_.size() < 2 + length) break;
@@ -159,7 +160,8 @@ class FakeDns final : private Watcher {
                       number(static_cast<uint16_t>(count)) + number(0) + number(0) + question.substr(12, at + 5 - 12);
     for (size_t i = 0; i < count; ++i) {
       const std::string& data = found->second[i];
-      out += std::string("\xC0\x0C", 2) + number(type) + number(1) + number(0) + number(60) + number(static_cast<uint16_t>(data.size())) + data;
+      out += std::string("\xC0\x0C", 2) + number(type) + number(1) + number(0) + number(60) +
+             number(static_cast<uint16_t>(data.size())) + data;
     }
     return out;
   }

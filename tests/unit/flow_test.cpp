@@ -26,8 +26,14 @@ bool until(Loop& loop, Condition condition) {
 class Link final : public ConnUser {
  public:
   Link(Loop& own, Ends source, Ends sink, uint64_t bound = 0)
-      : loop(own), from(own, *this), to(own, *this), source_end(std::move(source.theirs)), sink_end(std::move(sink.theirs)), writer(source_end.get()),
-        reader(sink_end.get()), bound_(bound) {
+      : loop(own),
+        from(own, *this),
+        to(own, *this),
+        source_end(std::move(source.theirs)),
+        sink_end(std::move(sink.theirs)),
+        writer(source_end.get()),
+        reader(sink_end.get()),
+        bound_(bound) {
     const Status one = from.open(std::move(source.ours));
     const Status two = to.open(std::move(sink.ours));
     CHECK(one.ok() && two.ok());
@@ -61,7 +67,9 @@ class Link final : public ConnUser {
 
 enum class Family : uint8_t { kTcp, kSmallTcp, kUnix };
 const char* name_of(Family family) { return family == Family::kTcp ? "tcp" : family == Family::kSmallTcp ? "small tcp" : "unix"; }
-Ends ends_of(Family family) { return family == Family::kUnix ? test::unix_ends() : test::tcp_ends(family == Family::kSmallTcp ? 8192 : 0); }
+Ends ends_of(Family family) {
+  return family == Family::kUnix ? test::unix_ends() : test::tcp_ends(family == Family::kSmallTcp ? 8192 : 0);
+}
 
 // ---- nothing lost, repeated or reordered
 
@@ -75,8 +83,8 @@ struct Course {
 };
 
 void run_course(const Course& course, uint64_t seed) {
-  SCOPED_TRACE(std::string(name_of(course.source)) + " to " + name_of(course.sink) + " held " + std::to_string(course.held) + " piece " +
-               std::to_string(course.piece) + " seed " + std::to_string(seed));
+  SCOPED_TRACE(std::string(name_of(course.source)) + " to " + name_of(course.sink) + " held " + std::to_string(course.held) +
+               " piece " + std::to_string(course.piece) + " seed " + std::to_string(seed));
   Loop loop;
   Random random(seed);
   Link link(loop, ends_of(course.source), ends_of(course.sink), course.held);
@@ -103,7 +111,8 @@ void run_course(const Course& course, uint64_t seed) {
     else link.reader.take(1 + static_cast<size_t>(random.below(course.piece)));
     return link.reader.eof() || link.reader.error() != 0 || !link.reader.right();
   });
-  EXPECT_TRUE(ended) << "hangs after " << link.reader.got() << " of " << link.writer.sent() << " sent, state " << static_cast<int>(link.state);
+  EXPECT_TRUE(ended) << "hangs after " << link.reader.got() << " of " << link.writer.sent() << " sent, state "
+                     << static_cast<int>(link.state);
   EXPECT_TRUE(link.reader.right()) << "a wrong byte before " << link.reader.got();
   EXPECT_EQ(link.reader.error(), 0);
   EXPECT_EQ(link.reader.got(), course.total);
@@ -122,13 +131,15 @@ TEST(Flow, SmallPiecesArriveInOrder) {
 TEST(Flow, BulkArrivesInOrder) {
   for (const Family source : {Family::kTcp, Family::kUnix})
     for (const Family sink : {Family::kTcp, Family::kSmallTcp, Family::kUnix})
-      for (uint64_t seed = 1; seed <= 2; ++seed) run_course({source, sink, sink == Family::kSmallTcp ? 1'000'000U : 6'000'000U, 0, 1'000'000, 4}, seed);
+      for (uint64_t seed = 1; seed <= 2; ++seed)
+        run_course({source, sink, sink == Family::kSmallTcp ? 1'000'000U : 6'000'000U, 0, 1'000'000, 4}, seed);
 }
 
 TEST(Flow, PiecesOfEverySizeArriveInOrder) {
   for (uint64_t seed = 1; seed <= 4; ++seed) {
     const size_t piece = size_t{1} << (8 + 3 * seed);
-    for (const Family sink : {Family::kTcp, Family::kUnix}) run_course({Family::kTcp, sink, std::min<size_t>(600 * piece, 3'000'000), 0, piece, 3}, seed);
+    for (const Family sink : {Family::kTcp, Family::kUnix})
+      run_course({Family::kTcp, sink, std::min<size_t>(600 * piece, 3'000'000), 0, piece, 3}, seed);
   }
 }
 

@@ -192,7 +192,9 @@ TEST(Loop, SlotsGrowInsideACallback) {
     }
   };
   first.poke();
-  ASSERT_TRUE(until(loop, [&] { return std::all_of(more.begin(), more.end(), [](const auto& spy) { return !spy->calls.empty(); }) && !more.empty(); }));
+  ASSERT_TRUE(until(loop, [&] {
+    return std::all_of(more.begin(), more.end(), [](const auto& spy) { return !spy->calls.empty(); }) && !more.empty();
+  }));
   EXPECT_EQ(first.calls.size(), 1U);
   for (const auto& spy : more) EXPECT_EQ(spy->calls.size(), 1U);
 }

@@ -69,7 +69,8 @@ TEST(Queue, BeginsWithNothing) {
 }
 
 TEST(Queue, TheBoundIsExact) {
-  for (const uint64_t bound : {uint64_t{1}, uint64_t{2}, uint64_t{3}, uint64_t{100}, kSmall - 1, kSmall, kSmall + 1, uint64_t{20'000}, uint64_t{6'553'600}}) {
+  for (const uint64_t bound : {uint64_t{1}, uint64_t{2}, uint64_t{3}, uint64_t{100}, kSmall - 1, kSmall, kSmall + 1,
+                               uint64_t{20'000}, uint64_t{6'553'600}}) {
     SCOPED_TRACE(bound);
     Queue queue(bound);
     fill(queue, bound + 1);
@@ -175,7 +176,8 @@ TEST(Queue, GrowsAtEveryOffset) {
   const auto right = [&](Queue& queue) {
     const auto front = queue.front();
     return length(front) == queue.size() && std::memcmp(front[0].data(), bytes.data() + queue.read(), front[0].size()) == 0 &&
-           (front[1].empty() || std::memcmp(front[1].data(), bytes.data() + queue.read() + front[0].size(), front[1].size()) == 0);
+           (front[1].empty() ||
+            std::memcmp(front[1].data(), bytes.data() + queue.read() + front[0].size(), front[1].size()) == 0);
   };
   for (uint64_t turn = 0; turn < kSmall; ++turn) {
     Queue queue(kSmall + 100);
@@ -264,7 +266,8 @@ void random_walk(uint64_t bound, uint64_t seed) {
 }
 
 TEST(Queue, DoesWhatADequeDoes) {
-  for (const uint64_t bound : {uint64_t{1}, uint64_t{2}, uint64_t{5}, uint64_t{64}, uint64_t{1000}, kSmall - 1, kSmall, kSmall + 1, 2 * kSmall, uint64_t{50'000}})
+  for (const uint64_t bound : {uint64_t{1}, uint64_t{2}, uint64_t{5}, uint64_t{64}, uint64_t{1000}, kSmall - 1, kSmall,
+                               kSmall + 1, 2 * kSmall, uint64_t{50'000}})
     for (uint64_t seed = 1; seed <= (bound > 1000 ? 2U : 10U); ++seed) {
       SCOPED_TRACE("bound " + std::to_string(bound) + " seed " + std::to_string(seed));
       random_walk(bound, seed);

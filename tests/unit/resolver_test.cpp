@@ -114,7 +114,8 @@ TEST_F(ResolverTest, ManyAskAtOnce) {
     askers.push_back(std::make_unique<Asker>(resolver));
     askers.back()->ask(name + ":7");
   }
-  ASSERT_TRUE(until(loop, [&] { return std::all_of(askers.begin(), askers.end(), [](const auto& one) { return one->answers > 0; }); }));
+  ASSERT_TRUE(
+      until(loop, [&] { return std::all_of(askers.begin(), askers.end(), [](const auto& one) { return one->answers > 0; }); }));
   for (size_t i = 0; i < askers.size(); ++i) EXPECT_EQ(askers[i]->addrs, Texts{"127.0.1." + std::to_string(i) + ":7"});
 }
 
@@ -235,7 +236,8 @@ TEST_F(ResolverTest, AServerThatFails) {
 }
 
 TEST_F(ResolverTest, NobodyIsThere) {
-  Resolver lonely(loop, test::closed_port().text());
+  const test::ClosedPort nobody;
+  Resolver lonely(loop, nobody.addr().text());
   Asker other(lonely);
   // One question, not A and AAAA together: the kernel tells a socket only once that nobody is there, and c-ares lets the second
   // wait for its time-out.

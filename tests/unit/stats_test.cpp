@@ -41,12 +41,17 @@ TEST(Stats, AreOneLineOfTheLog) {
   test::Caught& caught = test::log_to(LogFormat::kText);
   log_stats("a relay", kRows, stats.values());
   log_flush();
-  EXPECT_EQ(caught.text, "1970-01-01T00:00:00.000Z info stats relay=\"a relay\" pairs=2 bytes=18446744073709551615 failures=0 log_dropped=" + dropped + "\n");
+  EXPECT_EQ(caught.text,
+            "1970-01-01T00:00:00.000Z info stats relay=\"a relay\" pairs=2 bytes=18446744073709551615 failures=0 log_dropped=" +
+                dropped + "\n");
   test::log_to(LogFormat::kJson);
   log_stats("r", kRows, stats.values());
   log_flush();
-  EXPECT_EQ(caught.text, "{\"ts\":\"1970-01-01T00:00:00.000Z\",\"level\":\"info\",\"event\":\"stats\",\"relay\":\"r\",\"pairs\":2,\"bytes\":18446744073709551615,"
-                         "\"failures\":0,\"log_dropped\":" + dropped + "}\n");
+  EXPECT_EQ(caught.text,
+            "{\"ts\":\"1970-01-01T00:00:00.000Z\",\"level\":\"info\",\"event\":\"stats\",\"relay\":\"r\",\"pairs\":2,\"bytes\":"
+            "18446744073709551615,"
+            "\"failures\":0,\"log_dropped\":" +
+                dropped + "}\n");
 }
 
 TEST(StatsDeathTest, AsManyRowsAsValues) {

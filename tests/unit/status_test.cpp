@@ -71,7 +71,7 @@ TEST(Result, CarriesWhatCanOnlyBeMoved) {
 TEST(ResultDeathTest, OurOwnMistakesAbort) {
   Result<int> result = Status{Code::kEof, "end"};
   EXPECT_DEATH(static_cast<void>(*result), "bug");
-  EXPECT_DEATH(Result<int>(Status{}), "bug");
+  EXPECT_DEATH(static_cast<void>(Result<int>(Status{})), "bug");
 }
 
 TEST(CheckDeathTest, SaysWhereAndWhat) {

@@ -111,12 +111,24 @@ inline Ends tcp_ends(int buffer = 0) {
   return {Fd{fd}, std::move(theirs)};
 }
 
-// A port of loopback on which nobody listens: one that was the kernel's choice a moment ago.
-inline Addr closed_port() {
-  Result<Listening> listening = listen_on(listen_place("127.0.0.1:0"), SockOptions{});
-  CHECK(listening.ok());
-  return listening->addr;
-}
+// A port of loopback on which nobody listens, and nobody can: it is bound, so that the kernel gives it to no other test.
+class ClosedPort {
+ public:
+  ClosedPort() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
+    sockaddr_storage storage{};
+    socklen_t length = listen_place("127.0.0.1:0").addr.to_sockaddr(storage);
+    CHECK(::bind(fd_.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0);
+    length = sizeof storage;
+    CHECK(::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&storage), &length) == 0);
+    addr_ = Addr::from_sockaddr(storage, length);
+  }
+  void listen(int backlog) { CHECK(::listen(fd_.get(), backlog) == 0); }  // and now somebody does
+  const Addr& addr() const { return addr_; }
+
+ private:
+  Fd fd_;
+  Addr addr_;
+};
 
 inline void reset_peer(Fd& fd) {
   reset_on_close(fd.get());
