@@ -93,7 +93,7 @@ std::string main_help() {
 }
 
 constexpr std::string_view kSignalsHelp =
-    "\nSignals: TERM and INT drain (deliver what was accepted, then exit 0), a second one ends at once; USR1 logs statistics.\n"
+    "\nSignals: TERM, INT, HUP drain (deliver what was accepted, then exit 0), a second one ends at once; USR1 logs statistics\n"
     "Exit status: 0 ended as asked, 2 a fault in the arguments, in the file or at the start.\n";
 
 std::string kind_help(const Kind& kind) {
@@ -105,8 +105,9 @@ std::string kind_help(const Kind& kind) {
 
 std::string file_help(std::string_view command) {
   std::string text = "Usage: relay " + std::string(command) + " -c FILE";
-  text += command == "run" ? " [--OPTION VALUE ...]\n\nRuns all relays of FILE in one process. Options here win over the file's.\n"
-                           : "\n\nReads FILE and prints what would run, or each of its faults with file and line. Starts nothing.\n";
+  text += " [--OPTION VALUE ...]\n\n";
+  text += command == "run" ? "Runs all relays of FILE in one process. Options here win over the file's.\n"
+                           : "Reads FILE and prints what would run, or each of its faults with file and line. Starts nothing.\n";
   text +=
       "\nA file has the keys of the process first, then one [[relay]] table for each relay:\n"
       "\n"
@@ -188,7 +189,7 @@ class Process final : private Watcher, private TimerUser {
   }
 
   bool open_signals() {
-    constexpr int kSignals[] = {SIGTERM, SIGINT, SIGUSR1, 0};
+    constexpr int kSignals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, 0};
     signals_ = Fd{sys::signal_open(kSignals)};
     if (signals_.open() && loop_.watch(*this, signals_.get(), EPOLLIN).ok()) return true;
     print(stderr, "relay: the kernel gives no descriptor for signals; raise the limit of open files (ulimit -n)\n");
@@ -297,7 +298,7 @@ int start_command(const Kind& kind, std::span<const char* const> args) {
   Config config;
   config.relays.push_back({kind.name, Section(kind.keys())});
   read_args(args, config.global, config.relays.front().section, faults);
-  if (faults.empty()) check_sections(config, faults);
+  check_sections(config, faults);
   if (!faults.empty()) {
     complain(faults);
     print(stderr, "Try: relay " + std::string(kind.command) + " --help\n");
@@ -340,7 +341,7 @@ Config read_config(const std::string& path, std::span<const char* const> args, F
   Config config = read_toml(path, text, kinds, faults);
   Section none{{}};
   read_args(args, config.global, none, faults);
-  if (faults.empty()) check_sections(config, faults);
+  check_sections(config, faults);
   return config;
 }
 

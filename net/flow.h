@@ -42,6 +42,8 @@ class Flow {
   // Moves bytes until one side has had enough. `from` may be nullptr: it is gone, and only what is held moves. `to_closes`: the
   // other direction is over, and `to` will be closed as soon as this one is, which says the end as well as a half-close.
   State pump(Loop& loop, Conn* from, Conn& to, bool to_closes);
+  // `from` will say nothing more, whatever becomes of it: what is held is all, and then the end.
+  void finish() { from_ended_ = true; }
   // Gives up what is held; returns how many bytes that were. Nothing flows any more.
   uint64_t abandon(Loop& loop);
 

@@ -119,7 +119,11 @@ int epoll_wait(int epoll, epoll_event* events, int count, int timeout_ms) {
 int signal_open(const int* signals) {
   sigset_t set;
   sigemptyset(&set);
-  for (; *signals != 0; ++signals) sigaddset(&set, *signals);
+  for (; *signals != 0; ++signals) {
+    struct sigaction now {};
+    if (::sigaction(*signals, nullptr, &now) == 0 && now.sa_handler == SIG_IGN) continue;  // nohup(1) wants it ignored
+    sigaddset(&set, *signals);
+  }
   if (::sigprocmask(SIG_BLOCK, &set, nullptr) < 0) return -errno;
   std::signal(SIGPIPE, SIG_IGN);  // splice(2) has no MSG_NOSIGNAL
   return checked(::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));

@@ -47,7 +47,7 @@ int epoll_modify(int epoll, int fd, uint32_t events, uint64_t data);
 int epoll_remove(int epoll, int fd);
 int epoll_wait(int epoll, epoll_event* events, int count, int timeout_ms);
 
-// Signals: blocks those in `signals` (ended by 0) and returns a descriptor that reports them; takes one, 0 if none waits.
+// Signals: blocks those in `signals` (ended by 0) that are not ignored and returns a descriptor that reports them; takes one, 0 if none waits.
 int signal_open(const int* signals);
 int signal_take(int fd);
 

@@ -122,19 +122,60 @@ def test_gateway_is_gone_before_the_client_comes(lab: Lab) -> None:
 
 @pytest.mark.parametrize("size", [1, 200_000, 6_000_000])
 def test_gateway_resets_before_the_client_comes(lab: Lab, size: int) -> None:
-    """A gateway that has sent and then crashed: the client gets every byte that had arrived, then a reset."""
+    """A gateway that has sent and then crashed: the client gets every byte that had arrived, then the end; what it answers is lost."""
     stream = Stream("gateway")
-    relay = lab.relay()
+    relay = lab.relay().allow("session-end")  # the answer is lost
     gateway = lab.gateway(relay)
     gateway.send_stream(stream, size)
     relay.wait_stat("queued_bytes", "==", size)
     gateway.reset()
     client = lab.client(relay, rcvbuf=20_000)
-    data = client.read_to_reset()
+    data = client.read_all()
     assert len(data) == size
     assert stream.mismatch(data) == ""
+    client.send(b"answer")
+    client.hung_up(within=1)
     end = relay.wait_log("session-end")
     assert (end["reason"], end["to_client"], end.get("lost_to_client", 0)) == ("gateway-reset", size, 0)
+    assert end["lost_to_gateway"] == 6
+
+
+def test_gateway_resets_and_the_client_has_no_answer(lab: Lab) -> None:
+    """A gateway that has sent and then crashed: a client that reads and closes is served in order, and nothing is lost."""
+    relay = lab.relay()
+    gateway = lab.gateway(relay)
+    gateway.send(b"last words")
+    relay.wait_stat("queued_bytes", "==", 10)
+    gateway.reset()
+    client = lab.client(relay)
+    assert client.read_all() == b"last words"
+    client.finish()
+    end = relay.wait_log("session-end")
+    assert (end.level, end["reason"], end["to_client"]) == ("info", "gateway-reset", 10)
+
+
+def test_gateway_resets_and_the_client_stays_silent(lab: Lab) -> None:
+    """A gateway that has crashed does not keep a silent client's place for ever: --half-close-timeout."""
+    relay = lab.relay(half_close_timeout="300ms")
+    gateway = lab.gateway(relay)
+    gateway.send(b"last words")
+    relay.wait_stat("queued_bytes", "==", 10)
+    gateway.reset()
+    client = lab.client(relay)
+    assert client.read_all() == b"last words"
+    assert relay.wait_log("session-end", timeout=3)["reason"] == "half-close-timeout"
+
+
+def test_health_check_keeps_nobody_out(lab: Lab) -> None:
+    """A gateway's health check that connects and closes without a byte gives way to the gateway."""
+    relay = lab.relay()
+    check = lab.gateway(relay)
+    check.finish()
+    relay.wait_log("accepted", peer=check.local)
+    gateway = lab.gateway(relay)
+    gateway.send(b"hello")
+    assert relay.wait_log("session-end")["reason"] == "replaced"
+    assert lab.client(relay).read(5) == b"hello"
 
 
 def test_gateway_resets_without_a_byte(lab: Lab) -> None:

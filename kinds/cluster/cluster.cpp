@@ -76,14 +76,15 @@ ClusterRelay::~ClusterRelay() { stop("terminated"); }
 
 void ClusterRelay::start(Faults& faults) {
   const bool own = !config_.gateway_listen.empty();
-  for (const Endpoint& where : config_.listen) open_door(where, own ? Role::kClient : Role::kBoth, faults);
-  for (const Endpoint& where : config_.gateway_listen) open_door(where, Role::kGateway, faults);
+  for (const Endpoint& where : config_.listen) open_door(where, config_.listen_anywhere, own ? Role::kClient : Role::kBoth, faults);
+  for (const Endpoint& where : config_.gateway_listen) open_door(where, config_.gateway_listen_anywhere, Role::kGateway, faults);
   if (faults.empty() && target_names_gateways()) hold_off_until_target_is_known();
 }
 
-void ClusterRelay::open_door(const Endpoint& where, Role role, Faults& faults) {
+// `anywhere`: nobody asked for this address; where there is no IPv6, all of IPv4 will do.
+void ClusterRelay::open_door(const Endpoint& where, bool anywhere, Role role, Faults& faults) {
   Result<Listening> listening = listen_on(where, config_.dial.options);
-  if (!listening.ok() && config_.fallback_v4 && (listening.status().error() == EAFNOSUPPORT || listening.status().error() == EADDRNOTAVAIL)) {
+  if (!listening.ok() && anywhere && (listening.status().error() == EAFNOSUPPORT || listening.status().error() == EADDRNOTAVAIL)) {
     Endpoint v4 = where;
     v4.addr.family = Addr::Family::kV4;
     listening = listen_on(v4, config_.dial.options);
@@ -173,16 +174,30 @@ void ClusterRelay::on_accept(Listener& listener, Fd fd, const Addr& peer) {
   if (side == Side::kGateway) {
     if (config_.gateways_given && !is_gateway(peer)) return refuse(side, peer, Stat::kRefusedGatewayNotAllowed, "gateway-not-allowed");
     if (draining_) return refuse(side, peer, Stat::kRefusedDraining, "draining");
-    if (stats_.get(Stat::kGateways) >= config_.pairs) return refuse(side, peer, Stat::kRefusedGatewayBusy, "gateway-busy");
+    if (!make_room(side)) return refuse(side, peer, Stat::kRefusedGatewayBusy, "gateway-busy");
     return welcome(side, std::move(fd), peer);
   }
   const auto holds = [&](const Network& network) { return network.contains(peer); };
   if (!config_.clients.empty() && std::none_of(config_.clients.begin(), config_.clients.end(), holds))
     return refuse(side, peer, Stat::kRefusedClientNotAllowed, "client-not-allowed");
   if (draining_ && waiting_[static_cast<size_t>(Side::kGateway)].empty()) return refuse(side, peer, Stat::kRefusedDraining, "draining");
-  if (stats_.get(Stat::kClients) >= config_.pairs) return refuse(side, peer, Stat::kRefusedClientBusy, "client-busy");
+  if (!make_room(side)) return refuse(side, peer, Stat::kRefusedClientBusy, "client-busy");
   if (target_names_gateways() && env_.loop.now() - looked_up_ >= kTargetLookupAgain) look_up_target();
   welcome(side, std::move(fd), peer);
+}
+
+// Whether there is a place for one more. One who waits, has finished and has said nothing (a health check that connects and
+// closes, a function that gave up) gives way to one who lives.
+bool ClusterRelay::make_room(Side side) {
+  if (stats_.get(side == Side::kClient ? Stat::kClients : Stat::kGateways) < config_.pairs) return true;
+  List<Session>& waiting = waiting_[static_cast<size_t>(side)];
+  int looks = 64;  // a flood must not make us search
+  for (Session* session = waiting.front(); session != nullptr && looks > 0; session = waiting.next(*session), --looks)
+    if (session->has_left_nothing()) {
+      session->end("replaced");
+      return true;
+    }
+  return false;
 }
 
 void ClusterRelay::welcome(Side side, Fd fd, const Addr& peer) {

@@ -63,13 +63,14 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   void on_lookup(Result<std::vector<Addr>> addrs) override;
   void on_timer(Timer& timer) override;
 
-  void open_door(const Endpoint& where, Role role, Faults& faults);
+  void open_door(const Endpoint& where, bool anywhere, Role role, Faults& faults);
   void hold_off_until_target_is_known();
   void look_up_target();
   void accept_now();
   Side side_of(const Listener& listener, const Addr& peer) const;
   bool target_names_gateways() const;
   bool is_gateway(const Addr& peer) const;
+  bool make_room(Side side);
   void welcome(Side side, Fd fd, const Addr& peer);
   void refuse(Side side, const Addr& peer, Stat stat, std::string_view reason);
   void close_doors_if_done();

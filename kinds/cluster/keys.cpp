@@ -97,7 +97,8 @@ void cluster_check(const Section& section, Faults& faults) {
   const std::vector<Endpoint> listen = section.endpoints("listen");
   bool port_used = listen.empty();
   for (const Endpoint& endpoint : listen) port_used = port_used || needs_port(endpoint);
-  if (port_used && !section.has("port"))
+  const bool port_missing = !section.has("port") && section.where("port") == section.origin();  // a bad one had its fault
+  if (port_used && port_missing)
     faults.push_back({section.origin(), "no port to listen on; give one, for example port 9000, or listen ADDR:PORT or unix:PATH"});
 
   bool gateway_port_used = false;
@@ -126,8 +127,8 @@ ClusterConfig cluster_config(const Section& section) {
   ClusterConfig config;
   const auto port = section.has("port") ? static_cast<uint16_t>(section.integer("port")) : uint16_t{0};
   config.listen = section.endpoints("listen");
-  config.fallback_v4 = config.listen.empty();
-  if (config.fallback_v4) config.listen.push_back(anywhere());
+  config.listen_anywhere = config.listen.empty();
+  if (config.listen_anywhere) config.listen.push_back(anywhere());
   if (section.has("gateway-port") || section.has("gateway-listen")) {
     config.gateway_listen = section.endpoints("gateway-listen");
     if (config.gateway_listen.empty())
@@ -136,6 +137,7 @@ ClusterConfig cluster_config(const Section& section) {
           config.gateway_listen.push_back(endpoint);
           config.gateway_listen.back().has_port = false;
         }
+    config.gateway_listen_anywhere = !section.has("gateway-listen") && (config.listen_anywhere || config.gateway_listen.empty());
     if (config.gateway_listen.empty()) config.gateway_listen.push_back(anywhere());
     const auto own = section.has("gateway-port") ? static_cast<uint16_t>(section.integer("gateway-port")) : uint16_t{0};
     config.gateway_listen = with_port(std::move(config.gateway_listen), own);

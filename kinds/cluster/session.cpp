@@ -221,6 +221,8 @@ void Session::failed(Side side, const Status& why) {
     // A gateway's bytes wait for the client without it. A client that aborts leaves its place to the next at once: a target
     // that cannot be reached would keep it for ever.
     if (side == Side::kClient || flow_from(side).held() == 0) return end(blame_);
+    left_early_ = true;
+    flow_from(side).finish();
     return close(side);
   }
   cut(other(side));
@@ -239,7 +241,7 @@ bool Session::to_be_reset(Side side) {
   if (!flow_from(other(side)).done()) return blame_ != nullptr || lost_[0] > 0 || lost_[1] > 0;
   // It has had all that was meant for it, and the end. If it has not finished itself, it believes that somebody listens;
   // but bytes under way to it come first: then its next byte is answered with a reset, by the kernel.
-  return !flow_from(side).done() && conn.unsent() <= 0;
+  return (!flow_from(side).ended() || lost_from(side) > 0) && conn.unsent() <= 0;
 }
 
 void Session::close(Side side) {
@@ -262,25 +264,37 @@ void Session::look_at_dying() {
   const Side gone = dead(Side::kClient) ? Side::kClient : Side::kGateway;
   const Side left = other(gone);
   Flow& flow = flow_from(gone);
-  cut(left);
+  if (!left_early_) cut(left);
   if (blame_ == nullptr) blame(gone, {Code::kReset, "failed"});
 
   const bool drained = flow.done() || flow.cut() || (flow.held() == 0 && !conn(gone).is_open());
   const int unsent = conn(left).unsent();
   const uint64_t undelivered = flow.held() + static_cast<uint64_t>(std::max(unsent, 0));
-  if (drained && undelivered == 0) return end(blame_);
+  if (drained && undelivered == 0) return left_early_ ? linger(left) : end(blame_);
 
   const Time now = relay_.loop().now();
   if (undelivered != left_) {
     left_ = undelivered;
     last_moved_ = now;
     look_ms_ = kFirstLookMs;
-  } else if (now - last_moved_ >= kStuck) {
+  } else if (!left_early_ && now - last_moved_ >= kStuck) {
     return end(blame_);
   } else {
     look_ms_ = std::min<uint16_t>(look_ms_ * 2, kLongestLookMs);
   }
   timer_.arm(Delay{look_ms_});
+}
+
+// `side` has had all that a gateway left, and the end. It may take its time to read that; a reset would take it away.
+void Session::linger(Side side) {
+  Flow& flow = flow_from(side);
+  const Flow::State state = flow.hold(conn(side), relay_.config().egress_queue_size);
+  if (state == Flow::State::kFromFailed || flow.ended() || flow.held() > 0) return end(blame_);
+  const Delay most = relay_.config().half_close_timeout;
+  if (most.count() == 0) return timer_.disarm();
+  if (quiet() < most) return timer_.arm(most - quiet());
+  relay_.stats().add(Stat::kHalfCloseTimeouts);
+  end("half-close-timeout");
 }
 
 void Session::blame(Side side, const Status& why) {

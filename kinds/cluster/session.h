@@ -8,7 +8,8 @@
 //      │                                    │                                │ then resets it
 //      └────────────── end(why), once: one line in the log, both closed, buried ◄──┘
 //
-// A gateway that has gone while Waiting leaves its bytes: they wait for the client without it.
+// A gateway that has gone while Waiting leaves its bytes: they wait for the client without it, which then sees the end as of
+// one that has closed: only what it says to nobody is answered with a reset.
 #pragma once
 
 #include <array>
@@ -53,6 +54,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   // What has reached the other side, or its kernel at least, from `side`; and what never will.
   uint64_t delivered_from(Side side) const { return flows_[index(side)].taken() - flows_[index(side)].held() - lost_[index(side)]; }
   uint64_t lost_from(Side side) const { return lost_[index(side)]; }
+  // Waiting, and finished without a byte.
+  bool has_left_nothing() const { return state_ == State::kWaiting && half_closed_ && held() == 0; }
   uint32_t id() const { return id_; }
   Side waiting_side() const { return waiting_side_; }  // who came first
   bool was_paired() const { return paired_; }
@@ -74,6 +77,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void run_flow(Side from);
   void failed(Side side, const Status& why);
   void look_at_dying();
+  void linger(Side side);
   bool dead(Side side);
   void cut(Side from);
   bool to_be_reset(Side side);
@@ -115,6 +119,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool paired_ = false;
   bool half_closed_ = false;
   bool full_told_ = false;
+  bool left_early_ = false;  // a gateway failed while it waited, and left bytes
 };
 
 }  // namespace relay::cluster

@@ -202,8 +202,18 @@ class Relay:
         self.wait_log("ready")
         names = {line["relay"] for line in self.lines if line.event == "listening"}
         mark = self.mark()
-        self.signal(signal.SIGUSR1)
-        answers = {name: self.wait_log("stats", after=mark, relay=name) for name in names}
+        answers: dict[str, Line] = {}
+
+        def answered() -> bool:
+            # Again each time: a line that stderr did not take is dropped, and so is its answer.
+            self.signal(signal.SIGUSR1)
+            try:
+                answers.update({name: self.wait_log("stats", after=mark, relay=name, timeout=1) for name in names})
+            except Overdue:
+                return False
+            return True
+
+        until(answered, "a `stats` line of each relay")
         assert answers, "no `listening` line yet"
         name = relay or min(names)
         return {key: value for key, value in answers[name].fields.items() if key != "relay"}  # type: ignore[misc]
