@@ -8,6 +8,8 @@
 #include <charconv>
 #include <cstring>
 
+#include "lib/text.h"
+
 namespace relay {
 namespace {
 
@@ -28,32 +30,7 @@ constexpr std::array<std::string_view, 4> kJournalPrefix = {"<3>", "<4>", "<6>",
 constexpr size_t kTail = 4;  // room that is always left for `"}` and the line's end
 
 bool plain(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || std::strchr("_.:/@%+,[]-", c) != nullptr;
-}
-
-// Length of the well-formed UTF-8 sequence at the head of `text`, 0 if there is none (RFC 3629).
-size_t utf8_length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const auto follows = [&](size_t n) {
-    if (text.size() < n) return false;
-    for (size_t i = 1; i < n; ++i)
-      if ((byte(i) & 0xC0U) != 0x80U) return false;
-    return true;
-  };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return follows(2) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    if (!follows(3)) return 0;
-    if ((first == 0xE0 && byte(1) < 0xA0) || (first == 0xED && byte(1) > 0x9F)) return 0;
-    return 3;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    if (!follows(4)) return 0;
-    if ((first == 0xF0 && byte(1) < 0x90) || (first == 0xF4 && byte(1) > 0x8F)) return 0;
-    return 4;
-  }
-  return 0;
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || std::string_view("_.:/@%+,[]-").find(c) != std::string_view::npos;
 }
 
 }  // namespace
@@ -160,28 +137,27 @@ void LogLine::put(std::string_view text) {
   used_ += n;
 }
 
-// JSON's escapes (RFC 8259 section 7), which text shares. Bytes that are not UTF-8 become U+FFFD.
+// JSON's escapes (RFC 8259 section 7), which text shares. Bytes that are no harmless character become U+FFFD.
 void LogLine::put_escaped(std::string_view text) {
   constexpr std::string_view kHex = "0123456789abcdef";
   while (!text.empty()) {
     std::array<char, 6> escape{'\\', 'u', '0', '0', '0', '0'};
-    size_t taken = utf8_length(text);
-    std::string_view piece = text.substr(0, taken);
     const auto c = static_cast<unsigned char>(text[0]);
-    if (taken == 0) {
-      piece = "\xEF\xBF\xBD";
-      taken = 1;
-    } else if (c == '"' || c == '\\') {
+    const size_t length = harmless(text);
+    std::string_view piece = text.substr(0, length);
+    if (c == '"' || c == '\\') {
       escape[1] = static_cast<char>(c);
       piece = {escape.data(), 2};
     } else if (c < 0x20 || c == 0x7F) {
       escape[4] = kHex[c >> 4];
       escape[5] = kHex[c & 15U];
       piece = {escape.data(), 6};
+    } else if (length == 0) {
+      piece = "\xEF\xBF\xBD";
     }
     if (used_ + piece.size() + kTail > line_.size()) return;
     put(piece);
-    text.remove_prefix(taken);
+    text.remove_prefix(length > 0 ? length : 1);
   }
 }
 

@@ -68,24 +68,6 @@ size_t distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-// The bytes of the first character of `text` (not empty) if it is well-formed UTF-8 and harmless, else 0.
-size_t harmless(std::string_view text) {
-  const auto byte = [text](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint32_t lead = byte(0);
-  if (lead < 0x80) return lead >= 0x20 && lead != 0x7f ? 1 : 0;
-  const size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return 0;
-  uint32_t point = lead & (0xffU >> (length + 1));
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0U) != 0x80U) return 0;
-    point = (point << 6U) | (byte(i) & 0x3fU);
-  }
-  constexpr std::array<uint32_t, 5> kLeast = {0, 0, 0xa0, 0x800, 0x10000};  // 0xa0 and not 0x80: the C1 controls go too
-  if (point < kLeast[length] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) return 0;
-  const bool turns = (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069);
-  return turns ? 0 : length;
-}
-
 }  // namespace
 
 std::optional<uint64_t> parse_integer(std::string_view text) { return parse_with_unit(text, std::span(kSizes).first(1)); }
@@ -111,6 +93,23 @@ std::string format_duration(std::chrono::milliseconds value) {
 }
 
 std::string format_size(uint64_t bytes) { return bytes == 0 ? "0" : format_with_unit(bytes, kSizes); }
+
+size_t harmless(std::string_view text) {
+  const auto byte = [text](size_t i) { return static_cast<uint8_t>(text[i]); };
+  const uint32_t lead = byte(0);
+  if (lead < 0x80) return lead >= 0x20 && lead != 0x7f ? 1 : 0;
+  const size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return 0;
+  uint32_t point = lead & (0xffU >> (length + 1));
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0U) != 0x80U) return 0;
+    point = (point << 6U) | (byte(i) & 0x3fU);
+  }
+  constexpr std::array<uint32_t, 5> kLeast = {0, 0, 0xa0, 0x800, 0x10000};  // 0xa0 and not 0x80: the C1 controls go too
+  if (point < kLeast[length] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) return 0;
+  const bool turns = (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069);
+  return turns ? 0 : length;
+}
 
 std::string printable(std::string_view text) {
   constexpr std::string_view kHex = "0123456789abcdef";

@@ -28,6 +28,9 @@ inline constexpr std::chrono::milliseconds kLongestDuration = std::chrono::hours
 std::string format_duration(std::chrono::milliseconds value);
 std::string format_size(uint64_t bytes);
 
+// The bytes of the first character of `text` if it is well-formed UTF-8 (RFC 3629) and neither a control nor one of those that
+// turn lines or the direction of writing; else 0. REQUIRES: not empty.
+size_t harmless(std::string_view text);
 // `text` with what a terminal or a log line could take for more than text written as \xNN: control bytes, bytes that are not
 // UTF-8, and the characters that turn lines or the direction of writing.
 std::string printable(std::string_view text);

@@ -52,6 +52,7 @@ void Dial::on_lookup(Result<std::vector<Addr>> addrs) {
 void Dial::connect_next() {
   const Addr to = addrs_[next_++];
   user_.on_dial_try(to);
+  if (stopped_) return;
   Result<Fd> fd = begin_connect(to, plan_.target.host, plan_.options);
   if (!fd.ok()) return failed(to, fd.status());
   const Status status = loop_.watch(*this, fd->get(), Conn::kEvents);

@@ -32,19 +32,25 @@ void Listener::on_event(uint32_t) {
     sockaddr_storage from{};
     socklen_t length = sizeof from;
     const int fd = sys::accept(listening_.fd.get(), reinterpret_cast<sockaddr*>(&from), &length);
-    if (fd < 0) {
-      const Status status = from_errno(-fd, "accept");
-      if (status.code() == Code::kAgain) return;
-      if (status.code() != Code::kLimit) continue;  // that one connection has failed (accept(2)); the next may not have
-      if (!resting_) {
-        resting_ = true;
-        user_.on_accept_paused(*this, status);
-      }
-      return timer_.arm(kRest);
-    }
-    if (resting_) {
+    const Status status = fd < 0 ? from_errno(-fd, "accept") : Status{};
+    if (resting_ && status.code() != Code::kLimit) {  // "nobody waits" is good news too: the descriptor was there to be had
       resting_ = false;
       user_.on_accept_resumed(*this);
+    }
+    switch (status.code()) {
+      case Code::kOk: break;
+      case Code::kAgain: return;
+      case Code::kLimit:
+        if (!resting_) user_.on_accept_paused(*this, status);
+        resting_ = true;
+        return timer_.arm(kRest);
+      case Code::kEof:
+      case Code::kReset:
+      case Code::kTimeout:
+      case Code::kRefused:
+      case Code::kNotFound:
+      case Code::kInvalid:
+      case Code::kSystem: continue;  // that one connection has failed (accept(2)); the next may not have
     }
     user_.on_accept(*this, Fd{fd}, Addr::from_sockaddr(from, length));
   }

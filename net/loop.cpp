@@ -82,7 +82,7 @@ void Loop::turn(Delay most) {
   fire_timers();
   keep_tidy();
   log_flush();
-  dead_.clear();
+  destroy_dead();
 }
 
 void Loop::dispatch(uint64_t name, uint32_t events) {
@@ -108,6 +108,13 @@ void Loop::fire_timers() {
     Timer& timer = timers_.top();
     timers_.remove(timer);
     timer.user_.on_timer(timer);
+  }
+}
+
+void Loop::destroy_dead() {
+  while (!dead_.empty()) {
+    dying_.swap(dead_);
+    dying_.clear();
   }
 }
 

@@ -95,6 +95,7 @@ class Loop final : private TimerUser {
   void dispatch_again();
   void fire_timers();
   void keep_tidy();
+  void destroy_dead();
   void on_timer(Timer& timer) override;
   int timeout(Delay most) const;
 
@@ -108,6 +109,7 @@ class Loop final : private TimerUser {
   Heap<Timer> timers_;
   Random random_;
   std::vector<std::unique_ptr<Mortal>> dead_;
+  std::vector<std::unique_ptr<Mortal>> dying_;  // being destroyed now: who dies may bury others
   BufferPool buffers_;
   PipePool pipes_;
   Timer tidy_;  // armed while a pool keeps something for the next user

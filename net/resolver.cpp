@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "lib/random.h"
 #include "net/sys.h"
@@ -33,9 +34,8 @@ Status ares_status(int code) {
     case ARES_ENOTFOUND: return {Code::kNotFound, "no such name"};
     case ARES_ENODATA: return {Code::kNotFound, "the name has no address"};
     case ARES_ETIMEOUT: return {Code::kTimeout, "the name servers do not answer"};
-    case ARES_ECONNREFUSED: return {Code::kRefused, "no name server is listening"};
-    case ARES_ESERVFAIL: return {Code::kSystem, "the name server has failed (SERVFAIL)"};
-    case ARES_EREFUSED: return {Code::kRefused, "the name server refuses to answer"};
+    // c-ares tries the next server after a refusal or a failure of one, and says this when there is none left.
+    case ARES_ECONNREFUSED: return {Code::kRefused, "no name server answers, or each has failed (SERVFAIL, REFUSED)"};
     case ARES_EBADRESP:
     case ARES_EFORMERR: return {Code::kSystem, "the name server's answer makes no sense"};
     case ARES_EBADNAME: return {Code::kInvalid, "not a domain name"};
@@ -159,7 +159,7 @@ Resolver::Resolver(Loop& loop, std::string server) : loop_(loop), server_(std::m
 
 Resolver::~Resolver() {
   for (const auto& query : queries_)
-    if (query->lookup != nullptr) query->lookup->query_ = nullptr;
+    if (query->lookup != nullptr) std::exchange(query->lookup, nullptr)->query_ = nullptr;
   channel_.reset();  // c-ares calls back for what is under way: the queries are still there
 }
 
@@ -228,10 +228,11 @@ void Query::on_services(void* arg, int status, int, unsigned char* answer, int l
     if (reply != nullptr) ares_free_data(reply);
     return query.resolver.finish(query, ares_status(status));
   }
-  for (const ares_srv_reply* one = reply; one != nullptr && query.services.size() < Resolver::kServicesMost; one = one->next)
+  for (const ares_srv_reply* one = reply; one != nullptr; one = one->next)
     if (*one->host != '\0') query.services.push_back({one->host, one->port, one->priority, one->weight});  // "." is "not here"
   ares_free_data(reply);
   order_services(query.services, query.resolver.loop_.random());
+  if (query.services.size() > Resolver::kServicesMost) query.services.resize(Resolver::kServicesMost);
   std::reverse(query.services.begin(), query.services.end());
   if (query.services.empty()) return query.resolver.finish(query, {Code::kNotFound, "the name has no service (SRV)"});
   query.resolver.next_service(query);

@@ -83,7 +83,7 @@ def test_late_target(lab: Lab) -> None:
     gateway.read_stream(stream, 1_000_000)
     gateway.send(b"answer")
     assert client.read(6) == b"answer"
-    assert relay.find("paired")[0]["queued"] == 1_000_000
+    assert relay.wait_log("paired")["queued"] == 1_000_000
 
 
 def test_retries_back_off(lab: Lab) -> None:

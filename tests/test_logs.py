@@ -83,7 +83,7 @@ def test_text_grammar(lab: Lab) -> None:
         quoted = re.sub(r'="(?:[^"\\]|\\.)*"', "=", line.raw.split(" ", 3)[3] if line.fields else "")
         for word in quoted.split():
             assert BARE.fullmatch(word.partition("=")[2]), line.raw
-    assert relay.find("listening")[0]["relay"] == name
+    assert relay.wait_log("listening")["relay"] == name
 
 
 def test_json_lines(lab: Lab) -> None:
@@ -99,7 +99,7 @@ def test_json_lines(lab: Lab) -> None:
     for line in relay.lines:
         fields = json.loads(line.raw)
         assert list(fields)[:3] == ["ts", "level", "event"]
-    assert relay.find("listening")[0]["relay"] == name
+    assert relay.wait_log("listening")["relay"] == name
     for key in ("session", "to_client", "to_gateway", "duration_ms"):
         assert isinstance(end[key], int), key
     assert isinstance(end["client"], str)

@@ -48,8 +48,8 @@ def test_ipv4_name(lab: Lab) -> None:
     dns.add(NAME, a="127.0.0.7")
     relay = named(lab, dns, f"{NAME}:{target.port}")
     round_trip(lab, relay)
-    assert relay.find("dialed")[0]["addr"] == target.address
-    assert relay.find("dialing")[0]["target"] == f"{NAME}:{target.port}"
+    assert relay.wait_log("dialed")["addr"] == target.address
+    assert relay.wait_log("dialing")["target"] == f"{NAME}:{target.port}"
 
 
 def test_name_without_a_dot(lab: Lab) -> None:
@@ -65,7 +65,7 @@ def test_ipv6_name(lab: Lab) -> None:
     dns.add(NAME, aaaa="::1")
     relay = named(lab, dns, f"{NAME}:{target.port}")
     round_trip(lab, relay)
-    assert relay.find("dialed")[0]["addr"] == target.address
+    assert relay.wait_log("dialed")["addr"] == target.address
 
 
 @pytest.mark.parametrize("alive", ["127.0.0.7", "::1"])
@@ -77,7 +77,7 @@ def test_every_address_is_tried(lab: Lab, alive: str) -> None:
     dns.add(NAME, aaaa="::1")
     relay = named(lab, dns, f"{NAME}:{target.port}", retry_min="30s", retry_max="30s")
     assert_served(lab.client(relay))
-    assert relay.find("dialed")[0]["addr"] == target.address
+    assert relay.wait_log("dialed")["addr"] == target.address
 
 
 def test_address_that_does_not_answer_is_passed_over(lab: Lab) -> None:
@@ -102,7 +102,7 @@ def test_srv(lab: Lab) -> None:
     dns.add("node1.svc.test", a="127.0.0.7")
     relay = named(lab, dns, "_relay._tcp.svc.test")
     round_trip(lab, relay)
-    assert relay.find("dialed")[0]["addr"] == target.address
+    assert relay.wait_log("dialed")["addr"] == target.address
 
 
 def test_srv_priorities(lab: Lab) -> None:

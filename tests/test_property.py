@@ -74,6 +74,8 @@ class Driver:
         mark = self.relay.mark()
         expected = self.model.connect(role, allowed=source != STRANGER)
         peer = self.lab.add(self.relay.connect(role, source or (CLIENT if role == "client" else GATEWAY)))
+        if self.model.replaced:
+            self.relay.wait_log("session-end", after=mark, session=self.numbers[self.model.replaced], reason="replaced")
         if isinstance(expected, str):
             data, _ = peer.read_end()
             assert data == b"", f"a refused {role} was sent something"
@@ -123,6 +125,24 @@ class Driver:
                 self._saw(end, "reset")
                 return
             end.finished = True
+            self._heard(end)
+            self._expect_end(end.partner)
+
+    def _heard(self, end: End) -> None:
+        """Whether one who comes next is refused or takes this one's place depends on whether the relay has heard of its end."""
+        if end.partner is None and end.silent:
+            self.relay.stats()
+
+    def _expect_end(self, end: End | None) -> None:
+        """Its partner has finished in order: one who reads on sees all and EOF now, not only when the session is over."""
+        if end is None or end.gone or not self.wires[end].reading:
+            return
+
+        def seen() -> bool:
+            self.pump()
+            return bool(end.saw)
+
+        until(seen, lambda: f"EOF at {end}, after {end.partner}", timeout=5)
 
     def reset(self, end: End) -> None:
         over = self.model.reset(end)
@@ -134,6 +154,7 @@ class Driver:
     def close(self, end: End) -> None:
         end.closed = True
         self.wires[end].peer.close()
+        self._heard(end)
 
     # What comes
 
@@ -184,7 +205,7 @@ class Driver:
         alive = [end for end in session.ends if not end.gone]
         for end in alive:
             self.wires[end].reading = True
-            if any(other.closed for other in session.ends):
+            if any(other.closed or other.kept for other in session.ends):
                 self.finish(end)
 
         def ended() -> bool:
@@ -227,6 +248,10 @@ class Driver:
 )
 @example(pairs=1, target_up=False, queue="64KiB", script=[
     ("connect", "gateway"), ("send", 0, 300_000), ("reset", 0), ("connect", "gateway"), ("connect", "client"), ("connect", "client"),
+])  # fmt: skip
+@example(pairs=1, target_up=False, queue="64KiB", script=[
+    ("connect", "gateway"), ("finish", 0), ("connect", "gateway"), ("connect", "gateway"), ("send", 0, 100), ("reset", 0), ("connect", "client"),
+    ("send", 0, 100), ("connect", "client"), ("finish", 0), ("connect", "client"), ("connect", "client"),
 ])  # fmt: skip
 @example(pairs=2, target_up=False, queue="1000", script=[
     ("connect", "gateway"), ("send", 0, 70_000), ("finish", 0), ("connect", "gateway"), ("send", 1, 2), ("close", 1), ("connect", "client"),

@@ -2,13 +2,15 @@
 """What a cluster relay should do, in a page: the judge of the property tests. It knows no sockets.
 
 A session is at most one client and one gateway. Who comes takes the oldest one waiting on the other side, else waits (a client may
-be dialled for: then its gateway comes at once, if the target is up). More than `pairs` of a kind are refused.
+be dialled for: then its gateway comes at once, if the target is up). More than `pairs` of a kind are refused, but one who waits, has
+finished and has said nothing gives way.
 
 What an end may see, of the bytes of its partner and no others:
 
     always      a prefix of them
     all, EOF    if the partner finished in order and this end read on
     a reset     only if the partner reset or closed
+    EOF, too    after what is left by a gateway that reset before the client came
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +28,13 @@ class End:
     finished: bool = False  # has half-closed
     closed: bool = False  # has closed both ways, by FIN or, with unread bytes, by RST
     reset: bool = False
+    kept: bool = False  # a gateway that has reset while it waited: its bytes stay, and end like those of one that has closed
     saw: str = ""  # how the other side's stream ended for it: eof or reset
+
+    @property
+    def silent(self) -> bool:
+        """Finished without a byte."""
+        return self.sent == 0 and (self.finished or self.closed)
 
     @property
     def gone(self) -> bool:
@@ -68,6 +76,7 @@ class Model:
     sessions: list[Session] = field(default_factory=list)
     begun: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
+    replaced: Session | None = None  # by the last connect()
     _count: int = 0
 
     def ends(self) -> list[End]:
@@ -78,10 +87,15 @@ class Model:
 
     def connect(self, role: str, allowed: bool = True) -> End | str:
         """A new connection: its End (in a session that is `joined` now, or waits), or the reason why it is refused."""
+        self.replaced = None
         if not allowed:
             return self._refuse(f"{role}-not-allowed")
         if sum(getattr(session, role) is not None for session in self.sessions) >= self.pairs:
-            return self._refuse(f"{role}-busy")
+            silent = [session for session in self.sessions if not session.joined and (end := getattr(session, role)) and end.silent]
+            if not silent:
+                return self._refuse(f"{role}-busy")
+            self.replaced = silent[0]
+            self.end(silent[0])
         waiting = [session for session in self.sessions if getattr(session, role) is None]
         session = waiting[0] if waiting else Session()
         if not waiting:
@@ -110,7 +124,8 @@ class Model:
         A gateway's bytes are kept for the client. A client's are not: else a target that cannot be reached would keep its place for ever.
         """
         end.reset = True
-        return not end.session.joined and (end.sent == 0 or end.role == "client")
+        end.kept = not end.session.joined and end.sent > 0 and end.role == "gateway"
+        return not end.session.joined and not end.kept
 
     def end(self, session: Session) -> None:
         session.over = True
@@ -126,7 +141,7 @@ class Model:
             return f"{end} saw {how} without a partner"
         if how == "reset":
             return "" if partner.gone else f"{end} was reset, but its partner {partner} neither reset nor closed"
-        if not (partner.finished or partner.closed):
+        if not (partner.finished or partner.closed or partner.kept):
             return f"{end} saw EOF, but its partner {partner} has not finished"
         if self.in_order(partner) and end.received != partner.sent:
             return f"{end} saw EOF after {end.received} of {partner.sent} bytes of {partner}"
@@ -141,7 +156,7 @@ class Model:
             return f"{end} has seen no end, though its session is over"
         if self.in_order(partner) and (end.received != partner.sent or end.saw != "eof"):
             return f"{end} should have all {partner.sent} bytes of {partner} and EOF"
-        if partner.reset and not partner.finished and end.saw != "reset":
+        if partner.reset and not partner.finished and not partner.kept and end.saw != "reset":
             return f"{end} should have been reset, as {partner} was"
         return ""
 
