@@ -116,6 +116,7 @@ def test_srv_priorities(lab: Lab) -> None:
     dns.add("node.svc.test", a="127.0.0.1")
     relay = named(lab, dns, service, retry_min="30s", retry_max="30s")
     assert_served(lab.client(relay))
+    relay.wait_log("dialing", count=2)
     assert [line["addr"] for line in relay.find("dialing")] == [first.address, second.address]
     assert (second.connections, third.connections) == (1, 0)
 
