@@ -93,7 +93,13 @@ def test_unknown_command() -> None:
 
 @pytest.mark.parametrize(
     "wrong, right",
-    [("--quue-size", "queue-size"), ("--tarjet", "target"), ("--idle-timout", "idle-timeout"), ("--loglevel", "log-level"), ("--gateways", "gateway")],
+    [
+        ("--quue-size", "queue-size"),
+        ("--tarjet", "target"),
+        ("--idle-timout", "idle-timeout"),
+        ("--loglevel", "log-level"),
+        ("--gateways", "gateway"),
+    ],
 )
 def test_unknown_option(wrong: str, right: str) -> None:
     """A mistyped option is an error that names the nearest one."""

@@ -334,7 +334,8 @@ def test_10000_connections_leak_nothing(lab: Lab) -> None:
     """After 10,000 connections that came and went in every way the relay has no descriptor and no memory more than before."""
     rounds = volume(10_000)
     target = lab.target(answer)
-    relay = lab.relay(target=target, pairs=64, log_level="info", wait_timeout="1s", half_close_timeout="1s").allow("refused", "session-end", "dial-failed")
+    relay = lab.relay(target=target, pairs=64, log_level="info", wait_timeout="1s", half_close_timeout="1s")
+    relay.allow("refused", "session-end", "dial-failed")
     warm = rounds // 10
     churn(relay, warm, 0)
     target.forget()

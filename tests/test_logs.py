@@ -9,7 +9,7 @@ import re
 import pytest
 
 from harness.lab import CLIENT, GATEWAY, STRANGER, Lab
-from harness.logs import BARE, Line
+from harness.logs import BARE, Line, parse
 from harness.peers.target import echo
 from harness.process import command
 from harness.scale import volume
@@ -230,8 +230,6 @@ def test_stuck_stderr_does_not_stop_the_relay(lab: Lab) -> None:
 
 def test_lines_are_whole(lab: Lab) -> None:
     """(The reader of the log itself: odd input is no log line, good input keeps its fields.)"""
-    from harness.logs import parse
-
     line = parse('2026-11-21T00:32:37.123Z warn dial-failed relay=x error="no \\"way\\"" attempt=2')
     assert (line.level, line.event, line.fields) == ("warn", "dial-failed", {"relay": "x", "error": 'no "way"', "attempt": 2})
     for odd in ("", "Segmentation fault", "2026-11-21T00:32:37.123Z warn x y", "==1==ERROR: AddressSanitizer: heap", "{}"):

@@ -16,7 +16,6 @@ JOURNAL_LEVELS = {"<3>": "error", "<4>": "warn", "<6>": "info", "<7>": "debug"}
 BARE = re.compile(r"[A-Za-z0-9_.:/@%+,\[\]-]*")
 FIELD = re.compile(r' ([a-z][a-z0-9_]*)=("(?:[^"\\]|\\.)*"|[^\s"]*)')
 ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)")
-SANITIZER = re.compile(r"(ERROR: \w*Sanitizer|runtime error:|SUMMARY: \w*Sanitizer|CHECK failed)")
 
 
 @dataclass(frozen=True)
