@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 namespace relay {
 namespace {
@@ -45,8 +46,10 @@ bool remove_stale(const std::string& path, const sockaddr_storage& storage, sock
 
 }  // namespace
 
-Status apply_options(int fd, Addr::Family family, const SockOptions& options) {
-  if (family == Addr::Family::kUnix) return {};
+Status apply_options(int fd, const Addr& addr, const SockOptions& options) {
+  if (addr.family == Addr::Family::kUnix) return {};
+  constexpr std::string_view kReno = "reno";
+  if (addr.is_loopback()) static_cast<void>(sys::set_option(fd, IPPROTO_TCP, TCP_CONGESTION, kReno.data(), kReno.size()));
   Status status = set(fd, SOL_SOCKET, SO_OOBINLINE, 1, "setsockopt SO_OOBINLINE");
   if (status.ok() && options.nodelay) status = set(fd, IPPROTO_TCP, TCP_NODELAY, 1, "setsockopt TCP_NODELAY");
   if (status.ok() && options.user_timeout.count() > 0)
@@ -74,7 +77,7 @@ Result<Listening> listen_on(const Endpoint& where, const SockOptions& options) {
     Status status = set(fd, SOL_SOCKET, SO_REUSEADDR, 1, "setsockopt SO_REUSEADDR");
     // "::" means both families; the machine's own default for this may be otherwise.
     if (status.ok() && family_of(storage) == AF_INET6) status = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0, "setsockopt IPV6_V6ONLY");
-    if (status.ok()) status = apply_options(fd, where.addr.family, options);
+    if (status.ok()) status = apply_options(fd, where.addr, options);
     if (!status.ok()) return status;
   }
   int error = sys::bind(fd, generic(storage), length);
@@ -102,7 +105,7 @@ Result<Fd> begin_connect(const Addr& to, const std::string& path, const SockOpti
   const int made = sys::socket(family_of(storage));
   if (made < 0) return from_errno(-made, "socket");
   Fd fd{made};
-  const Status status = apply_options(fd.get(), to.family, options);
+  const Status status = apply_options(fd.get(), to, options);
   if (!status.ok()) return status;
   const int error = sys::connect(fd.get(), generic(storage), length);
   if (error < 0 && error != -EINPROGRESS) return from_errno(-error, "connect");

@@ -22,8 +22,10 @@ struct SockOptions {
   std::chrono::milliseconds user_timeout{0};  // unacknowledged for that long: dead
 };
 
-// Urgent bytes (RFC 6093) are kept in line, as ordinary bytes: so none is lost.
-Status apply_options(int fd, Addr::Family family, const SockOptions& options);
+// For a socket that will be bound or connected to `addr`. Urgent bytes (RFC 6093) are kept in line, as ordinary bytes: so none
+// is lost. Within this machine there is no congestion, and a system-wide algorithm that paces (bbr) would only cost timers:
+// a loopback address gets reno, which every kernel has and allows to everybody.
+Status apply_options(int fd, const Addr& addr, const SockOptions& options);
 
 struct Listening {
   Fd fd;
