@@ -9,6 +9,7 @@
 
 #include <malloc.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -387,4 +388,10 @@ int main_command(std::vector<const char*> args) {
 }  // namespace
 }  // namespace relay
 
-int main(int argc, char** argv) { return relay::main_command({argv + (argc > 0 ? 1 : 0), argv + argc}); }
+int main(int argc, char** argv) {
+  relay::sys::fill_standard_descriptors();
+  const int status = relay::main_command({argv + (argc > 0 ? 1 : 0), argv + argc});
+  if (std::fflush(stdout) == 0) return status;
+  std::fprintf(stderr, "relay: standard output: %s\n", std::strerror(errno));
+  return status == 0 ? 1 : status;
+}

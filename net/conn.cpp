@@ -8,22 +8,24 @@
 
 namespace relay {
 
-Status Conn::open(Fd fd) {
+Status Conn::open(Fd fd, Addr::Family family) {
   CHECK(!fd_.open());
   const Status status = loop_.watch(*this, fd.get(), kEvents);
-  if (status.ok()) opened(std::move(fd));
+  if (status.ok()) opened(std::move(fd), family);
   return status;
 }
 
-void Conn::adopt(Watcher& from, Fd fd, uint32_t events) {
+void Conn::adopt(Watcher& from, Fd fd, Addr::Family family, uint32_t events) {
   CHECK(!fd_.open());
   loop_.hand_over(from, *this);
-  opened(std::move(fd));
+  opened(std::move(fd), family);
   learn(events);
 }
 
-void Conn::opened(Fd fd) {
+void Conn::opened(Fd fd, Addr::Family family) {
   fd_ = std::move(fd);
+  unix_ = family == Addr::Family::kUnix;
+  if (unix_) keep_urgent_in_line(fd_.get());  // TCP sockets have it from their listener, or from before connect
   readable_ = false;  // bytes that are there already are an event in the next turn
   writable_ = true;   // a new socket has room
   broken_ = urgent_ = shut_ = fin_seen_ = false;
@@ -44,11 +46,11 @@ void Conn::learn(uint32_t events) {
   if ((events & EPOLLPRI) != 0) urgent_ = true;
 }
 
-// After a read that was not full a stream socket is empty, and news will come as an event (epoll(7)), unless it stopped
-// before urgent bytes or the end has come already: then one more read is due.
+// After a read that was not full a TCP socket is empty, and news will come as an event (epoll(7)), unless it stopped before
+// urgent bytes or the end has come already: then one more read is due. A Unix socket stops where descriptors were passed.
 Result<size_t> Conn::took(ssize_t n, size_t asked, const char* call) {
   if (n > 0) {
-    if (static_cast<size_t>(n) < asked && !urgent_ && !broken_ && !fin_seen_) readable_ = false;
+    if (static_cast<size_t>(n) < asked && !unix_ && !urgent_ && !broken_ && !fin_seen_) readable_ = false;
     return static_cast<size_t>(n);
   }
   if (n == 0) {
@@ -104,8 +106,14 @@ Result<size_t> Conn::splice_in(Pipe& pipe, size_t most) {
     pipe.filled = static_cast<size_t>(n);
     return pipe.filled;
   }
-  if (n == -EINVAL) return Status{Code::kInvalid, "splice", EINVAL};
-  return took(n, most, "splice");
+  if (n == -EAGAIN) return took(n, most, "splice");
+  // The kernel's splice stops before urgent bytes, and then says "end" or the pending error though there is more to be read:
+  // only a read can be believed. If it has taken the error, the read that finds the end must know.
+  if (n < 0 && n != -EINVAL) {
+    broken_ = true;
+    failed_ = from_errno(static_cast<int>(-n), "splice").code();
+  }
+  return Status{Code::kInvalid, "splice", EINVAL};
 }
 
 Result<size_t> Conn::splice_out(Pipe& pipe) {
@@ -140,6 +148,8 @@ void Conn::reset() {
   close();
 }
 
-int Conn::unsent() const { return sys::unsent(fd_.get()); }
+int Conn::unsent() const { return unix_ ? 0 : sys::unsent(fd_.get()); }
+
+bool Conn::unread() const { return sys::unread(fd_.get()) > 0; }
 
 }  // namespace relay

@@ -17,6 +17,7 @@
 #include <span>
 
 #include "lib/status.h"
+#include "net/addr.h"
 #include "net/fd.h"
 #include "net/loop.h"
 #include "net/pipe.h"
@@ -43,11 +44,11 @@ class Conn final : private Watcher {
 
   static constexpr uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI;
 
-  // Takes over a connected socket. On failure it is closed. REQUIRES: closed.
-  Status open(Fd fd);
+  // Takes over a socket that is connected to a peer of `family`. On failure it is closed. REQUIRES: closed.
+  Status open(Fd fd, Addr::Family family);
   // The same for one that `from` watches already with kEvents, and for which it was told of `events` last; it no longer
   // watches it. REQUIRES: closed.
-  void adopt(Watcher& from, Fd fd, uint32_t events);
+  void adopt(Watcher& from, Fd fd, Addr::Family family, uint32_t events);
   bool is_open() const { return fd_.open(); }
 
   // Each does what the system call of that name would, and remembers EAGAIN. kAgain: wait for on_ready. kEof: the peer has
@@ -57,8 +58,8 @@ class Conn final : private Watcher {
   Result<size_t> read(std::span<const iovec> into);
   Result<size_t> write(std::span<const std::byte> from);
   Result<size_t> write(std::span<const iovec> from);
-  // From the socket into an empty pipe, and from a pipe into the socket; the pipe's `filled` follows. kInvalid: this socket
-  // cannot be spliced.
+  // From the socket into an empty pipe, and from a pipe into the socket; the pipe's `filled` follows. kInvalid: splice cannot
+  // tell, or cannot do it; read() will.
   Result<size_t> splice_in(Pipe& pipe, size_t most);
   Result<size_t> splice_out(Pipe& pipe);
 
@@ -71,12 +72,16 @@ class Conn final : private Watcher {
   bool broken() const { return broken_; }      // the connection has failed; bytes that came before may still be read
   bool urgent() const { return urgent_; }      // urgent bytes have come: the kernel's splice stops before them for ever
   bool shut() const { return shut_; }          // shutdown_write() has been called
-  int unsent() const;                          // bytes that the peer has not acknowledged yet, and 1 for an end
+  // Bytes that the peer's kernel has not acknowledged yet, and 1 for an end. 0 for a Unix socket, whose peer has them at once.
+  int unsent() const;
+  bool unread() const;  // the peer has sent what was not read: closing would be a reset
+  // A read is worth a try although no event has said so.
+  void try_reading() { readable_ = true; }
   void again() { loop_.again(*this); }         // another on_ready in the next turn
 
  private:
   void on_event(uint32_t events) override;
-  void opened(Fd fd);
+  void opened(Fd fd, Addr::Family family);
   void learn(uint32_t events);
   Result<size_t> took(ssize_t n, size_t asked, const char* call);
   Result<size_t> gave(ssize_t n, size_t asked, const char* call);
@@ -89,6 +94,7 @@ class Conn final : private Watcher {
   bool broken_ : 1 = false;
   bool urgent_ : 1 = false;
   bool shut_ : 1 = false;
+  bool unix_ : 1 = false;
   bool fin_seen_ : 1 = false;  // the peer's orderly end was reported, though perhaps not read yet
   Code failed_ = Code::kOk;    // a failure that a write was told of: a later read must not take it for an orderly end
 };

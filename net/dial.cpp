@@ -3,6 +3,7 @@
 #include "net/dial.h"
 
 #include <algorithm>
+#include <cerrno>
 
 namespace relay {
 
@@ -70,6 +71,10 @@ void Dial::on_event(uint32_t events) {
   if (error != 0) {
     close();
     return failed(to, from_errno(error, "connect"));
+  }
+  if (to.family != Addr::Family::kUnix && connected_to_itself(fd_.get(), to)) {
+    close();
+    return failed(to, from_errno(ECONNREFUSED, "connected to itself"));
   }
   stopped_ = true;
   events_ = events;

@@ -55,7 +55,7 @@ class Dial final : private Watcher, private TimerUser, private LookupUser {
   // No more calls. Safe at any time, also from a call-back; destroying from one is not: bury its owner.
   void stop();
   // Opens `conn` with the connection, registered as it is: no further system call. REQUIRES: within on_dialed.
-  void take(Conn& conn) { conn.adopt(*this, std::move(fd_), events_); }
+  void take(Conn& conn) { conn.adopt(*this, std::move(fd_), addrs_[next_ - 1].family, events_); }
 
  private:
   void on_event(uint32_t events) override;

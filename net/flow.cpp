@@ -47,7 +47,11 @@ Flow::State Flow::hold(Conn& from, uint64_t bound) {
       state = State::kWaiting;
       break;
     }
-    if (!queue_->reserve()) return fail(State::kFromFailed, {Code::kLimit, "no memory for the queue"});
+    if (!queue_->reserve()) {
+      if (queue_->empty()) return fail(State::kFromFailed, {Code::kLimit, "no memory for the queue"});
+      state = State::kWaiting;  // as full as it can be: what it holds goes first
+      break;
+    }
     std::array<iovec, 2> room;
     const size_t count = parts(queue_->room(), room);
     const Result<size_t> n = from.read(std::span{room.data(), count});
@@ -135,7 +139,7 @@ Flow::State Flow::splice(Loop& loop, Conn& from, Conn& to) {
   const Result<size_t> got = from.splice_in(*pipe_, kSpliceMost);
   if (!got.ok()) {
     if (got.status().code() != Code::kInvalid) return from_answer(got.status());
-    never_splice_ = true;
+    never_splice_ = true;  // the next read tells why
     return State::kBusy;
   }
   taken_ += *got;

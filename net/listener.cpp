@@ -27,8 +27,10 @@ void Listener::go_on() {
 }
 
 void Listener::on_event(uint32_t) {
+  bool any = false;
   for (int left = kBudget; is_open() && !held_off_; --left) {
-    if (left == 0) return loop_.again(*this);
+    // Errors alone, of a kind that does not go away: not at once again.
+    if (left == 0) return any ? loop_.again(*this) : timer_.arm(kRest);
     sockaddr_storage from{};
     socklen_t length = sizeof from;
     const int fd = sys::accept(listening_.fd.get(), reinterpret_cast<sockaddr*>(&from), &length);
@@ -52,6 +54,7 @@ void Listener::on_event(uint32_t) {
       case Code::kInvalid:
       case Code::kSystem: continue;  // that one connection has failed (accept(2)); the next may not have
     }
+    any = true;
     user_.on_accept(*this, Fd{fd}, Addr::from_sockaddr(from, length));
   }
 }

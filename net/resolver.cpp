@@ -62,8 +62,9 @@ void order_services(std::vector<Service>& services, Random& random) {
 
 struct Query {
   Resolver& resolver;
-  Lookup* lookup;  // nullptr: withdrawn
-  uint16_t port = 0;
+  Endpoint what;
+  std::vector<Lookup*> lookups{};   // who waits for the answer; none: withdrawn
+  uint16_t port = 0;                // of the host that is looked up now
   std::vector<Service> services{};  // still to be looked up, last first
   std::vector<Addr> addrs{};
 
@@ -144,7 +145,7 @@ T with_errno(T result) {
 }  // namespace
 
 const ares_socket_functions Resolver::Channel::kSockets = {
-    [](int family, int type, int, void*) -> ares_socket_t { return with_errno(sys::dns_socket(family, type)); },
+    [](int family, int type, int, void*) -> ares_socket_t { return with_errno(sys::socket(family, type)); },
     [](ares_socket_t fd, void*) { return with_errno(sys::close(fd)); },
     [](ares_socket_t fd, const sockaddr* to, ares_socklen_t length, void*) { return with_errno(sys::connect(fd, to, length)); },
     [](ares_socket_t fd, void* data, size_t length, int, sockaddr* from, ares_socklen_t* from_length, void*) -> ares_ssize_t {
@@ -159,7 +160,7 @@ Resolver::Resolver(Loop& loop, std::string server) : loop_(loop), server_(std::m
 
 Resolver::~Resolver() {
   for (const auto& query : queries_)
-    if (query->lookup != nullptr) std::exchange(query->lookup, nullptr)->query_ = nullptr;
+    for (Lookup* lookup : std::exchange(query->lookups, {})) lookup->query_ = nullptr;
   channel_.reset();  // c-ares calls back for what is under way: the queries are still there
 }
 
@@ -180,7 +181,13 @@ Status Resolver::open() {
 }
 
 void Resolver::ask(Lookup& lookup, const Endpoint& what) {
-  queries_.push_back(std::make_unique<Query>(Query{*this, &lookup, what.port}));
+  for (const auto& query : queries_)
+    if (query->what.kind == what.kind && query->what.host == what.host && query->what.port == what.port) {
+      query->lookups.push_back(&lookup);
+      lookup.query_ = query.get();
+      return;
+    }
+  queries_.push_back(std::make_unique<Query>(Query{*this, what, {&lookup}}));
   Query& query = *queries_.back();
   lookup.query_ = &query;
   const Status status = open();
@@ -215,7 +222,7 @@ void Query::on_addrs(void* arg, int status, int, ares_addrinfo* info) {
     }
     ares_freeaddrinfo(info);
   }
-  if (query.lookup == nullptr || status == ARES_EDESTRUCTION) return query.resolver.finish(query, ares_status(status));
+  if (query.lookups.empty() || status == ARES_EDESTRUCTION) return query.resolver.finish(query, ares_status(status));
   if (!query.services.empty()) return query.resolver.next_service(query);
   query.resolver.finish(query, ares_status(status));
 }
@@ -224,7 +231,7 @@ void Query::on_services(void* arg, int status, int, unsigned char* answer, int l
   auto& query = *static_cast<Query*>(arg);
   ares_srv_reply* reply = nullptr;
   if (status == ARES_SUCCESS) status = ares_parse_srv_reply(answer, length, &reply);
-  if (status != ARES_SUCCESS || query.lookup == nullptr) {
+  if (status != ARES_SUCCESS || query.lookups.empty()) {
     if (reply != nullptr) ares_free_data(reply);
     return query.resolver.finish(query, ares_status(status));
   }
@@ -245,16 +252,19 @@ void Resolver::next_service(Query& query) {
 }
 
 void Resolver::finish(Query& query, const Status& status) {
-  Lookup* lookup = query.lookup;
   const auto at = std::find_if(queries_.begin(), queries_.end(), [&](const auto& q) { return q.get() == &query; });
   CHECK(at != queries_.end());
   const std::unique_ptr<Query> ours = std::move(*at);
   queries_.erase(at);
   timer_.arm(Delay{0});  // may close the channel, which c-ares does not bear inside its own callback
-  if (lookup == nullptr) return;
-  lookup->query_ = nullptr;
-  if (!ours->addrs.empty()) lookup->user_.on_lookup(std::move(ours->addrs));
-  else lookup->user_.on_lookup(status.ok() ? Status{Code::kNotFound, "the name has no address"} : status);
+  // One who is told may withdraw the others.
+  while (!ours->lookups.empty()) {
+    Lookup* lookup = ours->lookups.front();
+    ours->lookups.erase(ours->lookups.begin());
+    lookup->query_ = nullptr;
+    if (!ours->addrs.empty()) lookup->user_.on_lookup(ours->addrs);
+    else lookup->user_.on_lookup(status.ok() ? Status{Code::kNotFound, "the name has no address"} : status);
+  }
 }
 
 void Resolver::rearm() {
@@ -282,7 +292,7 @@ void Lookup::start(const Endpoint& what) {
 
 void Lookup::cancel() {
   if (query_ == nullptr) return;
-  query_->lookup = nullptr;  // c-ares goes on; nobody listens
+  std::erase(query_->lookups, this);  // c-ares goes on; perhaps nobody listens
   query_ = nullptr;
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Resolver: names to addresses through c-ares, without blocking: DNS (A, AAAA, SRV) and /etc/hosts.
 //
-// The channel to the name servers is opened by the first question and closed after the last answer, so that an idle process
+// Equal questions that are under way at the same time are one, and one that nobody waits for any more serves the next who asks
+// (c-ares cannot withdraw a question): so there are never more than there are targets. The channel to the name servers is opened by the first question and closed after the last answer, so that an idle process
 // owns none of it and a changed resolv.conf counts at the next question. Answers are not kept: each dial asks again.
 #pragma once
 

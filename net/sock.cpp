@@ -39,7 +39,8 @@ int family_of(const sockaddr_storage& storage) { return storage.ss_family; }
 // A socket file outlives the process that made it. Nobody answers: it may go.
 bool remove_stale(const std::string& path, const sockaddr_storage& storage, socklen_t length) {
   if (!sys::is_socket(path.c_str())) return false;
-  const Fd probe{sys::socket(AF_UNIX)};
+  // Of another type, so that whoever listens there notices nothing: EPROTOTYPE if somebody does.
+  const Fd probe{sys::socket(AF_UNIX, SOCK_DGRAM)};
   if (!probe.open() || sys::connect(probe.get(), generic(storage), length) != -ECONNREFUSED) return false;
   return sys::unlink(path.c_str()) == 0;
 }
@@ -70,7 +71,7 @@ Result<Listening> listen_on(const Endpoint& where, const SockOptions& options) {
   if (length == 0) return Status{Code::kInvalid, "bind", ENAMETOOLONG};
 
   Listening result;
-  const int fd = sys::socket(family_of(storage));
+  const int fd = sys::socket(family_of(storage), SOCK_STREAM);
   if (fd < 0) return from_errno(-fd, "socket");
   result.fd = Fd{fd};
   if (!local) {
@@ -102,7 +103,7 @@ Result<Fd> begin_connect(const Addr& to, const std::string& path, const SockOpti
   sockaddr_storage storage{};
   const socklen_t length = to.family == Addr::Family::kUnix ? unix_addr(path, storage) : to.to_sockaddr(storage);
   if (length == 0) return Status{Code::kInvalid, "connect", ENAMETOOLONG};
-  const int made = sys::socket(family_of(storage));
+  const int made = sys::socket(family_of(storage), SOCK_STREAM);
   if (made < 0) return from_errno(-made, "socket");
   Fd fd{made};
   const Status status = apply_options(fd.get(), to, options);
@@ -110,6 +111,16 @@ Result<Fd> begin_connect(const Addr& to, const std::string& path, const SockOpti
   const int error = sys::connect(fd.get(), generic(storage), length);
   if (error < 0 && error != -EINPROGRESS) return from_errno(-error, "connect");
   return fd;
+}
+
+void keep_urgent_in_line(int fd) { static_cast<void>(set(fd, SOL_SOCKET, SO_OOBINLINE, 1, "setsockopt SO_OOBINLINE")); }
+
+bool connected_to_itself(int fd, const Addr& peer) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  if (sys::sockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) < 0) return false;
+  const Addr own = Addr::from_sockaddr(storage, length);
+  return own.family != Addr::Family::kUnix && own.port == peer.port && own.same_host(peer);
 }
 
 void reset_on_close(int fd) {

@@ -39,6 +39,13 @@ Result<Listening> listen_on(const Endpoint& where, const SockOptions& options);
 // Begins to connect. The connection is there, or has failed, when the descriptor turns writable. `path` for a Unix socket.
 Result<Fd> begin_connect(const Addr& to, const std::string& path, const SockOptions& options);
 
+// Urgent bytes stay in their place among the others. For a Unix socket, which does not inherit it.
+void keep_urgent_in_line(int fd);
+
+// Whether the connection's two ends are one and the same: TCP connects a socket to itself if it is given the port that it dials
+// and nobody listens there (simultaneous open, RFC 9293 section 3.5).
+bool connected_to_itself(int fd, const Addr& peer);
+
 // Closing will send a reset instead of an orderly end (SO_LINGER with 0).
 void reset_on_close(int fd);
 

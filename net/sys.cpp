@@ -44,7 +44,7 @@ int64_t clock_ms(clockid_t clock) {
 
 }  // namespace
 
-int socket(int family) { return checked(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)); }
+int socket(int family, int type) { return checked(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)); }
 int bind(int fd, const sockaddr* addr, socklen_t length) { return checked(::bind(fd, addr, length)); }
 int listen(int fd, int backlog) { return checked(::listen(fd, backlog)); }
 int accept(int fd, sockaddr* addr, socklen_t* length) {
@@ -69,6 +69,11 @@ int unsent(int fd) {
   return ::ioctl(fd, SIOCOUTQ, &bytes) < 0 ? -errno : bytes;
 }
 
+int unread(int fd) {
+  int bytes = 0;
+  return ::ioctl(fd, FIONREAD, &bytes) < 0 ? -errno : bytes;
+}
+
 ssize_t recv(int fd, void* data, size_t length) {
   return again([&] { return ::recv(fd, data, length, 0); });
 }
@@ -89,7 +94,6 @@ ssize_t splice(int from, int to, size_t length) {
 }
 int close(int fd) { return checked(::close(fd)); }  // EINTR: Linux has closed it all the same
 
-int dns_socket(int family, int type) { return checked(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)); }
 ssize_t recvfrom(int fd, void* data, size_t length, sockaddr* from, socklen_t* from_length) {
   return again([&] { return ::recvfrom(fd, data, length, 0, from, from_length); });
 }
@@ -144,7 +148,7 @@ uint64_t random_seed() {
 }
 
 int read_file(const char* path, size_t max, std::string& out) {
-  const int fd = ::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);  // a pipe may be waited for, as cat(1) does
   if (fd < 0) return -errno;
   out.clear();
   std::string chunk(65536, '\0');
@@ -180,7 +184,21 @@ int raise_descriptor_limit() {
   return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 1 << 30));
 }
 
-// poll first: O_NONBLOCK would be set for everybody who shares the terminal. A pipe that polls writable takes PIPE_BUF bytes.
+void fill_standard_descriptors() {
+  for (int fd = 0; fd <= 2; ++fd)
+    if (::fcntl(fd, F_GETFD) < 0) static_cast<void>(::open("/dev/null", O_RDWR));  // the lowest free number, which is fd
+}
+
+// A terminal that polls writable may have room for one byte and block at the second; O_NONBLOCK on stderr itself would be set
+// for everybody who shares it. So it is opened again, which makes a description of our own.
+int log_open() {
+  struct stat info {};
+  if (::fstat(2, &info) < 0 || (!S_ISCHR(info.st_mode) && !S_ISFIFO(info.st_mode))) return 2;
+  const int fd = ::open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | O_APPEND);
+  return fd < 0 ? 2 : fd;
+}
+
+// poll first, for a stderr that could not be opened again. A pipe that polls writable takes PIPE_BUF bytes.
 ssize_t log_write(int fd, const char* data, size_t length) {
   pollfd ready{fd, POLLOUT, 0};
   if (::poll(&ready, 1, 0) == 0) return -EAGAIN;

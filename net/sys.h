@@ -18,7 +18,7 @@
 namespace relay::sys {
 
 // Sockets. Each returns what the kernel returned (>= 0) or -errno.
-int socket(int family);  // SOCK_STREAM
+int socket(int family, int type);
 int bind(int fd, const sockaddr* addr, socklen_t length);
 int listen(int fd, int backlog);
 int accept(int fd, sockaddr* addr, socklen_t* length);
@@ -28,13 +28,13 @@ int set_option(int fd, int level, int name, const void* value, socklen_t length)
 int sockname(int fd, sockaddr* addr, socklen_t* length);
 int shutdown_write(int fd);
 int unsent(int fd);        // SIOCOUTQ: bytes, and a FIN, that the peer has not acknowledged
+int unread(int fd);        // FIONREAD: bytes that have come and were not read
 ssize_t recv(int fd, void* data, size_t length);
 ssize_t send(int fd, const void* data, size_t length);         // MSG_NOSIGNAL
 ssize_t readv(int fd, const iovec* parts, int count);
 ssize_t sendv(int fd, const iovec* parts, int count);          // MSG_NOSIGNAL
 ssize_t splice(int from, int to, size_t length);               // one end is a pipe
 int close(int fd);
-int dns_socket(int family, int type);                          // SOCK_DGRAM or SOCK_STREAM
 ssize_t recvfrom(int fd, void* data, size_t length, sockaddr* from, socklen_t* from_length);
 
 // A pipe of about `bytes`: fills both ends and the number of its slots; fewer slots than asked for if the kernel says so.
@@ -61,6 +61,8 @@ int read_file(const char* path, size_t max, std::string& out);  // 0, or -errno;
 int unlink(const char* path);
 bool is_socket(const char* path);
 int raise_descriptor_limit();            // soft to hard; returns the limit now in force
+void fill_standard_descriptors();        // 0, 1 and 2, where closed, become /dev/null: no socket may be taken for the log
+int log_open();                          // a descriptor for stderr that does not block, as far as it can be had
 ssize_t log_write(int fd, const char* data, size_t length);  // -EAGAIN instead of blocking
 bool same_file(int fd, const char* device_inode);  // "DEV:INO" as in $JOURNAL_STREAM
 int send_datagram(const char* unix_path, const char* data, size_t length);  // for sd_notify(3)

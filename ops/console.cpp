@@ -15,9 +15,13 @@ constexpr int kStderr = 2;
 
 int64_t Console::unix_ms() { return sys::unix_ms(); }
 
+Console::Console() : fd_(sys::log_open()) {}
+
 uint64_t Console::write(std::string_view lines) {
-  const ssize_t n = sys::log_write(kStderr, lines.data(), lines.size());
+  if (torn_ && sys::log_write(fd_, "\n", 1) == 1) torn_ = false;
+  const ssize_t n = torn_ ? -1 : sys::log_write(fd_, lines.data(), lines.size());
   const size_t taken = n < 0 ? 0 : static_cast<size_t>(n);
+  if (taken > 0) torn_ = lines[taken - 1] != '\n';
   return static_cast<uint64_t>(std::count(lines.begin() + static_cast<std::ptrdiff_t>(taken), lines.end(), '\n'));
 }
 

@@ -13,7 +13,7 @@ namespace relay::cluster {
 namespace {
 
 // Dying: a side that takes none of the bytes it is owed for so long is not waited for any more.
-constexpr Delay kStuck{500};
+constexpr Delay kStuck{700};
 constexpr uint16_t kFirstLookMs = 2;
 constexpr uint16_t kLongestLookMs = 100;
 // Draining: a pair in which nothing has moved for so long is not in the middle of anything.
@@ -75,7 +75,7 @@ void Session::begin(Side side, Fd fd, const Addr& peer) {
   waiting_side_ = side;
   addrs_[index(side)] = peer;
   relay_.waits(*this);
-  if (const Status status = conn(side).open(std::move(fd)); !status.ok()) {
+  if (const Status status = conn(side).open(std::move(fd), peer.family); !status.ok()) {
     blame(side, status);
     return end(blame_);
   }
@@ -95,7 +95,7 @@ void Session::join(Side side, Fd fd, const Addr& peer) {
   CHECK(state_ == State::kWaiting && side != waiting_side_);
   stop_dialing();
   addrs_[index(side)] = peer;
-  if (const Status status = conn(side).open(std::move(fd)); !status.ok()) {
+  if (const Status status = conn(side).open(std::move(fd), peer.family); !status.ok()) {
     blame(side, status);
     return end(blame_);
   }
@@ -125,7 +125,7 @@ void Session::pair() {
   if (log_enabled(Level::kDebug))
     LogLine(Level::kDebug, "paired").text("relay", relay_.config().name).number("session", id_).text("client", addrs_[0].text())
         .text("gateway", addrs_[1].text()).number("queued", held());
-  half_closed_ = false;
+  half_closed_ = left_early_;
   schedule();
   run_flows();
 }
@@ -220,8 +220,9 @@ void Session::failed(Side side, const Status& why) {
   if (state_ == State::kWaiting) {
     // A gateway's bytes wait for the client without it. A client that aborts leaves its place to the next at once: a target
     // that cannot be reached would keep it for ever.
-    if (side == Side::kClient || flow_from(side).held() == 0) return end(blame_);
-    left_early_ = true;
+    const bool peer_went = why.code() == Code::kReset || why.code() == Code::kTimeout;
+    if (side == Side::kClient || flow_from(side).held() == 0 || !peer_went) return end(blame_);
+    left_early_ = half_closed_ = true;
     flow_from(side).finish();
     return close(side);
   }
@@ -238,7 +239,7 @@ void Session::cut(Side from) {
 bool Session::to_be_reset(Side side) {
   Conn& conn = this->conn(side);
   if (conn.broken()) return true;
-  if (!flow_from(other(side)).done()) return blame_ != nullptr || lost_[0] > 0 || lost_[1] > 0;
+  if (!flow_from(other(side)).done()) return blame_ != nullptr || lost_[0] > 0 || lost_[1] > 0 || cut_short_;
   // It has had all that was meant for it, and the end. If it has not finished itself, it believes that somebody listens;
   // but bytes under way to it come first: then its next byte is answered with a reset, by the kernel.
   return (!flow_from(side).ended() || lost_from(side) > 0) && conn.unsent() <= 0;
@@ -247,7 +248,9 @@ bool Session::to_be_reset(Side side) {
 void Session::close(Side side) {
   Conn& conn = this->conn(side);
   if (!conn.is_open()) return;
-  if (!to_be_reset(side)) return conn.close();
+  // The kernel resets a connection that is closed with bytes unread, and drops what is under way to it.
+  const bool kernel_resets = !flow_from(side).ended() && conn.unsent() > 0 && conn.unread();
+  if (!to_be_reset(side) && !kernel_resets) return conn.close();
   const Side sender = other(side);
   const int unsent = conn.unsent() - (conn.shut() ? 1 : 0);
   if (unsent > 0 && conn.broken()) {
@@ -290,11 +293,7 @@ void Session::linger(Side side) {
   Flow& flow = flow_from(side);
   const Flow::State state = flow.hold(conn(side), relay_.config().egress_queue_size);
   if (state == Flow::State::kFromFailed || flow.ended() || flow.held() > 0) return end(blame_);
-  const Delay most = relay_.config().half_close_timeout;
-  if (most.count() == 0) return timer_.disarm();
-  if (quiet() < most) return timer_.arm(most - quiet());
-  relay_.stats().add(Stat::kHalfCloseTimeouts);
-  end("half-close-timeout");
+  schedule();
 }
 
 void Session::blame(Side side, const Status& why) {
@@ -350,19 +349,24 @@ void Session::schedule() {
 
 void Session::on_timer(Timer&) {
   if (state_ == State::kEnded) return;
-  if (state_ == State::kDying) return run_flows();
+  if (state_ == State::kDying && !left_early_) return run_flows();
   const char* why = limit_reached();
-  if (why == nullptr) return schedule();
+  if (why == nullptr) return state_ == State::kDying ? run_flows() : schedule();
   const std::string_view name = why;
   if (name == "wait-timeout") relay_.stats().add(Stat::kWaitTimeouts);
   if (name == "idle-timeout") relay_.stats().add(Stat::kIdleTimeouts);
+  cut_short_ = name == "half-close-timeout";  // an answer may be half said: that must not look like its end
   if (name == "half-close-timeout") relay_.stats().add(Stat::kHalfCloseTimeouts);
   end(name);
 }
 
 void Session::drain() {
-  if (state_ == State::kWaiting && held() == 0) return end("drained");
-  if (state_ == State::kPaired) schedule();
+  if (state_ == State::kWaiting && held() == 0) {
+    conn(waiting_side_).try_reading();  // what came in this very turn was accepted too
+    wait();
+    if (state_ == State::kWaiting && held() == 0) return end("drained");
+  }
+  if (state_ == State::kPaired || left_early_) schedule();
 }
 
 // ---- the end

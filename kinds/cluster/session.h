@@ -119,6 +119,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool paired_ = false;
   bool half_closed_ = false;
   bool full_told_ = false;
+  bool cut_short_ = false;   // a limit ended it
   bool left_early_ = false;  // a gateway failed while it waited, and left bytes
 };
 

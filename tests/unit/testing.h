@@ -67,12 +67,13 @@ inline Endpoint listen_place(const std::string& text) {
 struct Ends {
   Fd ours;
   Fd theirs;
+  Addr::Family family = Addr::Family::kV4;
 };
 
 inline Ends unix_ends() {
   int fds[2];
   CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
-  return {Fd{fds[0]}, Fd{fds[1]}};
+  return {Fd{fds[0]}, Fd{fds[1]}, Addr::Family::kUnix};
 }
 
 // `prepare` is given the descriptor before it connects.
