@@ -5,12 +5,14 @@
 import os
 import re
 import socket
+import subprocess
 
 import pytest
 
 from harness.lab import Lab
 from harness.peers.target import echo
 from harness.process import NOBODY, command
+from harness.scale import BIN
 from harness.sockets import connect
 
 RELAY_KEYS = """name port listen target gateway client gateway-port gateway-listen pairs queue-size egress-queue-size connect-timeout
@@ -295,3 +297,36 @@ def test_run_needs_a_file(lab: Lab) -> None:
         done = command("run", "-c", str(path))
         assert done.returncode == 2
         assert f"relay: {path}: " in done.stderr
+
+
+def test_config_from_a_pipe(lab: Lab) -> None:
+    """`relay check -c <(command)`: a pipe is read to its end, however slow its writer."""
+    path = lab.file("fifo.toml", "")
+    path.unlink()
+    os.mkfifo(path)
+    process = subprocess.Popen([str(BIN), "check", "-c", str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with path.open("w") as writer:
+        writer.write('[[relay]]\nport = 9000\n')
+        writer.flush()
+        writer.write('target = "10.0.0.5:9999"\n')
+    out, _ = process.communicate(timeout=10)
+    assert process.returncode == 0, out
+    assert 'target = "10.0.0.5:9999"' in out
+
+
+def test_answer_that_cannot_be_written() -> None:
+    """A full disk under the answer of `relay --help` is no success."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([str(BIN), "--help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=10)
+    assert (done.returncode, done.stderr) == (1, "relay: standard output: No space left on device\n")
+
+
+def test_second_start_disturbs_nobody(lab: Lab) -> None:
+    """Starting a relay a second time on the same Unix socket fails, and the first one's place for a client stays free."""
+    path = lab.file("place", "")
+    path.unlink()
+    relay = lab.relay(listen=[f"unix:{path}"], port=None, gateway=None, gateway_port="0", gateway_listen="127.0.0.1")
+    done = command("start", "--listen", f"unix:{path}", "--target", "127.0.0.1:9")
+    assert done.returncode == 2
+    assert "in use" in done.stderr
+    assert relay.stats()["clients_accepted"] == 0

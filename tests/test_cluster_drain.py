@@ -252,3 +252,16 @@ def test_several_relays_drain_together(lab: Lab) -> None:
     assert client.read_all() == b""
     relay.check_exit()
     assert len(relay.find("listening")) == 2
+
+
+def test_client_of_a_gateway_that_has_gone(lab: Lab) -> None:
+    """A client that has had all that a crashed gateway left, and stays, does not hold up the end for --drain-timeout."""
+    relay = lab.relay(drain_timeout="20s")
+    gateway = lab.gateway(relay)
+    gateway.send(b"last words")
+    relay.wait_stat("queued_bytes", "==", 10)
+    gateway.reset()
+    client = lab.client(relay)
+    assert client.read_all() == b"last words"
+    relay.signal(signal.SIGTERM)
+    assert relay.wait_log("session-end", timeout=5)["reason"] == "drained"

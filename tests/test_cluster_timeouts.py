@@ -105,3 +105,15 @@ def test_idle_is_forever_by_default(lab: Lab) -> None:
     assert client.silent(0.6)
     client.send(b"still there?")
     assert gateway.read(12) == b"still there?"
+
+
+def test_idle_client_of_a_gateway_that_has_gone(lab: Lab) -> None:
+    """--idle-timeout ends a client that takes none of what a crashed gateway left; the loss is told."""
+    relay = lab.relay(idle_timeout="300ms").allow("session-end")
+    gateway = lab.gateway(relay)
+    gateway.send(bytes(3_000_000))
+    relay.wait_stat("queued_bytes", "==", 3_000_000)
+    gateway.reset()
+    lab.client(relay, rcvbuf=4096)
+    end = relay.wait_log("session-end", timeout=5)
+    assert (end["reason"], end.level, end["to_client"] + end["lost_to_client"]) == ("idle-timeout", "warn", 3_000_000)

@@ -177,6 +177,27 @@ def test_urgent_bytes_in_bulk(lab: Lab) -> None:
     sender.result()
 
 
+def test_urgent_byte_right_before_the_end_of_bulk(lab: Lab) -> None:
+    """Bulk, an urgent byte, a little more and the end, in one breath: the kernel's splice calls that the end; nothing may be missing."""
+    relay = lab.relay(pairs=4)
+    for number in range(volume(60)):
+        client, gateway = lab.pair(relay)
+        stream, size, tail = Stream(f"urgent{number}"), 2_000_000 + number * 65_537, b"t" * (number * 50)
+
+        def send(client: Peer = client, stream: Stream = stream, size: int = size, tail: bytes = tail) -> None:
+            client.send_stream(stream, size)
+            client.send_urgent(b"!")
+            client.send(tail)
+            client.finish()
+
+        sender = Task(send)
+        gateway.read_stream(stream, size)
+        assert gateway.read_all() == b"!" + tail
+        sender.result()
+        gateway.close()
+        client.close()
+
+
 # The target
 
 

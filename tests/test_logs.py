@@ -2,9 +2,16 @@
 """The log: one line an event, text or JSON, levels, the journal's prefixes, and what an operator finds in it."""
 # Issue: point 8.
 
+import contextlib
 import datetime
 import json
+import os
+import pty
 import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,7 +19,7 @@ from harness.lab import CLIENT, GATEWAY, STRANGER, Lab
 from harness.logs import BARE, Line, parse
 from harness.peers.target import echo
 from harness.process import command
-from harness.scale import volume
+from harness.scale import BIN, seconds, volume
 from harness.sockets import connect
 from harness.until import until
 
@@ -226,6 +233,66 @@ def test_stuck_stderr_does_not_stop_the_relay(lab: Lab) -> None:
     if not volume(1000) < 1000:
         assert stats["log_dropped"] > 0
     assert all(line.event for line in relay.lines), "a torn line"
+
+
+@contextlib.contextmanager
+def bare_relay(port: int, target: str, **how: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A relay whose standard descriptors are odd, which the harness cannot do; ready when its port is there."""
+    args = [str(BIN), "start", "--listen", "127.0.0.1", "--port", str(port), "--gateway", "127.0.0.2", "--target", target, "--pairs", "8"]
+    process = subprocess.Popen([*args, "--log-level", "debug"], **how)
+    try:
+        yield process
+        process.terminate()
+        assert process.wait(seconds(10)) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_frozen_terminal_does_not_stop_the_relay(lab: Lab) -> None:
+    """A terminal whose window is frozen (stderr is a tty that nobody reads) holds up no connection and no SIGTERM."""
+    target, port = lab.target(echo), free_port()
+    screen, stderr = pty.openpty()
+    with bare_relay(port, target.address, stderr=stderr):
+        os.close(stderr)
+        until(lambda: reachable(port), "the relay listens")
+        for _ in range(volume(300)):
+            client = lab.add(connect(f"127.0.0.1:{port}"))
+            client.send(b"hello")
+            assert client.read(5) == b"hello"
+            client.finish()
+            assert client.read_all() == b""
+            lab.peers.pop().close()
+            target.forget()
+    os.close(screen)
+
+
+def reachable(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_closed_standard_descriptors(lab: Lab) -> None:
+    """Started with 0, 1 and 2 closed, the log never goes to a peer in the place of stderr."""
+    target, port = lab.target(echo), free_port()
+
+    def close_all() -> None:
+        for fd in range(3):
+            os.close(fd)
+
+    with bare_relay(port, target.address, preexec_fn=close_all):
+        until(lambda: reachable(port), "the relay listens")
+        for _ in range(10):
+            client = lab.add(connect(f"127.0.0.1:{port}"))
+            client.send(b"hello")
+            client.finish()
+            assert client.read_all() == b"hello"
+            target.forget()
 
 
 def test_lines_are_whole(lab: Lab) -> None:

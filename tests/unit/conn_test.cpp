@@ -3,6 +3,7 @@
 // failure is never taken for an orderly end, nor a byte that came before it lost.
 #include "net/conn.h"
 
+#include <cstring>
 #include <functional>
 #include <memory>
 
