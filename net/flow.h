@@ -59,9 +59,9 @@ class Flow {
 
  private:
   static constexpr int kRounds = 8;                  // reads a call: the turn's budget
-  static constexpr uint64_t kBudget = 512 * 1024;    // bytes a call, after which no further read begins
+  static constexpr uint64_t kBudget = 1024 * 1024;   // bytes a call, after which no further read begins
   static constexpr uint8_t kBulkReads = 2;           // full reads in a row that make a bulk transfer
-  static constexpr size_t kSpliceMost = 512 * 1024;  // bytes a splice; also how much kernel memory a stalled reader holds
+  static constexpr size_t kSpliceMost = 1024 * 1024;  // bytes a splice; also how much kernel memory a stalled reader holds
   static constexpr size_t kSpliceLeast = 16 * 1024;  // pieces below this are cheaper to copy
 
   State flush(Conn& to);

@@ -23,7 +23,7 @@ struct Pipe {
 
 class PipePool {
  public:
-  static constexpr size_t kBytes = 256 * 1024;  // of slots, in pages: 64 slots
+  static constexpr size_t kBytes = 1024 * 1024;  // of slots, in pages: 256 slots; the most that an ordinary user may have
   static constexpr int kSlotsMin = 16;          // with fewer, copying is better
   static constexpr size_t kSpare = 8;           // kept open for the next user
 
