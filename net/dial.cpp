@@ -54,12 +54,13 @@ void Dial::connect_next() {
   const Addr to = addrs_[next_++];
   user_.on_dial_try(to);
   if (stopped_) return;
-  Result<Fd> fd = begin_connect(to, plan_.target.host, plan_.options);
-  if (!fd.ok()) return failed(to, fd.status());
-  const Status status = loop_.watch(*this, fd->get(), Conn::kEvents);
+  Result<Connecting> connecting = begin_connect(to, plan_.target.host, plan_.options);
+  if (!connecting.ok()) return failed(to, connecting.status());
+  const Status status = loop_.watch(*this, connecting->fd.get(), Conn::kEvents);
   if (!status.ok()) return failed(to, status);
-  fd_ = std::move(*fd);
-  timer_.arm(plan_.connect_timeout);
+  fd_ = std::move(connecting->fd);
+  if (connecting->done) connected(EPOLLOUT);
+  else timer_.arm(plan_.connect_timeout);
 }
 
 void Dial::on_event(uint32_t events) {
@@ -72,6 +73,11 @@ void Dial::on_event(uint32_t events) {
     close();
     return failed(to, from_errno(error, "connect"));
   }
+  connected(events);
+}
+
+void Dial::connected(uint32_t events) {
+  const Addr to = addrs_[next_ - 1];
   if (to.family != Addr::Family::kUnix && connected_to_itself(fd_.get(), to)) {
     close();
     return failed(to, from_errno(ECONNREFUSED, "connected to itself"));

@@ -32,7 +32,7 @@ struct DialPlan {
 
 class DialUser {
  public:
-  // Connected: take() the connection here, or it is closed. The Dial is finished.
+  // Connected: take() the connection here, or it is closed. The Dial is finished. May come from within start().
   virtual void on_dialed(const Addr& to) = 0;
   // The name has been looked up: these will be tried.
   virtual void on_dial_addrs(const std::vector<Addr>& addrs) = 0;
@@ -62,6 +62,7 @@ class Dial final : private Watcher, private TimerUser, private LookupUser {
   void on_timer(Timer& timer) override;
   void on_lookup(Result<std::vector<Addr>> addrs) override;
   void connect_next();
+  void connected(uint32_t events);
   void failed(const Addr& to, const Status& why);
   void close();
 

@@ -99,7 +99,7 @@ Result<Listening> listen_on(const Endpoint& where, const SockOptions& options) {
   return result;
 }
 
-Result<Fd> begin_connect(const Addr& to, const std::string& path, const SockOptions& options) {
+Result<Connecting> begin_connect(const Addr& to, const std::string& path, const SockOptions& options) {
   sockaddr_storage storage{};
   const socklen_t length = to.family == Addr::Family::kUnix ? unix_addr(path, storage) : to.to_sockaddr(storage);
   if (length == 0) return Status{Code::kInvalid, "connect", ENAMETOOLONG};
@@ -108,9 +108,12 @@ Result<Fd> begin_connect(const Addr& to, const std::string& path, const SockOpti
   Fd fd{made};
   const Status status = apply_options(fd.get(), to, options);
   if (!status.ok()) return status;
-  const int error = sys::connect(fd.get(), generic(storage), length);
-  if (error < 0 && error != -EINPROGRESS) return from_errno(-error, "connect");
-  return fd;
+  int error = sys::connect(fd.get(), generic(storage), length);
+  // On loopback the handshake is over by the time that the call returns, which says so only if it is asked again: that costs
+  // less than another turn.
+  if (error == -EINPROGRESS && to.is_loopback()) error = sys::connect(fd.get(), generic(storage), length);
+  if (error < 0 && error != -EINPROGRESS && error != -EALREADY) return from_errno(-error, "connect");
+  return Connecting{std::move(fd), error == 0};
 }
 
 void keep_urgent_in_line(int fd) { static_cast<void>(set(fd, SOL_SOCKET, SO_OOBINLINE, 1, "setsockopt SO_OOBINLINE")); }

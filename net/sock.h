@@ -36,8 +36,13 @@ struct Listening {
 // The Status tells "in use", "no permission" and "no such address" apart by its errno.
 Result<Listening> listen_on(const Endpoint& where, const SockOptions& options);
 
-// Begins to connect. The connection is there, or has failed, when the descriptor turns writable. `path` for a Unix socket.
-Result<Fd> begin_connect(const Addr& to, const std::string& path, const SockOptions& options);
+struct Connecting {
+  Fd fd;
+  bool done = false;  // connected already, as it is within a machine more often than not
+};
+// Begins to connect. If not done, the connection is there, or has failed, when the descriptor turns writable. `path` for a Unix
+// socket.
+Result<Connecting> begin_connect(const Addr& to, const std::string& path, const SockOptions& options);
 
 // Urgent bytes stay in their place among the others. For a Unix socket, which does not inherit it.
 void keep_urgent_in_line(int fd);

@@ -82,7 +82,11 @@ void Session::begin(Side side, Fd fd, const Addr& peer) {
   if (log_enabled(Level::kDebug))
     LogLine(Level::kDebug, "waiting").text("relay", relay_.config().name).number("session", id_).text("role", name_of(side)).text("peer", peer.text());
   if (side == Side::kClient) dial();
+  if (state_ == State::kEnded) return;
   schedule();
+  // Who speaks first has often done so by now.
+  conn(side).try_reading();
+  on_ready(conn(side));
 }
 
 void Session::dial() {

@@ -199,9 +199,9 @@ TEST_F(DialTest, TheConnectionIsGivenUpAfterItsTime) {
   const Addr addr = full.addr();
   std::vector<Fd> waiting;
   for (int i = 0; i < 4; ++i) {
-    Result<Fd> fd = begin_connect(addr, "", SockOptions{});
+    Result<Connecting> fd = begin_connect(addr, "", SockOptions{});
     ASSERT_TRUE(fd.ok());
-    waiting.push_back(std::move(*fd));
+    waiting.push_back(std::move(fd->fd));
   }
   plan.connect_timeout = Delay{20};
   const Time before = loop.now();
