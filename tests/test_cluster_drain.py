@@ -265,3 +265,4 @@ def test_client_of_a_gateway_that_has_gone(lab: Lab) -> None:
     assert client.read_all() == b"last words"
     relay.signal(signal.SIGTERM)
     assert relay.wait_log("session-end", timeout=5)["reason"] == "drained"
+    relay.check_exit()
