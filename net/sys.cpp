@@ -115,7 +115,6 @@ int epoll_modify(int epoll, int fd, uint32_t events, uint64_t data) {
   epoll_event event{events, {.u64 = data}};
   return checked(::epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event));
 }
-int epoll_remove(int epoll, int fd) { return checked(::epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr)); }
 int epoll_wait(int epoll, epoll_event* events, int count, int timeout_ms) {
   return checked(::epoll_wait(epoll, events, count, timeout_ms));
 }

@@ -44,7 +44,6 @@ int pipe(int ends[2], size_t bytes, int* slots);
 int epoll_create();
 int epoll_add(int epoll, int fd, uint32_t events, uint64_t data);
 int epoll_modify(int epoll, int fd, uint32_t events, uint64_t data);
-int epoll_remove(int epoll, int fd);
 int epoll_wait(int epoll, epoll_event* events, int count, int timeout_ms);
 
 // Signals: blocks those in `signals` (ended by 0) that are not ignored and returns a descriptor that reports them; takes one, 0 if none waits.
