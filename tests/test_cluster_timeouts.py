@@ -29,7 +29,9 @@ def all_ends(lab: Lab, **keys: Any) -> tuple[Relay, list[Peer]]:
     relay = lab.relay(target=target, pairs=2, **keys)
     client, gateway = lab.pair(relay)
     second = lab.client(relay)
-    return relay, [client, gateway, second, target.accept()]
+    dialled = target.accept()
+    relay.wait_log("paired", client=second.local)  # until then the relay may not know that it is connected
+    return relay, [client, gateway, second, dialled]
 
 
 def test_sane_defaults(lab: Lab) -> None:
