@@ -19,6 +19,9 @@ from harness.scale import seconds
 from harness.sockets import Peer, address_text, connect
 from harness.until import Overdue, until
 
+# A shell starts what it puts in the background with SIGINT ignored, and relay leaves an ignored signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 GAUGES = ("clients", "gateways", "waiting", "pairs", "queued_bytes")
 POOLED_PIPES = 16  # pairs that a relay may keep for its next splice
 OPERATORS = {
