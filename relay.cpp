@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// relay: the command line, the table of kinds, and the life of the process:
+// relay: the command line and the table of kinds.
 //
 //   arguments ─► Config ─► faults? say all of them, exit 2
-//                   └────► Relays ─► start ─► READY ─► turns of the loop ─► SIGTERM: drain ─► idle or drain-timeout ─► exit 0
+//                   └────► Process (run/process.h)
 //
 // This is the only file that names kinds.
 #include "relay.h"
@@ -10,20 +10,17 @@
 #include <malloc.h>
 
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "lib/log.h"
 #include "lib/text.h"
 #include "net/sys.h"
 #include "ops/config.h"
-#include "ops/console.h"
-#include "ops/notify.h"
+#include "run/config_file.h"
+#include "run/process.h"
 #ifdef RELAY_KIND_CLUSTER
 #include "kinds/cluster/cluster.h"
 #endif
@@ -31,21 +28,12 @@
 namespace relay {
 namespace {
 
-constexpr int kExitUsage = 2;
-constexpr size_t kConfigMost = size_t{16} << 20;
-
 // Adding a kind is a folder and a line here.
 constexpr const Kind* kKinds[] = {
 #ifdef RELAY_KIND_CLUSTER
     &cluster::kKind,
 #endif
 };
-
-const Kind* find_kind(std::string_view name) {
-  for (const Kind* kind : kKinds)
-    if (kind->name == name) return kind;
-  return nullptr;
-}
 
 const Kind* kind_of_command(std::string_view command) {
   for (const Kind* kind : kKinds)
@@ -56,11 +44,6 @@ const Kind* kind_of_command(std::string_view command) {
 // ---- saying things to whoever typed the command
 
 void print(FILE* to, std::string_view text) { static_cast<void>(std::fwrite(text.data(), 1, text.size(), to)); }
-
-int complain(const Faults& faults) {
-  for (const Fault& fault : faults) print(stderr, "relay: " + fault.where + ": " + fault.what + "\n");
-  return kExitUsage;
-}
 
 int usage_error(const std::string& what) {
   print(stderr, "relay: " + what + "\nTry: relay --help\n");
@@ -94,7 +77,8 @@ std::string main_help() {
 }
 
 constexpr std::string_view kSignalsHelp =
-    "\nSignals: TERM, INT, HUP drain (deliver what was accepted, then exit 0), a second one ends at once; USR1 logs statistics\n"
+    "\nSignals: TERM, INT drain (deliver what was accepted, then exit 0), a second one ends at once; HUP reads the file again;\n"
+    "USR1 logs statistics\n"
     "Exit status: 0 ended as asked, 2 a fault in the arguments, in the file or at the start.\n";
 
 std::string kind_help(const Kind& kind) {
@@ -142,156 +126,14 @@ int unknown_command(std::string_view word) {
                      (meant.empty() ? std::string() : "; did you mean \"" + std::string(meant) + "\"?"));
 }
 
-// ---- the life of the process
-
-class Process final : private Watcher, private TimerUser {
- public:
-  explicit Process(const Config& config)
-      : config_(config), resolver_(loop_, dns_server(config.global)), drain_timer_(loop_, *this) {}
-  ~Process() { loop_.forget(*this); }
-
-  int run() {
-    Faults faults;
-    open_log();
-    if (!open_signals()) return 1;
-    check_descriptors();
-    LogLine(Level::kInfo, "started").text("version", kVersion).number("pid", sys::process_id());
-    const Env env{loop_, resolver_};
-    for (const Config::Item& item : config_.relays) {
-      relays_.push_back(find_kind(item.kind)->make(env, item.section));
-      relays_.back()->start(faults);
-    }
-    if (!faults.empty()) {
-      log_discard();  // the faults alone
-      return complain(faults);
-    }
-    LogLine(Level::kInfo, "ready").number("relays", relays_.size());
-    log_flush();
-    notify("READY=1");
-    while (!(draining_ && idle())) loop_.turn(Delay::max());
-    for (const auto& relay : relays_) relay->report();
-    relays_.clear();
-    LogLine(Level::kInfo, "stopped");
-    log_flush();
-    return 0;
-  }
-
- private:
-  static std::string dns_server(const Section& global) {
-    const std::vector<Endpoint> servers = global.endpoints("dns");
-    return servers.empty() ? std::string() : servers.front().addr.text();
-  }
-
-  void open_log() {
-    const std::string_view name = config_.global.text("log-level");
-    const Level level = name == "error" ? Level::kError : name == "warn" ? Level::kWarn : name == "debug" ? Level::kDebug : Level::kInfo;
-    const bool json = config_.global.text("log-format") == "json";
-    log_open(console_, level, json ? LogFormat::kJson : stderr_is_journal() ? LogFormat::kJournal : LogFormat::kText);
-  }
-
-  bool open_signals() {
-    constexpr int kSignals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, 0};
-    signals_ = Fd{sys::signal_open(kSignals)};
-    if (signals_.open() && loop_.watch(*this, signals_.get(), EPOLLIN).ok()) return true;
-    print(stderr, "relay: the kernel gives no descriptor for signals; raise the limit of open files (ulimit -n)\n");
-    return false;
-  }
-
-  // Two a pair, and a few: better said at the start than found out at the limit.
-  void check_descriptors() {
-    const int limit = sys::raise_descriptor_limit();
-    uint64_t needed = 32;
-    for (const Config::Item& item : config_.relays) needed += 2 + 2 * static_cast<uint64_t>(item.section.integer("pairs"));
-    if (limit > 0 && needed > static_cast<uint64_t>(limit))
-      LogLine(Level::kWarn, "few-descriptors").number("limit", limit).number("wanted", needed).text("remedy", "raise ulimit -n or LimitNOFILE=, or lower pairs");
-  }
-
-  void on_event(uint32_t) override {
-    while (const int signal = sys::signal_take(signals_.get())) {
-      if (signal == SIGUSR1) {
-        for (const auto& relay : relays_) relay->report();
-      } else if (draining_) {
-        stop("terminated");
-      } else {
-        drain();
-      }
-    }
-  }
-
-  void drain() {
-    draining_ = true;
-    const auto timeout = config_.global.duration("drain-timeout");
-    LogLine(Level::kInfo, "draining").number("timeout_ms", timeout.count());
-    notify("STOPPING=1\nSTATUS=draining");
-    drain_timer_.arm(timeout);
-    for (const auto& relay : relays_) relay->drain();
-  }
-
-  void on_timer(Timer&) override { stop("drain-timeout"); }
-
-  void stop(std::string_view why) {
-    for (const auto& relay : relays_) relay->stop(why);
-  }
-
-  bool idle() const {
-    for (const auto& relay : relays_)
-      if (!relay->idle()) return false;
-    return true;
-  }
-
-  const Config& config_;
-  Console console_;
-  Loop loop_;
-  Resolver resolver_;
-  std::vector<std::unique_ptr<Relay>> relays_;
-  Fd signals_;
-  Timer drain_timer_;
-  bool draining_ = false;
-};
-
 // ---- commands
 
-int run_config(const Config& config) {
+int run_config(Launch launch) {
   // Big blocks (rings, buffers) come from the kernel and go back to it, or an idle relay would keep what it once needed.
   mallopt(M_MMAP_THRESHOLD, 32 * 1024);
   mallopt(M_TRIM_THRESHOLD, 64 * 1024);
-  Process process(config);
+  Process process(std::move(launch));
   return process.run();
-}
-
-// Two listeners for one place: the second would fail at the start.
-bool collide(const Endpoint& a, const Endpoint& b) {
-  if (a.kind == Endpoint::Kind::kUnix || b.kind == Endpoint::Kind::kUnix) return a.kind == b.kind && a.host == b.host;
-  if (a.port != b.port || a.port == 0) return false;
-  const auto covers = [](const Addr& all, const Addr& one) {
-    return all.is_any() && (all.family == Addr::Family::kV6 || one.family == Addr::Family::kV4);  // "::" takes IPv4 too
-  };
-  return a.addr.same_host(b.addr) || covers(a.addr, b.addr) || covers(b.addr, a.addr);
-}
-
-// What only shows when relays are seen together.
-void check_together(const Config& config, Faults& faults) {
-  std::map<std::string, std::vector<std::pair<Endpoint, const Section*>>, std::less<>> taken;  // by port or path
-  std::map<std::string, const Section*, std::less<>> names;
-  for (const Config::Item& item : config.relays) {
-    const Section& section = item.section;
-    for (const Endpoint& place : find_kind(item.kind)->places(section)) {
-      auto& rivals = taken[place.kind == Endpoint::Kind::kUnix ? place.host : std::to_string(place.port)];
-      for (const auto& [rival, owner] : rivals)
-        if (collide(place, rival))
-          faults.push_back({section.where("port"), "listens on " + place.text() + ", where the relay of " + owner->origin() + " listens; give it a port of its own"});
-      rivals.emplace_back(place, &section);
-    }
-    if (!section.has("name")) continue;
-    const auto [at, is_new] = names.emplace(section.text("name"), &section);
-    if (!is_new)
-      faults.push_back({section.where("name"), quote(section.text("name")) + " is the name of the relay of " + at->second->origin() + " too; the log could not tell them apart"});
-  }
-}
-
-void check_sections(const Config& config, Faults& faults) {
-  for (const Config::Item& item : config.relays) find_kind(item.kind)->check(item.section, faults);
-  if (faults.empty()) check_together(config, faults);
 }
 
 int start_command(const Kind& kind, std::span<const char* const> args) {
@@ -299,13 +141,15 @@ int start_command(const Kind& kind, std::span<const char* const> args) {
   Config config;
   config.relays.push_back({kind.name, Section(kind.keys())});
   read_args(args, config.global, config.relays.front().section, faults);
-  check_sections(config, faults);
+  kind.check(config.relays.front().section, faults);
+  if (faults.empty()) Together(kKinds).add(config.relays.front(), faults);
+  check_global(config.global, faults);
   if (!faults.empty()) {
     complain(faults);
     print(stderr, "Try: relay " + std::string(kind.command) + " --help\n");
     return kExitUsage;
   }
-  return run_config(config);
+  return run_config({kKinds, std::move(config), {}, {}});
 }
 
 // Takes -c FILE, --config FILE and --config=FILE out of `args`; the last wins. False, and said, if the file is missing.
@@ -330,30 +174,15 @@ bool take_file(std::vector<const char*>& args, std::string& path) {
   return !path.empty();
 }
 
-// The relays of the file, with the options of the command line over its global keys.
-Config read_config(const std::string& path, std::span<const char* const> args, Faults& faults) {
-  std::string text;
-  if (const int error = sys::read_file(path.c_str(), kConfigMost, text); error < 0) {
-    faults.push_back({path, std::string("cannot read it: ") + std::strerror(-error)});
-    return {};
-  }
-  std::vector<KindKeys> kinds;
-  for (const Kind* kind : kKinds) kinds.push_back({kind->name, kind->keys()});
-  Config config = read_toml(path, text, kinds, faults);
-  Section none{{}};
-  read_args(args, config.global, none, faults);
-  check_sections(config, faults);
-  return config;
-}
-
 int file_command(std::string_view command, std::vector<const char*> args) {
   std::string path;
   if (!take_file(args, path)) return kExitUsage;
-  Faults faults;
-  const Config config = read_config(path, args, faults);
-  if (!faults.empty()) return complain(faults);
-  if (command == "run") return run_config(config);
-  print(stdout, describe(config));
+  ConfigFile file(kKinds, path, args, ConfigFile::When::kStart);
+  while (file.step()) {
+  }
+  if (!file.faults().empty()) return complain(file.faults());
+  if (command == "run") return run_config({kKinds, std::move(file.config()), path, args});
+  print(stdout, describe(file.config()));
   return 0;
 }
 

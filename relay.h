@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a relay is. A Kind is a constant that describes one kind of conversation; a Relay is a configured instance of it.
 //
-//   relay.cpp ── knows ──► Kind (name, keys, check, make) ── makes ──► Relay (start, drain, stop, idle, report)
+//   relay.cpp ── knows ──► Kind (name, keys, check, make) ── makes ──► Relay (prepare, commit, drain, stop, idle, status)
 //
 // Every kind is written against this file and the rooms below it; only relay.cpp knows which kinds there are.
 #pragma once
 
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "lib/json.h"
+#include "net/listen_pool.h"
 #include "net/loop.h"
 #include "net/resolver.h"
 #include "ops/config.h"
+#include "ops/stats.h"
 
 namespace relay {
 
@@ -23,20 +27,32 @@ inline constexpr std::string_view kVersion = "0.1.0";
 struct Env {
   Loop& loop;
   Resolver& resolver;
+  ListenPool& sockets;
 };
 
 class Relay {
  public:
   virtual ~Relay() = default;
 
-  // Opens its listeners. A fault is the operator's to mend: a port in use, no permission. Called once.
-  virtual void start(Faults& faults) = 0;
+  // A configuration is taken into use in two steps, so that all relays of a file change or none does: the first one as well as
+  // one that comes while the relay works. `section` has no faults of its own, and is not needed after the call.
+  virtual void prepare(const Section& section, Faults& faults) = 0;  // opens what is missing, beside what is there
+  virtual void commit() = 0;    // goes over to it. Sessions go on; what the section says of them holds from now on.
+  virtual void rollback() = 0;  // forgets it
+  // Lends its listening sockets to Env::sockets: it will be changed, or drained, unless the change fails.
+  virtual void lend() = 0;
+
   // Takes nothing new, delivers what it has; idle() once that is done.
   virtual void drain() = 0;
   // Ends everything now. `why` goes into the log; static.
   virtual void stop(std::string_view why) = 0;
   virtual bool idle() const = 0;  // nothing is open but listeners
-  virtual void report() = 0;  // a `stats` line in the log
+
+  virtual const std::string& name() const = 0;
+  // Its statistics, in the order of Kind::stats, valid for the turn.
+  virtual std::span<const uint64_t> values() const = 0;
+  // Adds members to the object that describes it: where it listens, its sessions (at most `most` of them), its last error.
+  virtual void status(Json& json, size_t most) = 0;
 };
 
 struct Kind {
@@ -45,12 +61,13 @@ struct Kind {
   std::string_view summary;  // one line of --help
   std::string_view help;     // what it does and an example, before the options of COMMAND --help
   std::span<const Key> (*keys)();
+  std::span<const StatRow> (*stats)();
   // Faults that only show when keys are seen together.
   void (*check)(const Section& section, Faults& faults);
-  // Where it would listen, ports filled in. REQUIRES, here and below: `section` had no faults.
+  // What the log calls it, and where it would listen, ports filled in. REQUIRES, here and below: `section` had no faults.
+  std::string (*title)(const Section& section);
   std::vector<Endpoint> (*places)(const Section& section);
-  // `section` is not needed afterwards.
-  std::unique_ptr<Relay> (*make)(const Env& env, const Section& section);
+  std::unique_ptr<Relay> (*make)(const Env& env);
 };
 
 }  // namespace relay

@@ -16,9 +16,9 @@ Status Listener::open(Listening listening) {
 void Listener::close() {
   if (!is_open()) return;
   timer_.disarm();
-  loop_.forget(*this);
+  loop_.forget(*this, listening_.fd.get());
   listening_.fd.close();
-  if (!listening_.path.empty()) static_cast<void>(sys::unlink(listening_.path.c_str()));
+  if (!listening_.path.empty()) static_cast<void>(remove_stale(listening_.path));
 }
 
 void Listener::go_on() {
@@ -60,9 +60,5 @@ void Listener::on_event(uint32_t) {
 }
 
 void Listener::on_timer(Timer&) { on_event(0); }
-
-std::string Listener::text() const {
-  return listening_.path.empty() ? listening_.addr.text() : "unix:" + listening_.path;
-}
 
 }  // namespace relay

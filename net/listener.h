@@ -34,15 +34,17 @@ class Listener final : private Watcher, private TimerUser {
   Listener(Loop& loop, ListenerUser& user) : loop_(loop), user_(user), timer_(loop, *this) {}
   ~Listener() { close(); }
 
-  // Takes over what listen_on() made, and begins to accept.
+  // Takes over what listen_on() made, and begins to accept, unless held off.
   Status open(Listening listening);
   bool is_open() const { return listening_.fd.open(); }
-  // Stops listening; a Unix socket's file is removed.
+  // Stops listening; a Unix socket's file is removed, unless somebody else listens there by now.
   void close();
   void hold_off() { held_off_ = true; }
   void go_on();
+  Status change(const SockOptions& options) { return change_options(listening_.fd.get(), listening_.addr, options); }
 
-  std::string text() const;  // "127.0.0.1:9000", "unix:/run/x.sock"
+  const Listening& listening() const { return listening_; }
+  std::string text() const { return listening_.text(); }
 
  private:
   static constexpr int kBudget = 64;

@@ -52,6 +52,12 @@ void Loop::forget(Watcher& watcher) {
   watcher.loop_slot = Watcher::kNoSlot;
 }
 
+void Loop::forget(Watcher& watcher, int fd) {
+  if (watcher.loop_slot == Watcher::kNoSlot) return;
+  static_cast<void>(sys::epoll_remove(epoll_.get(), fd));
+  forget(watcher);
+}
+
 void Loop::hand_over(Watcher& from, Watcher& to) {
   CHECK(from.loop_slot != Watcher::kNoSlot && to.loop_slot == Watcher::kNoSlot);
   slots_[from.loop_slot].watcher = &to;

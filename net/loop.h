@@ -61,6 +61,8 @@ class Loop final : private TimerUser {
   Status rewatch(Watcher& watcher, int fd, uint32_t events);
   // No more calls. The caller closes the descriptor in the same turn, which takes it out of epoll.
   void forget(Watcher& watcher);
+  // The same for one whose descriptor has a duplicate, so that closing it would not do.
+  void forget(Watcher& watcher, int fd);
   // What `from` watches is watched by `to` from now on. REQUIRES: `to` watches nothing.
   void hand_over(Watcher& from, Watcher& to);
   // Calls on_event(0) in the next turn, unless forgotten before. More than once in a turn is once.

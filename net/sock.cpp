@@ -36,16 +36,18 @@ const sockaddr* generic(const sockaddr_storage& storage) { return reinterpret_ca
 
 int family_of(const sockaddr_storage& storage) { return storage.ss_family; }
 
+}  // namespace
+
 // A socket file outlives the process that made it. Nobody answers: it may go.
-bool remove_stale(const std::string& path, const sockaddr_storage& storage, socklen_t length) {
-  if (!sys::is_socket(path.c_str())) return false;
+bool remove_stale(const std::string& path) {
+  sockaddr_storage storage{};
+  const socklen_t length = unix_addr(path, storage);
+  if (length == 0 || !sys::is_socket(path.c_str())) return false;
   // Of another type, so that whoever listens there notices nothing: EPROTOTYPE if somebody does.
   const Fd probe{sys::socket(AF_UNIX, SOCK_DGRAM)};
   if (!probe.open() || sys::connect(probe.get(), generic(storage), length) != -ECONNREFUSED) return false;
   return sys::unlink(path.c_str()) == 0;
 }
-
-}  // namespace
 
 Status apply_options(int fd, const Addr& addr, const SockOptions& options) {
   if (addr.family == Addr::Family::kUnix) return {};
@@ -64,16 +66,24 @@ Status apply_options(int fd, const Addr& addr, const SockOptions& options) {
   return status;
 }
 
+Status change_options(int fd, const Addr& addr, const SockOptions& options) {
+  if (addr.family == Addr::Family::kUnix) return {};
+  Status status = set(fd, IPPROTO_TCP, TCP_NODELAY, 0, "setsockopt TCP_NODELAY");
+  if (status.ok()) status = set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 0, "setsockopt TCP_USER_TIMEOUT");
+  if (status.ok()) status = set(fd, SOL_SOCKET, SO_KEEPALIVE, 0, "setsockopt SO_KEEPALIVE");
+  return status.ok() ? apply_options(fd, addr, options) : status;
+}
+
 Result<Listening> listen_on(const Endpoint& where, const SockOptions& options) {
   sockaddr_storage storage{};
   const bool local = where.kind == Endpoint::Kind::kUnix;
   socklen_t length = local ? unix_addr(where.host, storage) : where.addr.to_sockaddr(storage);
   if (length == 0) return Status{Code::kInvalid, "bind", ENAMETOOLONG};
 
-  Listening result;
-  const int fd = sys::socket(family_of(storage), SOCK_STREAM);
-  if (fd < 0) return from_errno(-fd, "socket");
-  result.fd = Fd{fd};
+  const int made = sys::socket(family_of(storage), SOCK_STREAM);
+  if (made < 0) return from_errno(-made, "socket");
+  Fd owner{made};
+  const int fd = made;
   if (!local) {
     Status status = set(fd, SOL_SOCKET, SO_REUSEADDR, 1, "setsockopt SO_REUSEADDR");
     // "::" means both families; the machine's own default for this may be otherwise.
@@ -82,20 +92,26 @@ Result<Listening> listen_on(const Endpoint& where, const SockOptions& options) {
     if (!status.ok()) return status;
   }
   int error = sys::bind(fd, generic(storage), length);
-  if (error == -EADDRINUSE && local && remove_stale(where.host, storage, length)) error = sys::bind(fd, generic(storage), length);
+  if (error == -EADDRINUSE && local && remove_stale(where.host)) error = sys::bind(fd, generic(storage), length);
   if (error < 0) return from_errno(-error, "bind");
   error = sys::listen(fd, kBacklog);
   if (error < 0) return from_errno(-error, "listen");
 
-  if (local) {
-    result.path = where.host;
-    result.addr.family = Addr::Family::kUnix;
-    return result;
-  }
-  length = sizeof storage;
-  error = sys::sockname(fd, reinterpret_cast<sockaddr*>(&storage), &length);
+  return listening_at(std::move(owner));
+}
+
+Result<Listening> listening_at(Fd fd) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  const int error = sys::sockname(fd.get(), reinterpret_cast<sockaddr*>(&storage), &length);
   if (error < 0) return from_errno(-error, "getsockname");
-  result.addr = Addr::from_sockaddr(storage, length);
+  Listening result{std::move(fd), Addr::from_sockaddr(storage, length), {}};
+  if (result.addr.family == Addr::Family::kNone) return Status{Code::kInvalid, "getsockname", EAFNOSUPPORT};
+  if (result.addr.family != Addr::Family::kUnix) return result;
+  const auto& local = reinterpret_cast<const sockaddr_un&>(storage);
+  constexpr size_t kHead = offsetof(sockaddr_un, sun_path);
+  result.path = std::string(local.sun_path, strnlen(local.sun_path, length > kHead ? length - kHead : 0));
+  if (result.path.empty()) return Status{Code::kInvalid, "a Unix socket without a path", EINVAL};
   return result;
 }
 

@@ -26,15 +26,23 @@ struct SockOptions {
 // is lost. Within this machine there is no congestion, and a system-wide algorithm that paces (bbr) would only cost timers:
 // a loopback address gets reno, which every kernel has and allows to everybody.
 Status apply_options(int fd, const Addr& addr, const SockOptions& options);
+// The same for a socket that may have been told otherwise before.
+Status change_options(int fd, const Addr& addr, const SockOptions& options);
 
 struct Listening {
   Fd fd;
   Addr addr;         // with the port that the kernel chose, if it was asked to
   std::string path;  // of a Unix socket
+
+  std::string text() const { return path.empty() ? addr.text() : "unix:" + path; }  // "127.0.0.1:9000", "unix:/run/x.sock"
 };
 // Binds and listens. A Unix socket that nobody listens on any more is replaced; one in use, and any other file, is not.
 // The Status tells "in use", "no permission" and "no such address" apart by its errno.
 Result<Listening> listen_on(const Endpoint& where, const SockOptions& options);
+// What `fd`, which listens already, is bound to.
+Result<Listening> listening_at(Fd fd);
+// Removes the file of a Unix socket that nobody listens on. Whether it did.
+bool remove_stale(const std::string& path);
 
 struct Connecting {
   Fd fd;

@@ -62,6 +62,20 @@ int set_option(int fd, int level, int name, const void* value, socklen_t length)
   return checked(::setsockopt(fd, level, name, value, length));
 }
 int sockname(int fd, sockaddr* addr, socklen_t* length) { return checked(::getsockname(fd, addr, length)); }
+
+int adopt_listener(int fd) {
+  int type = 0;
+  int listens = 0;
+  socklen_t length = sizeof type;
+  if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0) return -errno;
+  length = sizeof listens;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) < 0) return -errno;
+  if (type != SOCK_STREAM || listens == 0) return -EINVAL;
+  if (::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return -errno;
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags < 0 ? -errno : checked(::fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+}
+int duplicate(int fd) { return checked(::fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 int shutdown_write(int fd) { return checked(::shutdown(fd, SHUT_WR)); }
 
 int unsent(int fd) {
@@ -115,6 +129,7 @@ int epoll_modify(int epoll, int fd, uint32_t events, uint64_t data) {
   epoll_event event{events, {.u64 = data}};
   return checked(::epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event));
 }
+int epoll_remove(int epoll, int fd) { return checked(::epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr)); }
 int epoll_wait(int epoll, epoll_event* events, int count, int timeout_ms) {
   return checked(::epoll_wait(epoll, events, count, timeout_ms));
 }
@@ -138,6 +153,11 @@ int signal_take(int fd) {
 }
 
 int64_t monotonic_ms() { return clock_ms(CLOCK_MONOTONIC); }
+int64_t monotonic_us() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
+}
 int64_t unix_ms() { return clock_ms(CLOCK_REALTIME); }
 uint64_t random_seed() {
   uint64_t seed = 0;
@@ -146,8 +166,8 @@ uint64_t random_seed() {
   return seed;
 }
 
-int read_file(const char* path, size_t max, std::string& out) {
-  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);  // a pipe may be waited for, as cat(1) does
+int read_file(const char* path, size_t max, std::string& out, bool wait) {
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC | (wait ? 0 : O_NONBLOCK));  // a pipe may be waited for, as cat(1) does
   if (fd < 0) return -errno;
   out.clear();
   std::string chunk(65536, '\0');
@@ -166,6 +186,7 @@ int read_file(const char* path, size_t max, std::string& out) {
   return result;
 }
 
+int umask(int mask) { return static_cast<int>(::umask(static_cast<mode_t>(mask))); }
 int unlink(const char* path) { return checked(::unlink(path)); }
 bool is_socket(const char* path) {
   struct stat info {};
@@ -227,5 +248,21 @@ int send_datagram(const char* unix_path, const char* data, size_t length) {
 }
 
 int process_id() { return ::getpid(); }
+int make_folder(const char* path) { return checked(::mkdir(path, 0700)); }
+
+int64_t cpu_us() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto us = [](const timeval& t) { return int64_t{t.tv_sec} * 1'000'000 + t.tv_usec; };
+  return us(usage.ru_utime) + us(usage.ru_stime);
+}
+
+// The second number of /proc/self/statm, in pages (proc(5)).
+int64_t resident_bytes() {
+  std::string text;
+  if (const int error = read_file("/proc/self/statm", 4096, text); error < 0) return error;
+  const size_t space = text.find(' ');
+  return space == std::string::npos ? -EINVAL : std::atoll(text.c_str() + space) * ::sysconf(_SC_PAGESIZE);
+}
 
 }  // namespace relay::sys

@@ -26,6 +26,8 @@ int connect(int fd, const sockaddr* addr, socklen_t length);
 int socket_error(int fd);  // SO_ERROR: takes the pending error; 0 or a positive errno
 int set_option(int fd, int level, int name, const void* value, socklen_t length);
 int sockname(int fd, sockaddr* addr, socklen_t* length);
+int adopt_listener(int fd);  // one from outside: non-blocking and close-on-exec from now on; -EINVAL if it is no listening stream socket
+int duplicate(int fd);
 int shutdown_write(int fd);
 int unsent(int fd);        // SIOCOUTQ: bytes, and a FIN, that the peer has not acknowledged
 int unread(int fd);        // FIONREAD: bytes that have come and were not read
@@ -44,6 +46,7 @@ int pipe(int ends[2], size_t bytes, int* slots);
 int epoll_create();
 int epoll_add(int epoll, int fd, uint32_t events, uint64_t data);
 int epoll_modify(int epoll, int fd, uint32_t events, uint64_t data);
+int epoll_remove(int epoll, int fd);
 int epoll_wait(int epoll, epoll_event* events, int count, int timeout_ms);
 
 // Signals: blocks those in `signals` (ended by 0) that are not ignored and returns a descriptor that reports them; takes one, 0 if none waits.
@@ -52,12 +55,14 @@ int signal_take(int fd);
 
 // Clocks, in milliseconds, and a seed from the kernel's random source.
 int64_t monotonic_ms();
+int64_t monotonic_us();
 int64_t unix_ms();
 uint64_t random_seed();
 
 // Files and processes; all but log_write only before the loop runs or after it.
-int read_file(const char* path, size_t max, std::string& out);  // 0, or -errno; -EFBIG past `max`
+int read_file(const char* path, size_t max, std::string& out, bool wait = true);  // 0, or -errno; -EFBIG past `max`; !wait: no pipe is waited for
 int unlink(const char* path);
+int umask(int mask);                     // of files made from now on; returns the one before
 bool is_socket(const char* path);
 int raise_descriptor_limit();            // soft to hard; returns the limit now in force
 void fill_standard_descriptors();        // 0, 1 and 2, where closed, become /dev/null: no socket may be taken for the log
@@ -66,5 +71,8 @@ ssize_t log_write(int fd, const char* data, size_t length);  // -EAGAIN instead 
 bool same_file(int fd, const char* device_inode);  // "DEV:INO" as in $JOURNAL_STREAM
 int send_datagram(const char* unix_path, const char* data, size_t length);  // for sd_notify(3)
 int process_id();
+int make_folder(const char* path);       // mode 0700
+int64_t cpu_us();                        // processor time used so far
+int64_t resident_bytes();                // or -errno
 
 }  // namespace relay::sys

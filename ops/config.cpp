@@ -14,10 +14,12 @@ namespace relay {
 namespace {
 
 constexpr std::string_view kSystem = "system";
+constexpr std::string_view kAuto = "auto";
+constexpr std::string_view kNone = "none";
 constexpr uint16_t kDnsPort = 53;
 constexpr size_t kMostItemFaults = 20;  // of one list: one that is nonsense throughout need not be shown in full
 
-constexpr std::array<Key, 4> kGlobalKeys = {{
+constexpr std::array<Key, 7> kGlobalKeys = {{
     {.name = "log-level",
      .type = KeyType::kChoice,
      .metavar = "LEVEL",
@@ -41,7 +43,32 @@ constexpr std::array<Key, 4> kGlobalKeys = {{
      .metavar = "ADDR[:PORT]",
      .fallback = "system",
      .help = "the one DNS server to ask for names; system is those of /etc/resolv.conf",
-     .choices = {}},
+     .choices = {},
+     .restart = true},
+    {.name = "admin",
+     .type = KeyType::kAdmin,
+     .metavar = "PLACE",
+     .fallback = "auto",
+     .help = "where to serve status and metrics over HTTP: unix:PATH, tcp:127.0.0.1:PORT or none; auto is a socket below "
+             "$RUNTIME_DIRECTORY or $XDG_RUNTIME_DIR, where one of these is set",
+     .choices = {},
+     .restart = true},
+    {.name = "admin-token-file",
+     .type = KeyType::kText,
+     .metavar = "FILE",
+     .fallback = "",
+     .help = "a file with the secret that each admin request has to bear; an address that is not loopback needs one",
+     .choices = {},
+     .restart = true},
+    {.name = "admin-connections",
+     .type = KeyType::kInteger,
+     .metavar = "N",
+     .fallback = "64",
+     .help = "how many admin connections at a time; for one more an idle one is closed, or else it is",
+     .min = 1,
+     .max = 10'000,
+     .choices = {},
+     .restart = true},
 }};
 
 // "a, b,c" -> a b c. An empty item stays, to be refused as such.
@@ -152,6 +179,21 @@ std::string check_server(std::string_view value) {
   return server.ok() ? "" : std::string(server.status().reason()) + "; write IP, IP:PORT, [IPV6]:PORT or system";
 }
 
+Result<Endpoint> parse_admin(std::string_view text) {
+  if (text.starts_with("unix:")) return Endpoint::parse_listen(text);
+  if (!text.starts_with("tcp:")) return Status{Code::kInvalid, "is no place for it"};
+  text.remove_prefix(text.starts_with("tcp://") ? 6 : 4);
+  Result<Endpoint> place = Endpoint::parse_listen(text);
+  if (place.ok() && !place->has_port) return Status{Code::kInvalid, "has no port"};
+  return place;
+}
+
+std::string check_admin(std::string_view value) {
+  if (value == kAuto || value == kNone) return {};
+  const Result<Endpoint> place = parse_admin(value);
+  return place.ok() ? "" : std::string(place.status().reason()) + "; write unix:PATH, tcp:127.0.0.1:PORT, auto or none";
+}
+
 std::string check_value(const Key& key, std::string_view value) {
   switch (key.type) {
     case KeyType::kText: return check_text(value);
@@ -165,6 +207,7 @@ std::string check_value(const Key& key, std::string_view value) {
     case KeyType::kTarget: return check_target(value);
     case KeyType::kNetwork: return check_network(value);
     case KeyType::kServer: return check_server(value);
+    case KeyType::kAdmin: return check_admin(value);
   }
   return "has a type that nobody knows";
 }
@@ -183,6 +226,7 @@ std::string_view example(const Key& key) {
     case KeyType::kListen: return "127.0.0.1:9000";
     case KeyType::kTarget: return "10.0.0.5:9999";
     case KeyType::kNetwork: return "10.0.0.0/8";
+    case KeyType::kAdmin: return kAuto;
     case KeyType::kServer: break;
   }
   return kSystem;
@@ -261,12 +305,14 @@ uint64_t Section::size(std::string_view key) const {
 
 std::vector<Endpoint> Section::endpoints(std::string_view key) const {
   const KeyType type = row(key).type;
-  CHECK(type == KeyType::kListen || type == KeyType::kTarget || type == KeyType::kServer);
+  CHECK(type == KeyType::kListen || type == KeyType::kTarget || type == KeyType::kServer || type == KeyType::kAdmin);
   std::vector<Endpoint> out;
   for (const std::string_view item : items(row(key))) {
     if (type == KeyType::kServer && item == kSystem) continue;
+    if (type == KeyType::kAdmin && (item == kAuto || item == kNone)) continue;
     const auto parse = type == KeyType::kListen ? Endpoint::parse_listen
                      : type == KeyType::kTarget ? Endpoint::parse_target
+                     : type == KeyType::kAdmin  ? parse_admin
                                                 : parse_server;
     out.push_back(*parse(item));
   }
@@ -278,6 +324,13 @@ std::vector<Network> Section::networks(std::string_view key) const {
   std::vector<Network> out;
   for (const std::string_view item : items(row(key))) out.push_back(*Network::parse(item));
   return out;
+}
+
+bool Section::same(const Section& other, std::string_view key) const { return items(row(key)) == other.items(other.row(key)); }
+
+bool Section::same(const Section& other) const {
+  return std::equal(values_.begin(), values_.end(), other.values_.begin(), other.values_.end(),
+                    [](const auto& a, const auto& b) { return a.first == b.first && a.second.items == b.second.items; });
 }
 
 void Section::set(std::string_view name, std::string_view text, std::string where, Faults& faults) {

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,6 +36,7 @@ enum class KeyType : uint8_t {
   kTarget,    // Endpoint::parse_target
   kNetwork,   // Network::parse
   kServer,    // the word `system`, or IP, IP:PORT of a DNS server; without a port it is 53
+  kAdmin,     // the words `auto` and `none`, unix:PATH, or tcp:IP:PORT
 };
 
 struct Key {
@@ -48,6 +50,7 @@ struct Key {
   int64_t min = 0;
   int64_t max = INT64_MAX;
   std::string_view choices = {};  // "text|json"
+  bool restart = false;       // a change of it in the file takes effect when the process is started again, not by a reload
 };
 
 struct Fault {
@@ -63,6 +66,8 @@ class Section {
   std::span<const Key> keys() const { return keys_; }
   const Key* find(std::string_view key) const;    // its row, nullptr if the table has none
   bool has(std::string_view key) const;           // given by the user, and good (a default is not)
+  bool same(const Section& other) const;          // the same keys were given, with the same values
+  bool same(const Section& other, std::string_view key) const;
   std::string where(std::string_view key) const;  // its place, good or bad; the section's own if not given
   const std::string& origin() const { return origin_; }  // "command line", or "relay.toml:7" (the line of [[relay]])
 
@@ -73,7 +78,7 @@ class Section {
   int64_t integer(std::string_view key) const;  // kInteger, kPort
   std::chrono::milliseconds duration(std::string_view key) const;
   uint64_t size(std::string_view key) const;
-  std::vector<Endpoint> endpoints(std::string_view key) const;  // kListen, kTarget, kServer; empty if none, or `system`
+  std::vector<Endpoint> endpoints(std::string_view key) const;  // kListen, kTarget, kServer, kAdmin; empty if none, or a word
   std::vector<Network> networks(std::string_view key) const;
 
   // As written, or the default; empty if there is neither. REQUIRES: `key` is a row of the table.
@@ -103,7 +108,7 @@ class Section {
 // What to show where a value is missing or unfit, as a line of a file: `port = 9000`, `target = "10.0.0.5:9999"`.
 std::string example_line(const Key& key);
 
-// The keys of the whole process: log-level, log-format, drain-timeout, dns.
+// The keys of the whole process: log-level, log-format, drain-timeout, dns, admin and what belongs to it.
 std::span<const Key> global_keys();
 
 // What config knows of a kind: its name in `kind = "cluster"` and its keys.
@@ -124,6 +129,20 @@ struct Config {
 // Reads `text`, which came from the file `path` (for the faults' places), and requires what is required. `kind` may be left out
 // when only one is built in. After 100 faults the rest is not read. REQUIRES: kinds is not empty.
 Config read_toml(std::string_view path, std::string_view text, std::span<const KindKeys> kinds, Faults& faults);
+
+// The same a piece at a time, so that a file of thousands of relays holds up nobody: a step reads the global keys, or one
+// [[relay]]. Borrows all it is given for its life.
+class TomlReader {
+ public:
+  TomlReader(std::string_view path, std::string_view text, std::span<const KindKeys> kinds, Config& config, Faults& faults);
+  ~TomlReader();
+  // False: that was all.
+  bool step();
+
+ private:
+  class Pieces;
+  std::unique_ptr<Pieces> pieces_;
+};
 
 // Reads --key value, --key=value and --flag into `global` or `section`, whichever has the key, and requires what is required.
 // A flag takes the next word only if that is a kBool's. Words that are no options become faults. `--` ends the options.

@@ -80,6 +80,44 @@ size_t too_deep(std::string_view text) {
   return std::string_view::npos;
 }
 
+// Takes `word`, with white space before it, from the front of `line`, if it is there.
+bool take(std::string_view& line, std::string_view word) {
+  const std::string_view rest = line.substr(std::min(line.size(), line.find_first_not_of(" \t")));
+  if (!rest.starts_with(word)) return false;
+  line = rest.substr(word.size());
+  return true;
+}
+
+bool is_relay_header(std::string_view line) {
+  const bool name = take(line, "[[") && (take(line, "relay") || take(line, "\"relay\"") || take(line, "'relay'"));
+  return name && take(line, "]") && take(line, "]");
+}
+
+// Where the next [[relay]] behind the one at `at` begins, or the end. Quotes, comments and brackets are seen; where brackets do not
+// match, the rest is one piece, and its syntax error is found by who reads it.
+size_t next_relay(std::string_view text, size_t at) {
+  size_t depth = 0;
+  bool line_begins = false;
+  for (; at < text.size();) {
+    if (line_begins && depth == 0 && is_relay_header(text.substr(at))) return at;
+    line_begins = false;
+    const char c = text[at];
+    if (c == '"' || c == '\'') {
+      at = skip_string(text, at);
+      continue;
+    }
+    if (c == '#') {
+      at = std::min(text.size(), text.find('\n', at));
+      continue;
+    }
+    if (c == '[' || c == '{') ++depth;
+    if ((c == ']' || c == '}') && depth > 0) --depth;
+    line_begins = c == '\n';
+    ++at;
+  }
+  return text.size();
+}
+
 std::string_view trim(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r";
   const size_t begin = text.find_first_not_of(kSpace);
@@ -137,28 +175,49 @@ std::optional<std::string> scalar(const toml::node& node) {
   return std::nullopt;
 }
 
-class Reader {
- public:
-  Reader(std::string_view path, std::span<const KindKeys> kinds, Config& config, Faults& faults)
-      : path_(printable(path)), kinds_(kinds), config_(config), faults_(faults), most_faults_(faults.size() + kMostFaults) {}
+}  // namespace
 
-  void read(std::string_view text) {
+class TomlReader::Pieces {
+ public:
+  Pieces(std::string_view path, std::string_view text, std::span<const KindKeys> kinds, Config& config, Faults& faults)
+      : path_(printable(path)), text_(text), kinds_(kinds), config_(config), faults_(faults), most_faults_(faults.size() + kMostFaults) {
     config_.global.set_origin(path_);
+  }
+
+  bool step() {
+    if (at_ == text_.size() && !first_) return false;
+    const std::string_view piece = text_.substr(at_, next_relay(text_, at_) - at_);
+    if (!read(piece)) {
+      at_ = text_.size();  // after a syntax error nothing can be relied on
+      first_ = false;
+      return false;
+    }
+    first_ = false;
+    at_ += piece.size();
+    lines_ += static_cast<uint32_t>(std::count(piece.begin(), piece.end(), '\n'));
+    if (at_ < text_.size() && !full()) return true;
+    if (full()) faults_.push_back({path_, "too many faults: the rest is not read; mend these first"});
+    else if (!relays_) faults_.push_back({path_, "no relay in this file; add a [[relay]] table"});
+    at_ = text_.size();
+    return false;
+  }
+
+ private:
+  bool read(std::string_view text) {
     if (const size_t at = too_deep(text); at != std::string_view::npos) {
       const auto newlines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
-      faults_.push_back({path_ + ':' + std::to_string(newlines + 1), "a key of more than 16 parts; no key has a dot in it"});
-      return;
+      faults_.push_back({path_ + ':' + std::to_string(lines_ + newlines + 1), "a key of more than 16 parts; no key has a dot in it"});
+      return false;
     }
     const toml::parse_result result = toml::parse(text);
     if (!result) {
       syntax_error(text, result.error());
-      return;
+      return false;
     }
     read_root(result.table());
-    if (full()) faults_.push_back({path_, "too many faults: the rest is not read; mend these first"});
+    return true;
   }
 
- private:
   struct Entry {
     std::string_view key;
     const toml::node* value;
@@ -176,7 +235,7 @@ class Reader {
 
   bool full() const { return faults_.size() >= most_faults_; }
 
-  std::string place(toml::source_position at) const { return path_ + ':' + std::to_string(at.line); }
+  std::string place(toml::source_position at) const { return path_ + ':' + std::to_string(lines_ + at.line); }
   std::string place(const toml::node& node) const { return place(node.source().begin); }
 
   void syntax_error(std::string_view text, const toml::parse_error& error) {
@@ -193,19 +252,18 @@ class Reader {
   }
 
   void read_root(const toml::table& root) {
-    bool relays = false;
     for (const Entry& entry : in_order(root)) {
       if (full()) return;
       if (entry.key == kRelay) {
-        relays = read_relays(*entry.value);
+        read_relays(*entry.value);
+        relays_ = true;
       } else if (const Key* const key = config_.global.find(entry.key)) {
         read_value(config_.global, *key, entry);
       } else {
         unknown_at_top(entry);
       }
     }
-    config_.global.require(faults_);
-    if (!relays && !root.contains(kRelay)) faults_.push_back({path_, "no relay in this file; add a [[relay]] table"});
+    if (first_) config_.global.require(faults_);
   }
 
   void unknown_at_top(const Entry& entry) {
@@ -232,18 +290,17 @@ class Reader {
     faults_.push_back({place(entry.at), what + " at the top level" + remedy});
   }
 
-  // Whether there was anything that may count as a relay; if not, that was the fault.
-  bool read_relays(const toml::node& node) {
+  void read_relays(const toml::node& node) {
     if (const toml::table* const single = node.as_table()) {
       faults_.push_back({place(node), "[relay] is one table; write [[relay]], in double brackets, once for each relay"});
       read_relay(*single);
-      return true;
+      return;
     }
     const toml::array* const relays = node.as_array();
     if (relays == nullptr || relays->empty()) {
       faults_.push_back({place(node), "\"relay\" is " + std::string(relays == nullptr ? type_name(node) : "an empty list") +
                                           "; write a [[relay]] table for each relay"});
-      return false;
+      return;
     }
     for (const toml::node& relay : *relays) {
       if (full()) break;
@@ -254,7 +311,6 @@ class Reader {
             {place(relay), "\"relay\" has " + std::string(type_name(relay)) + " in it; write a [[relay]] table for each relay"});
       }
     }
-    return true;
   }
 
   void read_relay(const toml::table& table) {
@@ -344,18 +400,31 @@ class Reader {
   }
 
   std::string path_;  // safe to print
+  std::string_view text_;
+  size_t at_ = 0;        // the beginning of the next piece
+  uint32_t lines_ = 0;   // before it
+  bool first_ = true;    // the next piece is the first
+  bool relays_ = false;  // there was one, good or bad
   std::span<const KindKeys> kinds_;
   Config& config_;
   Faults& faults_;
   size_t most_faults_;
 };
 
-}  // namespace
+TomlReader::TomlReader(std::string_view path, std::string_view text, std::span<const KindKeys> kinds, Config& config, Faults& faults) {
+  CHECK(!kinds.empty());
+  pieces_ = std::make_unique<Pieces>(path, text, kinds, config, faults);
+}
+
+TomlReader::~TomlReader() = default;
+
+bool TomlReader::step() { return pieces_->step(); }
 
 Config read_toml(std::string_view path, std::string_view text, std::span<const KindKeys> kinds, Faults& faults) {
-  CHECK(!kinds.empty());
   Config config;
-  Reader(path, kinds, config, faults).read(text);
+  TomlReader reader(path, text, kinds, config, faults);
+  while (reader.step()) {
+  }
   return config;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "lib/log.h"
 
@@ -67,39 +68,82 @@ std::string bind_remedy(const Endpoint& where, int error) {
 
 std::span<const StatRow> stat_rows() { return kRows; }
 
-ClusterRelay::ClusterRelay(const Env& env, ClusterConfig config)
-    : env_(env), config_(std::move(config)), lookup_(env.resolver, *this), timer_(env.loop, *this) {}
+ClusterRelay::ClusterRelay(const Env& env) : env_(env), lookup_(env.resolver, *this), timer_(env.loop, *this), rate_since_(env.loop.now()) {}
 
 ClusterRelay::~ClusterRelay() { stop("terminated"); }
 
 // ---- doors
 
-void ClusterRelay::start(Faults& faults) {
+std::string_view ClusterRelay::name_of_role(Role role) { return role == Role::kBoth ? "both" : role == Role::kClient ? "client" : "gateway"; }
+
+void ClusterRelay::prepare(const Section& section, Faults& faults) {
+  next_ = std::make_unique<Next>(Next{cluster_config(section), {}});
+  const ClusterConfig& config = next_->config;
+  const bool own = !config.gateway_listen.empty();
+  for (const Endpoint& where : config.listen) open_door(where, config.listen_anywhere, own ? Role::kClient : Role::kBoth, faults);
+  for (const Endpoint& where : config.gateway_listen) open_door(where, config.gateway_listen_anywhere, Role::kGateway, faults);
+}
+
+void ClusterRelay::commit() {
+  const std::string target = config_.dial.target.text();
+  config_ = std::move(next_->config);
+  take_doors();
+  next_.reset();
+  if (target != config_.dial.target.text()) target_addrs_.clear();
+  if (target_names_gateways() && target_addrs_.empty()) hold_off_until_target_is_known();
+  else accept_now();
+  each([](Session& session) { session.limits_changed(); });
+}
+
+// Doors that the new configuration has too stay as they are, with those who wait in front of them.
+void ClusterRelay::take_doors() {
+  std::vector<std::unique_ptr<Door>> before = std::exchange(doors_, std::move(next_->doors));
+  for (const auto& door : doors_) {
+    LogLine(Level::kInfo, "listening").text("relay", config_.name).text("role", name_of_role(door->role)).text("addr", door->listener.text());
+    door->listener.go_on();
+  }
   const bool own = !config_.gateway_listen.empty();
-  for (const Endpoint& where : config_.listen) open_door(where, config_.listen_anywhere, own ? Role::kClient : Role::kBoth, faults);
-  for (const Endpoint& where : config_.gateway_listen) open_door(where, config_.gateway_listen_anywhere, Role::kGateway, faults);
-  if (faults.empty() && target_names_gateways()) hold_off_until_target_is_known();
+  const auto keep = [&](const std::vector<Endpoint>& places, Role role) {
+    for (const Endpoint& where : places)
+      for (auto& door : before) {
+        if (door == nullptr || door->where != where.text() || !door->listener.is_open()) continue;
+        door->role = role;
+        static_cast<void>(door->listener.change(config_.dial.options));  // for those who come from now on; the kernel took the like before
+        doors_.push_back(std::move(door));
+      }
+  };
+  keep(config_.listen, own ? Role::kClient : Role::kBoth);
+  keep(config_.gateway_listen, Role::kGateway);
+  for (const auto& door : before)
+    if (door != nullptr && door->listener.is_open())
+      LogLine(Level::kInfo, "not-listening").text("relay", config_.name).text("addr", door->listener.text());
+}
+
+void ClusterRelay::lend() {
+  for (const auto& door : doors_)
+    if (door->listener.is_open()) env_.sockets.lend(door->listener);
 }
 
 // `anywhere`: nobody asked for this address; where there is no IPv6, all of IPv4 will do.
 void ClusterRelay::open_door(const Endpoint& where, bool anywhere, Role role, Faults& faults) {
-  Result<Listening> listening = listen_on(where, config_.dial.options);
+  const ClusterConfig& config = next_->config;
+  const std::string place = where.text();
+  if (std::any_of(doors_.begin(), doors_.end(), [&](const auto& door) { return door->where == place && door->listener.is_open(); })) return;
+  Result<Listening> listening = env_.sockets.open(where, config.dial.options);
   if (!listening.ok() && anywhere && (listening.status().error() == EAFNOSUPPORT || listening.status().error() == EADDRNOTAVAIL)) {
     Endpoint v4 = where;
     v4.addr.family = Addr::Family::kV4;
-    listening = listen_on(v4, config_.dial.options);
+    listening = env_.sockets.open(v4, config.dial.options);
   }
   if (!listening.ok()) {
-    faults.push_back({config_.name, bind_remedy(where, listening.status().error())});
+    faults.push_back({config.name, bind_remedy(where, listening.status().error())});
     return;
   }
-  doors_.push_back(std::make_unique<Door>(env_.loop, static_cast<ListenerUser&>(*this), role));
-  if (const Status status = doors_.back()->listener.open(std::move(*listening)); !status.ok()) {
-    faults.push_back({config_.name, "cannot watch " + where.text() + ": " + std::strerror(status.error())});
-    return;
-  }
-  const std::string_view who = role == Role::kBoth ? "both" : role == Role::kClient ? "client" : "gateway";
-  LogLine(Level::kInfo, "listening").text("relay", config_.name).text("role", who).text("addr", doors_.back()->listener.text());
+  next_->doors.push_back(std::make_unique<Door>(env_.loop, static_cast<ListenerUser&>(*this), role, place));
+  Listener& listener = next_->doors.back()->listener;
+  listener.hold_off();
+  if (const Status status = listener.open(std::move(*listening)); !status.ok())
+    faults.push_back({config.name, "cannot watch " + where.text() + ": " + std::strerror(status.error())});
 }
 
 // A gateway that is known by the target's name alone would be taken for a client until the name has been looked up.
@@ -126,6 +170,7 @@ void ClusterRelay::on_lookup(Result<std::vector<Addr>> addrs) {
     target_addrs_ = std::move(*addrs);
   } else {
     LogLine(Level::kWarn, "resolve-failed").text("relay", config_.name).text("name", config_.dial.target.text()).text("error", addrs.status().reason());
+    failed(addrs.status().reason());
   }
   accept_now();
 }
@@ -252,10 +297,6 @@ void ClusterRelay::ended(Session& session) {
     stats_.sub(Stat::kWaiting);
     stats_.sub(session.waiting_side() == Side::kClient ? Stat::kClients : Stat::kGateways);
   }
-  stats_.add(Stat::kToClientBytes, session.delivered_from(Side::kGateway));
-  stats_.add(Stat::kToGatewayBytes, session.delivered_from(Side::kClient));
-  stats_.add(Stat::kLostToClientBytes, session.lost_from(Side::kGateway));
-  stats_.add(Stat::kLostToGatewayBytes, session.lost_from(Side::kClient));
   ++sessions_ended_;
   session.unlink();
   env_.loop.bury(session.release());
@@ -290,14 +331,38 @@ void ClusterRelay::stop(std::string_view why) {
   each([why](Session& session) { session.end(why); });
 }
 
-void ClusterRelay::report() {
-  Stats<Stat> now = stats_;
-  each([&now](Session& session) {
-    now.add(Stat::kQueuedBytes, session.held());
-    now.add(Stat::kToClientBytes, session.delivered_from(Side::kGateway));
-    now.add(Stat::kToGatewayBytes, session.delivered_from(Side::kClient));
-  });
-  log_stats(config_.name, kRows, now.values());
+// ---- showing
+
+// Bytes a second since the last time that anybody looked, if that was at least a second ago.
+uint64_t ClusterRelay::rate() {
+  const Delay since = env_.loop.now() - rate_since_;
+  if (since < Delay{1000}) return rate_;
+  const uint64_t bytes = stats_.get(Stat::kToClientBytes) + stats_.get(Stat::kToGatewayBytes);
+  rate_ = bytes < bytes_seen_ ? 0 : (bytes - bytes_seen_) * 1000 / static_cast<uint64_t>(since.count());
+  bytes_seen_ = bytes;
+  rate_since_ = env_.loop.now();
+  return rate_;
+}
+
+void ClusterRelay::status(Json& json, size_t most) {
+  json.text("target", config_.dial.target.text()).flag("draining", draining_).number("bytes_a_second", rate());
+  json.begin('[', "listening");
+  for (const auto& door : doors_) {
+    if (!door->listener.is_open()) continue;
+    json.begin('{').text("addr", door->listener.text()).text("role", name_of_role(door->role)).end('}');
+  }
+  json.end(']');
+  if (last_error_.empty()) json.null("last_error");
+  else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');
+  json.begin('[', "connections");
+  uint64_t hidden = stats_.get(Stat::kSessions) - sessions_ended_;
+  for (List<Session>* list : {&waiting_[0], &waiting_[1], &others_})
+    for (Session* session = list->front(); session != nullptr && most > 0; session = list->next(*session), --most, --hidden) {
+      json.begin('{');
+      session->status(json);
+      json.end('}');
+    }
+  json.end(']').number("connections_not_shown", hidden);
 }
 
 // ---- the kind
@@ -314,16 +379,16 @@ const Kind kKind = {
             "  relay start --port 9000 --target crelay-func2:9999\n"
             "  relay start --listen ::1 --port 9000 --target 10.0.0.5:9999 --gateway 10.0.0.0/24 --client 192.0.2.0/24\n",
     .keys = cluster_keys,
+    .stats = stat_rows,
     .check = cluster_check,
+    .title = cluster_title,
     .places =
         [](const Section& section) {
           ClusterConfig config = cluster_config(section);
           config.listen.insert(config.listen.end(), config.gateway_listen.begin(), config.gateway_listen.end());
           return config.listen;
         },
-    .make = [](const Env& env, const Section& section) -> std::unique_ptr<Relay> {
-      return std::make_unique<ClusterRelay>(env, cluster_config(section));
-    },
+    .make = [](const Env& env) -> std::unique_ptr<Relay> { return std::make_unique<ClusterRelay>(env); },
 };
 
 }  // namespace relay::cluster

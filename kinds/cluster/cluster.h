@@ -28,14 +28,19 @@ std::span<const StatRow> stat_rows();
 
 class ClusterRelay final : public Relay, private ListenerUser, private LookupUser, private TimerUser {
  public:
-  ClusterRelay(const Env& env, ClusterConfig config);
+  explicit ClusterRelay(const Env& env);
   ~ClusterRelay() override;
 
-  void start(Faults& faults) override;
+  void prepare(const Section& section, Faults& faults) override;
+  void commit() override;
+  void rollback() override { next_.reset(); }
+  void lend() override;
   void drain() override;
   void stop(std::string_view why) override;
   bool idle() const override { return stats_.get(Stat::kSessions) == sessions_ended_; }
-  void report() override;
+  const std::string& name() const override { return config_.name; }
+  std::span<const uint64_t> values() const override { return stats_.values(); }
+  void status(Json& json, size_t most) override;
 
   // For its Sessions.
   const ClusterConfig& config() const { return config_; }
@@ -44,6 +49,7 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   Stats<Stat>& stats() { return stats_; }
   bool draining() const { return draining_; }
   void target_addrs(const std::vector<Addr>& addrs) { target_addrs_ = addrs; }
+  void failed(std::string_view what) { last_error_ = what; last_error_at_ = env_.loop.now(); }
   // `session` waits for its other side, has found it, or has ended (and is buried by the relay).
   void waits(Session& session);
   void paired(Session& session);
@@ -52,9 +58,15 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
  private:
   enum class Role : uint8_t { kBoth, kClient, kGateway };
   struct Door {
-    Door(Loop& loop, ListenerUser& user, Role who) : listener(loop, user), role(who) {}
+    Door(Loop& loop, ListenerUser& user, Role who, std::string place) : listener(loop, user), role(who), where(std::move(place)) {}
     Listener listener;
     Role role;
+    std::string where;  // as configured
+  };
+  // A configuration that is prepared and not yet in use.
+  struct Next {
+    ClusterConfig config;
+    std::vector<std::unique_ptr<Door>> doors;  // those that are new; they do not accept yet
   };
 
   void on_accept(Listener& listener, Fd fd, const Addr& peer) override;
@@ -64,6 +76,9 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   void on_timer(Timer& timer) override;
 
   void open_door(const Endpoint& where, bool anywhere, Role role, Faults& faults);
+  void take_doors();
+  static std::string_view name_of_role(Role role);
+  uint64_t rate();
   void hold_off_until_target_is_known();
   void look_up_target();
   void accept_now();
@@ -79,6 +94,7 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
 
   Env env_;
   ClusterConfig config_;
+  std::unique_ptr<Next> next_;
   Stats<Stat> stats_;
   std::vector<std::unique_ptr<Door>> doors_;
   std::vector<Addr> target_addrs_;  // where a target that is a name was seen last
@@ -87,6 +103,11 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   Time looked_up_{};
   List<Session> waiting_[2];  // by Side, oldest first
   List<Session> others_;
+  std::string last_error_;  // of a dial or a look-up
+  Time last_error_at_{};
+  uint64_t bytes_seen_ = 0;  // for the rate: what had been delivered at rate_since_
+  Time rate_since_{};
+  uint64_t rate_ = 0;        // bytes a second, both ways
   uint32_t next_id_ = 1;  // in the log; it may wrap
   uint64_t sessions_ended_ = 0;
   bool draining_ = false;

@@ -123,6 +123,11 @@ void cluster_check(const Section& section, Faults& faults) {
         faults.push_back({section.where("target"), "the relay itself listens on " + config.dial.target.text() + "; give the gateway's own address"});
 }
 
+std::string cluster_title(const Section& section) {
+  if (section.has("name")) return std::string(section.text("name"));
+  return "cluster-" + (section.has("port") ? std::to_string(section.integer("port")) : section.endpoints("listen").front().text());
+}
+
 ClusterConfig cluster_config(const Section& section) {
   ClusterConfig config;
   const auto port = section.has("port") ? static_cast<uint16_t>(section.integer("port")) : uint16_t{0};
@@ -144,9 +149,7 @@ ClusterConfig cluster_config(const Section& section) {
   }
   config.listen = with_port(std::move(config.listen), port);
 
-  config.name = section.text("name");
-  if (config.name.empty())
-    config.name = "cluster-" + (section.has("port") ? std::to_string(port) : config.listen.front().text());
+  config.name = cluster_title(section);
   config.gateways = section.networks("gateway");
   config.gateways_given = section.has("gateway");
   config.clients = section.networks("client");

@@ -32,6 +32,8 @@ struct ClusterConfig {
 
 std::span<const Key> cluster_keys();
 void cluster_check(const Section& section, Faults& faults);
-ClusterConfig cluster_config(const Section& section);  // REQUIRES: no faults
+// REQUIRES, of both: no faults
+std::string cluster_title(const Section& section);
+ClusterConfig cluster_config(const Section& section);
 
 }  // namespace relay::cluster

@@ -31,6 +31,12 @@ class Session::Dialing final : public Mortal, private DialUser {
   void start() { dial_.start(); }
   void stop() { dial_.stop(); }
   void take(Conn& conn) { dial_.take(conn); }
+  // What has been tried so far.
+  void status(Json& json) const {
+    json.begin('{', "dial").number("failed", failures_).text("error", error_);
+    if (retry_at_ > session_.relay_.loop().now()) json.number("retry_in_ms", (retry_at_ - session_.relay_.loop().now()).count());
+    json.end('}');
+  }
 
  private:
   void on_dialed(const Addr& to) override { session_.dialed(to); }
@@ -48,12 +54,50 @@ class Session::Dialing final : public Mortal, private DialUser {
     LogLine line(Level::kWarn, lookup ? "resolve-failed" : "dial-failed");
     line.text("relay", config.name).number("session", session_.id_).text(lookup ? "name" : "target", config.dial.target.text());
     if (!lookup) line.text("addr", to.text());
-    line.text("error", why.error() != 0 ? std::strerror(why.error()) : why.reason()).number("attempt", round);
+    error_ = why.error() != 0 ? std::strerror(why.error()) : why.reason();
+    line.text("error", error_).number("attempt", round);
     line.count("retry_ms", retry.count());
+    ++failures_;
+    retry_at_ = session_.relay_.loop().now() + retry;
+    session_.relay_.failed((lookup ? "" : to.text() + ": ") + error_);
   }
 
   Session& session_;
   Dial dial_;
+  std::string error_;  // the last one
+  Time retry_at_{};
+  uint64_t failures_ = 0;
+};
+
+// Counts for the relay what moves, waits and gets lost while it lives. One within another's life leaves it to that.
+class Session::Count {
+ public:
+  explicit Count(Session& session) : session_(session), outermost_(!session.counting_) {
+    session.counting_ = true;
+    if (outermost_) before_ = now();
+  }
+  ~Count() {
+    if (!outermost_) return;
+    session_.counting_ = false;
+    const Amounts after = now();
+    Stats<Stat>& stats = session_.relay_.stats();
+    constexpr Stat kStats[] = {Stat::kQueuedBytes, Stat::kToClientBytes, Stat::kToGatewayBytes, Stat::kLostToClientBytes, Stat::kLostToGatewayBytes};
+    // Some may be less than before: what has gone to a kernel may turn out to be lost. Unsigned, the difference still adds up.
+    for (size_t i = 0; i < after.size(); ++i) stats.add(kStats[i], after[i] - before_[i]);
+  }
+  Count(const Count&) = delete;
+  Count& operator=(const Count&) = delete;
+
+ private:
+  using Amounts = std::array<uint64_t, 5>;
+  Amounts now() const {
+    return {session_.held(), session_.delivered_from(Side::kGateway), session_.delivered_from(Side::kClient),
+            session_.lost_from(Side::kGateway), session_.lost_from(Side::kClient)};
+  }
+
+  Session& session_;
+  bool outermost_;
+  Amounts before_{};
 };
 
 Session::~Session() = default;
@@ -72,6 +116,7 @@ Session& Session::make(ClusterRelay& relay, uint32_t id) {
 // ---- coming together
 
 void Session::begin(Side side, Fd fd, const Addr& peer) {
+  const Count count(*this);
   waiting_side_ = side;
   addrs_[index(side)] = peer;
   relay_.waits(*this);
@@ -97,6 +142,7 @@ void Session::dial() {
 
 void Session::join(Side side, Fd fd, const Addr& peer) {
   CHECK(state_ == State::kWaiting && side != waiting_side_);
+  const Count count(*this);
   stop_dialing();
   addrs_[index(side)] = peer;
   if (const Status status = conn(side).open(std::move(fd), peer.family); !status.ok()) {
@@ -107,6 +153,7 @@ void Session::join(Side side, Fd fd, const Addr& peer) {
 }
 
 void Session::dialed(const Addr& to) {
+  const Count count(*this);
   addrs_[index(Side::kGateway)] = to;
   dialing_->take(gateway_);
   stop_dialing();
@@ -137,6 +184,7 @@ void Session::pair() {
 // ---- moving bytes
 
 void Session::on_ready(Conn&) {
+  const Count count(*this);
   switch (state_) {
     case State::kWaiting: return wait();
     case State::kPaired:
@@ -353,6 +401,7 @@ void Session::schedule() {
 
 void Session::on_timer(Timer&) {
   if (state_ == State::kEnded) return;
+  const Count count(*this);
   if (state_ == State::kDying && !left_early_) return run_flows();
   const char* why = limit_reached();
   if (why == nullptr) return state_ == State::kDying ? run_flows() : schedule();
@@ -365,6 +414,7 @@ void Session::on_timer(Timer&) {
 }
 
 void Session::drain() {
+  const Count count(*this);
   if (state_ == State::kWaiting && held() == 0) {
     conn(waiting_side_).try_reading();  // what came in this very turn was accepted too
     wait();
@@ -377,6 +427,7 @@ void Session::drain() {
 
 void Session::end(std::string_view why) {
   if (state_ == State::kEnded) return;
+  const Count count(*this);
   state_ = State::kEnded;
   timer_.disarm();
   stop_dialing();
@@ -401,6 +452,27 @@ void Session::log_end(std::string_view why) {
   line.count("lost_to_client", lost_from(Side::kGateway)).count("lost_to_gateway", lost_from(Side::kClient));
   line.count("unconfirmed_to_client", unconfirmed_[1]).count("unconfirmed_to_gateway", unconfirmed_[0]);
   line.count("queued_max", queued_max_).number("duration_ms", (relay_.loop().now() - since_).count());
+}
+
+// ---- showing
+
+std::string_view Session::name_of_state() const {
+  switch (state_) {
+    case State::kWaiting: return "waiting";
+    case State::kPaired: return "paired";
+    case State::kDying: return "ending";
+    case State::kEnded: break;
+  }
+  return "ended";
+}
+
+void Session::status(Json& json) const {
+  const Time now = relay_.loop().now();
+  json.number("session", id_).text("state", name_of_state()).text("client", addrs_[0].text()).text("gateway", addrs_[1].text());
+  json.number("age_ms", (now - since_).count()).number("quiet_ms", quiet().count());
+  json.number("to_client_bytes", delivered_from(Side::kGateway)).number("to_gateway_bytes", delivered_from(Side::kClient));
+  json.number("queued_bytes", held()).number("queued_max_bytes", std::max(queued_max_, held())).flag("half_closed", half_closed_);
+  if (dialing_ != nullptr) dialing_->status(json);
 }
 
 }  // namespace relay::cluster

@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/json.h"
 #include "lib/list.h"
 #include "net/addr.h"
 #include "net/conn.h"
@@ -49,6 +50,11 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void drain();
   // `why` is static. Once; the session is buried.
   void end(std::string_view why);
+  // The configuration has changed.
+  void limits_changed() {
+    if (state_ != State::kDying || left_early_) schedule();
+  }
+  void status(Json& json) const;
 
   uint64_t held() const { return flows_[0].held() + flows_[1].held(); }
   // What has reached the other side, or its kernel at least, from `side`; and what never will.
@@ -66,6 +72,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void on_ready(Conn& conn) override;
   void on_timer(Timer& timer) override;
   class Dialing;
+  class Count;
+  friend class Count;
   friend class Dialing;
 
   void dial();
@@ -92,6 +100,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void log_end(std::string_view why);
   Delay quiet() const;
 
+  std::string_view name_of_state() const;
   Conn& conn(Side side) { return side == Side::kClient ? client_ : gateway_; }
   Flow& flow_from(Side side) { return flows_[index(side)]; }
 
@@ -116,6 +125,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   State state_ = State::kWaiting;
   Side waiting_side_ = Side::kClient;
   Side first_ended_ = Side::kClient;  // REQUIRES: one has ended
+  bool counting_ = false;
   bool paired_ = false;
   bool half_closed_ = false;
   bool full_told_ = false;

@@ -10,9 +10,9 @@ import pytest
 from harness.process import command
 from harness.scale import ROOT
 
-# Includes go left only: lib, queue.h <- wire <- net <- ops <- relay.h <- kinds/K <- relay.cpp
-RANKS = {"lib": 0, "queue.h": 0, "wire": 1, "net": 2, "ops": 3, "relay.h": 4, "kinds": 5, "relay.cpp": 6}
-PROGRAM = ("lib", "wire", "net", "ops", "kinds", "queue.h", "relay.h", "relay.cpp")
+# Includes go left only: lib, queue.h <- wire <- net <- ops <- relay.h <- kinds/K <- run <- relay.cpp
+RANKS = {"lib": 0, "queue.h": 0, "wire": 1, "net": 2, "ops": 3, "relay.h": 4, "kinds": 5, "run": 6, "relay.cpp": 7}
+PROGRAM = ("lib", "wire", "net", "ops", "kinds", "run", "queue.h", "relay.h", "relay.cpp")
 LICENSED = (".cpp", ".h", ".py", ".sh", ".cmake")
 SKIPPED = {"build", "bin", ".git", ".hypothesis"}
 

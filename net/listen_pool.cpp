@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// ListenPool: a search by address among a few.
+#include "net/listen_pool.h"
+
+#include <cerrno>
+
+#include "net/sys.h"
+
+namespace relay {
+namespace {
+
+bool listens_on(const Listening& listening, const Endpoint& where) {
+  if (where.kind == Endpoint::Kind::kUnix) return listening.path == where.host;
+  return listening.path.empty() && where.port != 0 && listening.addr.port == where.port && listening.addr.same_host(where.addr);
+}
+
+}  // namespace
+
+Status ListenPool::add(Fd fd) {
+  const int error = sys::adopt_listener(fd.get());
+  if (error < 0) return from_errno(-error, "not a listening stream socket");
+  Result<Listening> listening = listening_at(std::move(fd));
+  if (!listening.ok()) return listening.status();
+  passed_.push_back(std::move(*listening));
+  return {};
+}
+
+void ListenPool::lend(Listener& lender) { lent_.push_back({&lender, false}); }
+
+Result<Listening> ListenPool::take(const Endpoint& where) {
+  for (auto at = passed_.begin(); at != passed_.end(); ++at) {
+    if (!listens_on(*at, where)) continue;
+    Listening taken = std::move(*at);
+    passed_.erase(at);
+    return taken;
+  }
+  for (Lent& lent : lent_) {
+    if (lent.taken || !listens_on(lent.lender->listening(), where)) continue;
+    Listening taken;
+    taken.fd = Fd{sys::duplicate(lent.lender->listening().fd.get())};
+    if (!taken.fd.open()) return Status{Code::kLimit, "dup", EMFILE};
+    taken.addr = lent.lender->listening().addr;
+    taken.path = lent.lender->listening().path;
+    lent.taken = true;
+    return taken;
+  }
+  return Status{Code::kNotFound, "nobody listens there"};
+}
+
+Result<Listening> ListenPool::open(const Endpoint& where, const SockOptions& options) {
+  Result<Listening> taken = take(where);
+  if (!taken.ok()) return taken.status().code() == Code::kNotFound ? listen_on(where, options) : std::move(taken);
+  const Status status = change_options(taken->fd.get(), taken->addr, options);
+  if (!status.ok()) return status;
+  return taken;
+}
+
+void ListenPool::settle() {
+  for (const Lent& lent : lent_)
+    if (lent.taken) lent.lender->close();
+  lent_.clear();
+}
+
+std::vector<std::string> ListenPool::unused() const {
+  std::vector<std::string> out;
+  for (const Listening& listening : passed_) out.push_back(listening.text());
+  return out;
+}
+
+}  // namespace relay

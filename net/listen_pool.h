@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// ListenPool: listening sockets that are there already, and are to be used instead of new ones.
+//
+//   add()   one that a service manager has passed to the process (sd_listen_fds(3)): the first relay that listens there has it
+//   lend()  one of a Listener that may be about to stop, while a configuration is changed: whoever is to listen there next
+//           gets a duplicate, so that nobody who waits in the kernel's backlog is turned away
+//
+//   lend() … open() … settle()          the change is made: who has lent what was taken stops listening
+//            open() fails … forget_lent()   it is not: who has lent goes on as if nothing had been
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lib/status.h"
+#include "net/addr.h"
+#include "net/fd.h"
+#include "net/listener.h"
+#include "net/sock.h"
+
+namespace relay {
+
+class ListenPool {
+ public:
+  // Takes the socket over. kInvalid: it is no listening stream socket of a family that is ours; then it is closed.
+  Status add(Fd fd);
+  // Borrows `lender` until settle() or forget_lent(). REQUIRES: it is open.
+  void lend(Listener& lender);
+
+  // A socket that listens on `where`: one that is there, or else a new one (listen_on).
+  Result<Listening> open(const Endpoint& where, const SockOptions& options);
+
+  void settle();
+  void forget_lent() { lent_.clear(); }
+  // Where the sockets listen that were added and that nobody has taken.
+  std::vector<std::string> unused() const;
+
+ private:
+  struct Lent {
+    Listener* lender;
+    bool taken;
+  };
+  Result<Listening> take(const Endpoint& where);
+
+  std::vector<Listening> passed_;
+  std::vector<Lent> lent_;
+};
+
+}  // namespace relay

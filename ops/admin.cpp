@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: Apache-2.0
+// Admin: connections, routes and answers.
+#include "ops/admin.h"
+
+#include <cstring>
+#include <utility>
+
+#include "lib/json.h"
+#include "lib/text.h"
+#include "net/sys.h"
+
+namespace relay {
+namespace {
+
+constexpr std::string_view kJson = "application/json";
+constexpr std::string_view kText = "text/plain; charset=utf-8";
+constexpr std::string_view kMetricsText = "text/plain; version=0.0.4; charset=utf-8";
+constexpr Delay kLongestWait{3'600'000};
+constexpr Delay kDefaultWait{30'000};
+constexpr size_t kReadMost = 16 * 1024;
+constexpr size_t kPieceMost = 64 * 1024;  // what is made of a page before it is sent on
+
+// Takes as long for a wrong token as for another wrong one of its length.
+bool same_secret(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  unsigned difference = 0;
+  for (size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]));
+  return difference == 0;
+}
+
+bool compare(uint64_t a, std::string_view op, uint64_t b) {
+  if (op == ">=") return a >= b;
+  if (op == "<=") return a <= b;
+  if (op == ">") return a > b;
+  if (op == "<") return a < b;
+  if (op == "!=") return a != b;
+  return a == b;
+}
+
+// A web page may have a name of its own resolve to a loopback address (DNS rebinding); it cannot make the browser say an address.
+bool names_this_machine(std::string_view host) {
+  if (host.empty()) return true;
+  std::string_view name = host.front() == '[' ? host.substr(1, host.find(']') - 1) : host.substr(0, host.find(':'));
+  return name == "localhost" || Addr::parse(name, 0).has_value();
+}
+
+bool is_operator(std::string_view op) {
+  for (const std::string_view known : {"==", "!=", ">=", "<=", ">", "<"})
+    if (op == known) return true;
+  return false;
+}
+
+}  // namespace
+
+std::string_view level_name(Level level) {
+  switch (level) {
+    case Level::kError: return "error";
+    case Level::kWarn: return "warn";
+    case Level::kInfo: return "info";
+    case Level::kDebug: break;
+  }
+  return "debug";
+}
+
+std::optional<Level> level_of(std::string_view name) {
+  for (const Level level : {Level::kError, Level::kWarn, Level::kInfo, Level::kDebug})
+    if (level_name(level) == name) return level;
+  return std::nullopt;
+}
+
+// One connection: reads a request, answers it, reads the next.
+class Admin::Client final : public Mortal, public ListNode, private ConnUser {
+ public:
+  Client(Admin& admin) : admin_(admin), conn_(admin.loop_, *this), reader_(HttpReader::Side::kRequests), news_(admin.loop_.now()) {}
+
+  static Client& make(Admin& admin) {
+    auto client = std::make_unique<Client>(admin);
+    Client& self = *client;
+    self.self_ = std::move(client);
+    return self;
+  }
+  std::unique_ptr<Client> release() { return std::move(self_); }
+
+  Status open(Fd fd, Addr::Family family) {
+    const Status status = conn_.open(std::move(fd), family);
+    if (status.ok()) conn_.try_reading(), conn_.again();
+    return status;
+  }
+
+  // Whether nobody would miss it: it waits for a next request, or for the first.
+  bool idle() const { return answer_ == Answer::kNone && out_.empty() && !reader_.begun(); }
+  Time deadline() const {
+    if (answer_ == Answer::kWait) return wait_until_;
+    if (answer_ == Answer::kReload) return Time::max();
+    return news_ + (idle() ? admin_.plan_.idle : admin_.plan_.patience);
+  }
+  void overdue() {
+    if (answer_ == Answer::kWait) {
+      end_wait();
+      reply(504, wait_body(admin_.user_.statistic(wait_relay_, wait_stat_).value_or(0)));
+      return;
+    }
+    if (reader_.begun() && answer_ == Answer::kNone && out_.empty()) {  // slow or stuck: it may like to know
+      keep_alive_ = false;
+      problem(408, "the request did not come whole in time");
+      return;
+    }
+    end();
+  }
+
+  void look() {
+    if (answer_ != Answer::kWait) return;
+    const std::optional<uint64_t> value = admin_.user_.statistic(wait_relay_, wait_stat_);
+    if (!value || !compare(*value, wait_op_, wait_value_)) return;
+    end_wait();
+    reply(200, wait_body(*value));
+  }
+
+  void reloaded(const Faults& faults) {
+    if (answer_ != Answer::kReload) return;
+    answer_ = Answer::kNone;
+    std::string body;
+    Json json(body);
+    json.begin('{').flag("ok", faults.empty()).begin('[', "faults");
+    for (const Fault& fault : faults) json.begin('{').text("where", fault.where).text("what", fault.what).end('}');
+    json.end(']').end('}');
+    reply(faults.empty() ? 200 : 409, body + "\n");
+  }
+
+  // The process ends: what is being answered is answered, what waits is told that it waits in vain.
+  void finish() {
+    keep_alive_ = false;
+    if (answer_ == Answer::kWait) end_wait();
+    else if (answer_ == Answer::kReload) answer_ = Answer::kNone;
+    else if (idle()) return end();
+    else return;
+    problem(503, "the relay has ended");
+  }
+
+  void end() {
+    if (ended_) return;
+    ended_ = true;
+    if (answer_ == Answer::kWait) end_wait();
+    conn_.close();
+    admin_.ended(*this);
+  }
+
+ private:
+  enum class Answer : uint8_t { kNone, kStatus, kMetrics, kWait, kReload };
+
+  void on_ready(Conn&) override {
+    if (ended_) return;
+    if (!send()) return;
+    if (conn_.readable()) read();
+  }
+
+  // Reads until there is a request, then answers it; what comes behind it stays in the kernel until the answer has gone.
+  void read() {
+    std::array<std::byte, 4096> bytes;  // NOLINT: the kernel fills what is read
+    size_t total = 0;
+    while (!ended_ && answer_ == Answer::kNone && out_.empty() && total < kReadMost) {
+      if (pending_.empty()) {
+        const Result<size_t> n = conn_.read(bytes);
+        if (!n.ok()) {
+          if (n.status().code() != Code::kAgain) end();
+          return;
+        }
+        pending_.assign(reinterpret_cast<const char*>(bytes.data()), *n);
+        total += *n;
+      }
+      const Result<size_t> n = reader_.feed(std::as_bytes(std::span(pending_)));
+      if (!n.ok()) {
+        keep_alive_ = false;
+        problem(n.status().code() == Code::kLimit ? 431 : 400, n.status().reason());
+        return;
+      }
+      pending_.erase(0, *n);
+      if (!was_begun_) touch();  // the patience counts from the first byte, not from the last
+      was_begun_ = true;
+      if (reader_.done()) answer();
+    }
+    if (!ended_ && total >= kReadMost) conn_.again();
+  }
+
+  void touch() {
+    news_ = admin_.loop_.now();
+    admin_.clients_.push_back(*this);
+  }
+
+  // ---- routes
+
+  void answer() {
+    const HttpMessage request = std::move(reader_.message());
+    reader_.next();
+    was_begun_ = false;
+    touch();
+    keep_alive_ = request.keep_alive;
+    head_only_ = request.method == "HEAD";
+    if (request.header("origin")) return problem(403, "browsers are not served here");
+    if (admin_.plan_.token.empty() && admin_.plan_.where.kind == Endpoint::Kind::kAddr && !names_this_machine(request.header("host").value_or("")))
+      return problem(403, "Host: an address or localhost is needed");
+    if (!admin_.plan_.token.empty()) {
+      const std::string_view given = request.header("authorization").value_or("");
+      constexpr std::string_view kBearer = "Bearer ";
+      if (!given.starts_with(kBearer) || !same_secret(given.substr(kBearer.size()), admin_.plan_.token))
+        return problem(401, "a token is needed: Authorization: Bearer TOKEN", "WWW-Authenticate: Bearer\r\n");
+    }
+    const HttpTarget target = HttpTarget::parse(request.target);
+    const bool get = request.method == "GET" || head_only_;
+    for (const Route& route : kRoutes) {
+      if (route.path != target.path) continue;
+      if (route.post ? request.method != "POST" : !get)
+        return problem(405, route.post ? "use POST" : "use GET", route.post ? "Allow: POST\r\n" : "Allow: GET, HEAD\r\n");
+      return (this->*route.answer)(target);
+    }
+    problem(404, "no such page; there are /status /metrics /healthz /readyz /wait, and by POST /drain /reload /log-level");
+  }
+
+  void status(const HttpTarget& target) {
+    query_ = {};
+    if (const auto at = target.query.find("relay"); at != target.query.end()) query_.relay = at->second;
+    if (const auto at = target.query.find("connections"); at != target.query.end()) {
+      const std::optional<uint64_t> n = parse_integer(at->second);
+      if (!n || *n > 10'000) return problem(400, "connections: a number from 0 to 10000");
+      query_.connections = *n;
+    }
+    begin_page(Answer::kStatus, kJson);
+  }
+
+  void metrics(const HttpTarget&) { begin_page(Answer::kMetrics, kMetricsText); }
+  void healthz(const HttpTarget&) { reply(200, "ok\n", kText); }
+  void readyz(const HttpTarget&) {
+    const bool ready = admin_.user_.accepts();
+    reply(ready ? 200 : 503, ready ? "ready\n" : "draining\n", kText);
+  }
+
+  void wait(const HttpTarget& target) {
+    const auto get = [&target](std::string_view name) {
+      const auto at = target.query.find(name);
+      return at == target.query.end() ? std::string() : at->second;
+    };
+    wait_relay_ = get("relay");
+    wait_stat_ = get("stat");
+    wait_op_ = get("op").empty() ? ">=" : get("op");
+    const std::optional<uint64_t> value = parse_integer(get("value"));
+    const std::optional<Delay> timeout = get("timeout").empty() ? kDefaultWait : parse_duration(get("timeout"));
+    if (!is_operator(wait_op_)) return problem(400, "op: one of == != >= <= > <");
+    if (!value) return problem(400, "value: a number is needed");
+    if (!timeout || *timeout > kLongestWait) return problem(400, "timeout: for example 500ms, 5s, 2m, at most 1h");
+    const std::optional<uint64_t> now = admin_.user_.statistic(wait_relay_, wait_stat_);
+    if (!now) return problem(404, "no such relay or statistic; /status lists them");
+    wait_value_ = *value;
+    if (compare(*now, wait_op_, wait_value_)) return reply(200, wait_body(*now));
+    wait_until_ = admin_.loop_.now() + *timeout;
+    answer_ = Answer::kWait;
+    ++admin_.waits_;
+    admin_.on_timer(admin_.timer_);  // which looks at the deadlines again
+  }
+
+  void end_wait() {
+    answer_ = Answer::kNone;
+    --admin_.waits_;
+  }
+
+  std::string wait_body(uint64_t value) const {
+    std::string body;
+    Json(body).begin('{').text("stat", wait_stat_).number("value", value).end('}');
+    return body + "\n";
+  }
+
+  void drain(const HttpTarget&) {
+    admin_.user_.begin_drain();
+    reply(202, "{\"draining\":true}\n");
+  }
+
+  void reload(const HttpTarget&) {
+    answer_ = Answer::kReload;
+    admin_.user_.begin_reload();
+  }
+
+  void log_level(const HttpTarget& target) {
+    const auto at = target.query.find("level");
+    const std::optional<Level> level = at == target.query.end() ? std::nullopt : level_of(at->second);
+    if (!level) return problem(400, "level: one of error warn info debug");
+    admin_.user_.set_log_level(*level);
+    reply(200, "{\"log_level\":\"" + std::string(level_name(*level)) + "\"}\n");
+  }
+
+  struct Route {
+    std::string_view path;
+    bool post;
+    void (Client::*answer)(const HttpTarget& target);
+  };
+  static constexpr Route kRoutes[] = {
+      {"/status", false, &Client::status},   {"/metrics", false, &Client::metrics}, {"/healthz", false, &Client::healthz},
+      {"/readyz", false, &Client::readyz},   {"/wait", false, &Client::wait},       {"/drain", true, &Client::drain},
+      {"/reload", true, &Client::reload},    {"/log-level", true, &Client::log_level},
+  };
+
+  // ---- answers
+
+  void problem(int status, std::string_view what, std::string_view extra = {}) {
+    std::string body;
+    Json(body).begin('{').text("error", what).end('}');
+    reply(status, body + "\n", kJson, extra);
+  }
+
+  void reply(int status, std::string_view body, std::string_view type = kJson, std::string_view extra = {}) {
+    out_ += http_response_head(status, type, body.size(), keep_alive_, extra);
+    if (!head_only_) out_ += body;
+    conn_.again();  // sent, and the next request read, from on_ready
+  }
+
+  void begin_page(Answer page, std::string_view type) {
+    out_ += http_response_head(200, type, std::nullopt, keep_alive_);
+    if (!head_only_) answer_ = page;
+    page_at_ = 0;
+    conn_.again();
+  }
+
+  void make_piece() {
+    std::string piece;
+    bool more = true;
+    while (more && piece.size() < kPieceMost)
+      more = answer_ == Answer::kStatus ? admin_.user_.status_page(page_at_, query_, piece) : admin_.user_.metrics_page(page_at_, piece);
+    if (!piece.empty()) http_append_chunk(out_, piece);
+    if (more) return;
+    http_append_chunk(out_, {});
+    answer_ = Answer::kNone;
+  }
+
+  // Whether the next request may be read. A page is made a piece a turn.
+  bool send() {
+    if (out_.empty() && (answer_ == Answer::kStatus || answer_ == Answer::kMetrics)) make_piece();
+    while (sent_ < out_.size() && conn_.writable()) {
+      const Result<size_t> n = conn_.write(std::as_bytes(std::span(out_)).subspan(sent_));
+      if (!n.ok()) {
+        if (n.status().code() == Code::kAgain) break;
+        end();
+        return false;
+      }
+      sent_ += *n;
+      touch();
+    }
+    if (sent_ < out_.size()) {
+      if (conn_.broken()) end();
+      return false;
+    }
+    if (sent_ > 0) {
+      out_.clear();
+      out_.shrink_to_fit();
+      sent_ = 0;
+      if (answer_ == Answer::kNone && !keep_alive_) {
+        end();
+        return false;
+      }
+    }
+    if (answer_ == Answer::kStatus || answer_ == Answer::kMetrics) {
+      conn_.again();
+      return false;
+    }
+    if (answer_ != Answer::kNone) {  // it waits: all that can come is its end
+      watch_for_end();
+      return false;
+    }
+    if (!pending_.empty()) conn_.try_reading();
+    return true;
+  }
+
+  // Who has gone need not be answered. Bytes that come while it waits are a next request's.
+  void watch_for_end() {
+    if (!conn_.readable() || pending_.size() >= kReadMost) return;
+    std::array<std::byte, 1024> bytes;  // NOLINT: the kernel fills what is read
+    const Result<size_t> n = conn_.read(bytes);
+    if (n.ok()) {
+      pending_.append(reinterpret_cast<const char*>(bytes.data()), *n);
+      conn_.again();
+    } else if (n.status().code() != Code::kAgain) {
+      end();
+    }
+  }
+
+  Admin& admin_;
+  std::unique_ptr<Client> self_;
+  Conn conn_;
+  HttpReader reader_;
+  std::string pending_;  // read, not parsed yet
+  std::string out_;
+  size_t sent_ = 0;
+  Time news_;
+  Answer answer_ = Answer::kNone;
+  bool was_begun_ = false;
+  bool keep_alive_ = true;
+  bool head_only_ = false;
+  bool ended_ = false;
+  uint64_t page_at_ = 0;
+  AdminQuery query_;
+  std::string wait_relay_;
+  std::string wait_stat_;
+  std::string wait_op_;
+  uint64_t wait_value_ = 0;
+  Time wait_until_{};
+};
+
+// ---- Admin
+
+Admin::Admin(Loop& loop, AdminUser& user, AdminPlan plan)
+    : loop_(loop), user_(user), plan_(std::move(plan)), listener_(loop, *this), timer_(loop, *this) {}
+
+Admin::~Admin() { close(); }
+
+Status Admin::open(Listening listening) { return listener_.open(std::move(listening)); }
+
+void Admin::close() {
+  listener_.close();
+  while (Client* client = clients_.front()) client->end();
+}
+
+void Admin::finish() {
+  listener_.close();
+  for (Client* client = clients_.front(); client != nullptr;) {
+    Client* following = clients_.next(*client);
+    client->finish();
+    client = following;
+  }
+}
+
+void Admin::on_accept(Listener&, Fd fd, const Addr& peer) {
+  if (count_ >= plan_.connections && !make_room()) return;  // closed as its Fd dies
+  Client& client = Client::make(*this);
+  clients_.push_back(client);
+  ++count_;
+  if (!client.open(std::move(fd), peer.family).ok()) return client.end();
+  if (!timer_.armed()) timer_.arm(plan_.patience);
+}
+
+// The longest idle first.
+bool Admin::make_room() {
+  for (Client* client = clients_.front(); client != nullptr; client = clients_.next(*client))
+    if (client->idle()) {
+      client->end();
+      return true;
+    }
+  LogLine(Level::kWarn, "admin-busy").number("connections", count_);
+  return false;
+}
+
+void Admin::ended(Client& client) {
+  client.unlink();
+  --count_;
+  loop_.bury(client.release());
+}
+
+void Admin::on_timer(Timer&) {
+  Time next = Time::max();
+  for (Client* client = clients_.front(); client != nullptr;) {
+    Client* following = clients_.next(*client);
+    if (client->deadline() <= loop_.now()) client->overdue();
+    else next = std::min(next, client->deadline());
+    client = following;
+  }
+  if (count_ == 0) return timer_.disarm();
+  timer_.arm(next == Time::max() ? plan_.patience : std::max(Delay{1}, next - loop_.now()));
+}
+
+void Admin::look() {
+  for (Client* client = clients_.front(); client != nullptr;) {
+    Client* following = clients_.next(*client);
+    client->look();
+    client = following;
+  }
+}
+
+void Admin::reloaded(const Faults& faults) {
+  for (Client* client = clients_.front(); client != nullptr;) {
+    Client* following = clients_.next(*client);
+    client->reloaded(faults);
+    client = following;
+  }
+}
+
+void Admin::on_accept_paused(Listener& listener, const Status& why) {
+  LogLine(Level::kWarn, "accept-paused").text("relay", "admin").text("addr", listener.text()).text("error", std::strerror(why.error()));
+}
+
+void Admin::on_accept_resumed(Listener& listener) {
+  LogLine(Level::kInfo, "accept-resumed").text("relay", "admin").text("addr", listener.text());
+}
+
+}  // namespace relay

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Admin: what an operator sees of the process and does to it, over HTTP/1.1 on a Unix socket or an address of its own.
+//
+//   GET  /metrics     Prometheus text            POST /drain
+//   GET  /status      JSON                       POST /reload            answers when it is done, or why not
+//   GET  /healthz     200 while the loop turns   POST /log-level?level=debug
+//   GET  /readyz      200 while it accepts
+//   GET  /wait?stat=sessions&op=>=&value=1&relay=NAME&timeout=5s         answers when it is so, 504 after the time-out
+//
+// Long pages are made and sent a piece a turn, so that looking costs the traffic nothing. A client that sends nothing, reads
+// nothing or keeps us waiting is closed after its time; at the limit of connections the one that has been idle longest makes
+// room, and if none is idle the newcomer is refused. A browser is not a client: a request with an Origin is refused, so that no
+// web page can reach through it to a loopback port.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/list.h"
+#include "lib/log.h"
+#include "net/conn.h"
+#include "net/listener.h"
+#include "net/loop.h"
+#include "ops/config.h"
+#include "wire/http1.h"
+
+namespace relay {
+
+struct AdminQuery {
+  size_t connections = 100;  // of each relay, at most
+  std::string relay;         // that one only; empty: all
+};
+
+// What the process has to say and to do.
+class AdminUser {
+ public:
+  // Appends a piece of the page; `at` is 0 for the first and left as the next call is to find it. False: that was all.
+  virtual bool status_page(uint64_t& at, const AdminQuery& query, std::string& out) = 0;
+  virtual bool metrics_page(uint64_t& at, std::string& out) = 0;
+  // The sum over the relays of that name (empty: all); nothing if no such relay or statistic is there.
+  virtual std::optional<uint64_t> statistic(std::string_view relay, std::string_view name) = 0;
+  virtual bool accepts() const = 0;
+  virtual void begin_drain() = 0;
+  virtual void begin_reload() = 0;  // ends with Admin::reloaded()
+  virtual void set_log_level(Level level) = 0;
+
+ protected:
+  ~AdminUser() = default;
+};
+
+struct AdminPlan {
+  Endpoint where;
+  std::string token;  // empty: none is asked for
+  size_t connections = 64;
+  Delay patience{10'000};     // the most for a request to come whole once it has begun, and for an answer to be taken a piece further
+  Delay idle{60'000};         // between requests
+};
+
+class Admin final : private ListenerUser, private TimerUser {
+ public:
+  // Borrows all but the plan for its life.
+  Admin(Loop& loop, AdminUser& user, AdminPlan plan);
+  ~Admin();
+  Admin(const Admin&) = delete;
+  Admin& operator=(const Admin&) = delete;
+
+  // A Unix socket gets mode 0600.
+  Status open(Listening listening);
+  std::string text() const { return listener_.text(); }
+  bool waited_for() const { return waits_ > 0; }
+  // Looks whether what /wait waits for has come about. To be called after each turn in which waited_for().
+  void look();
+  // The reload is over; `faults` is what was wrong.
+  void reloaded(const Faults& faults);
+  // Accepts nobody any more, and closes whoever has no answer under way.
+  void finish();
+  bool idle() const { return count_ == 0; }
+  void close();
+
+ private:
+  class Client;
+  friend class Client;
+
+  void on_accept(Listener& listener, Fd fd, const Addr& peer) override;
+  void on_accept_paused(Listener& listener, const Status& why) override;
+  void on_accept_resumed(Listener& listener) override;
+  void on_timer(Timer& timer) override;
+  bool make_room();
+  void ended(Client& client);
+
+  Loop& loop_;
+  AdminUser& user_;
+  AdminPlan plan_;
+  Listener listener_;
+  List<Client> clients_;  // longest without news first
+  size_t count_ = 0;
+  size_t waits_ = 0;
+  Timer timer_;
+};
+
+// The word of a log level, and the level of a word.
+std::string_view level_name(Level level);
+std::optional<Level> level_of(std::string_view name);
+
+}  // namespace relay

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fleet: the relays of the process, those that were taken out of the configuration and have something left to deliver, and the
+// change from one configuration to the next.
+//
+//   Change change(fleet, config);      who stays, who changes, who comes, who goes
+//   while (change.prepare(faults)) …    opens what is new, a relay a call; nothing is in use yet
+//   faults? let it go: all is as it was.   Else: while (change.commit()) …
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "relay.h"
+
+namespace relay {
+
+struct Running {
+  uint64_t id;  // only grows
+  const Kind* kind;
+  Section section;
+  std::unique_ptr<Relay> relay;
+  Time until{};                 // of one that was taken out: the most it may still take
+  std::vector<uint64_t> shown;  // what the metrics said last: a counter never falls
+};
+
+class Fleet {
+ public:
+  Fleet(std::span<const Kind* const> kinds, const Env& env) : kinds_(kinds), env_(env) {}
+
+  // In the order of `id`.
+  const std::vector<std::unique_ptr<Running>>& relays() const { return relays_; }
+  const std::vector<std::unique_ptr<Running>>& retired() const { return retired_; }
+  // Destroys those taken out that have ended; ends those whose time is up. REQUIRES: outside a turn of the loop.
+  void sweep();
+  void drain();
+  void stop(std::string_view why);
+  bool idle() const;
+  void log_stats() const;
+  // "2 relays: clients 3, gateways 3, …": the sum of all gauges of a name.
+  std::string summary() const;
+
+ private:
+  friend class Change;
+  std::span<const Kind* const> kinds_;
+  Env env_;
+  std::vector<std::unique_ptr<Running>> relays_;
+  std::vector<std::unique_ptr<Running>> retired_;
+  uint64_t next_id_ = 1;
+};
+
+class Change {
+ public:
+  struct Counts {
+    size_t kept = 0;
+    size_t changed = 0;
+    size_t added = 0;
+    size_t removed = 0;
+  };
+
+  // A relay is known again by its name; `drain` is how long one that goes may take. Borrows `fleet`.
+  Change(Fleet& fleet, std::vector<Config::Item> items, Delay drain);
+  ~Change();  // without commit(): rolls back
+  Change(const Change&) = delete;
+  Change& operator=(const Change&) = delete;
+
+  // One relay further. False: that was all.
+  bool prepare(Faults& faults);
+  // REQUIRES: prepared without a fault.
+  bool commit();
+  const Counts& counts() const { return counts_; }
+
+ private:
+  enum class Fate : uint8_t { kKept, kChanged, kAdded };
+  struct Step {
+    Fate fate;
+    std::unique_ptr<Running> added;  // kAdded
+    Running* running;
+    Section section;
+  };
+  std::vector<std::string> unique_titles(std::vector<Config::Item>& items) const;
+  void match(std::vector<Config::Item> items);
+  void take_out_removed();
+
+  Fleet& fleet_;
+  Delay drain_;
+  std::vector<Step> steps_;
+  std::vector<Running*> removed_;
+  std::vector<std::unique_ptr<Running>> leaving_;  // of these, those still to be drained
+  Counts counts_;
+  size_t prepared_ = 0;
+  size_t committed_ = 0;
+  bool done_ = false;
+};
+
+}  // namespace relay

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+// Process: start, turns, signals, end. What it shows of itself is in show.cpp.
+#include "run/process.h"
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "lib/log.h"
+#include "lib/text.h"
+#include "net/sys.h"
+#include "ops/notify.h"
+
+namespace relay {
+namespace {
+
+constexpr Delay kStatusEvery{10'000};
+constexpr Delay kAdminEnd{1000};  // for the last answers to be taken
+constexpr size_t kTokenMost = 4096;
+constexpr size_t kFaultsTold = 20;  // at the start, and in the log
+
+
+void print(std::string_view text) { static_cast<void>(std::fwrite(text.data(), 1, text.size(), stderr)); }
+
+std::string dns_server(const Section& global) {
+  const std::vector<Endpoint> servers = global.endpoints("dns");
+  return servers.empty() ? std::string() : servers.front().addr.text();
+}
+
+// Where `auto` puts the admin socket: nothing if neither variable is set.
+std::optional<Endpoint> automatic_place() {
+  Endpoint place;
+  place.kind = Endpoint::Kind::kUnix;
+  if (const char* runtime = std::getenv("RUNTIME_DIRECTORY"); runtime != nullptr && *runtime == '/') {
+    const std::string_view all = runtime;
+    place.host = std::string(all.substr(0, all.find(':'))) + "/admin.sock";
+    return place;
+  }
+  if (const char* session = std::getenv("XDG_RUNTIME_DIR"); session != nullptr && *session == '/') {
+    const std::string folder = std::string(session) + "/relay";
+    static_cast<void>(sys::make_folder(folder.c_str()));
+    place.host = folder + "/" + std::to_string(sys::process_id()) + ".sock";
+    return place;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+int complain(const Faults& faults) {
+  for (const Fault& fault : faults) print("relay: " + fault.where + ": " + fault.what + "\n");
+  return kExitUsage;
+}
+
+Process::Process(Launch launch)
+    : kinds_(launch.kinds), global_(std::move(launch.config.global)), first_(std::move(launch.config.relays)),
+      resolver_(loop_, dns_server(global_)), fleet_(launch.kinds, Env{loop_, resolver_, sockets_}),
+      reload_(loop_, fleet_, launch.kinds, std::move(launch.path), launch.args, *this), drain_timer_(loop_, *this),
+      watchdog_timer_(loop_, *this), status_timer_(loop_, *this), started_(loop_.now()) {}
+
+int Process::run() {
+  Faults faults;
+  open_log();
+  if (!open_signals()) return 1;
+  check_descriptors();
+  LogLine(Level::kInfo, "started").text("version", kVersion).number("pid", sys::process_id());
+  take_passed_sockets();
+  open_admin(faults);
+  if (!start_relays(faults)) {
+    log_discard();  // the faults alone
+    return complain(faults);
+  }
+  for (const std::string& place : sockets_.unused())
+    LogLine(Level::kWarn, "socket-unused").text("addr", place).text("remedy", "let a relay listen there, or take it out of the socket unit");
+  LogLine(Level::kInfo, "ready").number("relays", fleet_.relays().size());
+  log_flush();
+  settle_with_manager();
+  while (!(draining_ && fleet_.idle())) {
+    loop_.turn(Delay::max());
+    if (std::exchange(drain_asked_, false)) drain();
+    if (!fleet_.retired().empty()) fleet_.sweep();
+    if (admin_ != nullptr && admin_->waited_for()) admin_->look();
+  }
+  reload_.cancel();
+  fleet_.log_stats();
+  if (admin_ != nullptr) {
+    admin_->finish();
+    const Time enough = loop_.now() + kAdminEnd;
+    while (!admin_->idle() && loop_.now() < enough) loop_.turn(enough - loop_.now());
+    admin_.reset();
+  }
+  LogLine(Level::kInfo, "stopped");
+  log_flush();
+  return 0;
+}
+
+// ---- the start
+
+void Process::open_log() {
+  const bool json = global_.text("log-format") == "json";
+  log_open(console_, *level_of(global_.text("log-level")), json ? LogFormat::kJson : stderr_is_journal() ? LogFormat::kJournal : LogFormat::kText);
+}
+
+bool Process::open_signals() {
+  constexpr int kSignals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, 0};
+  signals_ = Fd{sys::signal_open(kSignals)};
+  if (signals_.open() && loop_.watch(*this, signals_.get(), EPOLLIN).ok()) return true;
+  print("relay: the kernel gives no descriptor for signals; raise the limit of open files (ulimit -n)\n");
+  return false;
+}
+
+// Two a pair, and a few: better said at the start than found out at the limit.
+void Process::check_descriptors() {
+  const int limit = sys::raise_descriptor_limit();
+  uint64_t needed = 32;
+  for (const Config::Item& item : first_) needed += 2 + 2 * static_cast<uint64_t>(item.section.integer("pairs"));
+  if (limit > 0 && needed > static_cast<uint64_t>(limit))
+    LogLine(Level::kWarn, "few-descriptors").number("limit", limit).number("wanted", needed).text("remedy", "raise ulimit -n or LimitNOFILE=, or lower pairs");
+}
+
+void Process::take_passed_sockets() {
+  constexpr int kFirst = 3;
+  for (int fd = kFirst; fd < kFirst + passed_sockets(); ++fd)
+    if (const Status status = sockets_.add(Fd{fd}); !status.ok())
+      LogLine(Level::kWarn, "socket-refused").number("fd", fd).text("error", status.reason());
+}
+
+void Process::open_admin(Faults& faults) {
+  AdminPlan plan;
+  const bool automatic = global_.text("admin") == "auto";
+  if (automatic) {
+    const std::optional<Endpoint> place = automatic_place();
+    if (!place) return;
+    plan.where = *place;
+  } else {
+    const std::vector<Endpoint> places = global_.endpoints("admin");
+    if (places.empty()) return;
+    plan.where = places.front();
+  }
+  plan.connections = static_cast<size_t>(global_.integer("admin-connections"));
+  if (global_.has("admin-token-file")) {
+    const std::string path(global_.text("admin-token-file"));
+    const int error = sys::read_file(path.c_str(), kTokenMost, plan.token);
+    while (!plan.token.empty() && (plan.token.back() == '\n' || plan.token.back() == '\r' || plan.token.back() == ' ')) plan.token.pop_back();
+    if (error < 0) faults.push_back({global_.where("admin-token-file"), "cannot read " + quote(path) + ": " + std::strerror(-error)});
+    else if (plan.token.empty()) faults.push_back({global_.where("admin-token-file"), quote(path) + " is empty; put a long random secret into it"});
+    if (!faults.empty()) return;
+  }
+  const int before = sys::umask(0177);
+  Result<Listening> listening = sockets_.open(plan.where, SockOptions{});
+  sys::umask(before);
+  Status status = listening.ok() ? Status{} : listening.status();
+  if (status.ok()) {
+    admin_ = std::make_unique<Admin>(loop_, static_cast<AdminUser&>(*this), std::move(plan));
+    status = admin_->open(std::move(*listening));
+  }
+  if (status.ok()) {
+    LogLine(Level::kInfo, "admin").text("addr", admin_->text());
+    return;
+  }
+  admin_.reset();
+  const std::string place = automatic ? automatic_place()->text() : global_.endpoints("admin").front().text();
+  if (automatic) LogLine(Level::kWarn, "admin-failed").text("addr", place).text("error", std::strerror(status.error()));
+  else faults.push_back({global_.where("admin"), "cannot listen on " + place + ": " + std::strerror(status.error()) + "; choose another place, or none"});
+}
+
+bool Process::start_relays(Faults& faults) {
+  Change change(fleet_, std::move(first_), Delay{0});
+  while (change.prepare(faults) && faults.size() < kFaultsTold) {
+  }
+  if (!faults.empty()) return false;
+  while (change.commit()) {
+  }
+  return true;
+}
+
+// ---- the service manager
+
+void Process::settle_with_manager() {
+  tell_manager("READY=1");
+  watchdog_ = watchdog_patience();
+  if (watchdog_.count() > 0) watchdog_timer_.arm(Delay{0});
+  if (notify_wanted()) status_timer_.arm(kStatusEvery);
+}
+
+void Process::tell_manager(std::string_view state) {
+  if (!notify_wanted()) return;
+  told_ = draining_ ? "draining: " + fleet_.summary() : fleet_.summary();
+  notify(std::string(state) + "\nSTATUS=" + told_);
+}
+
+void Process::on_timer(Timer& timer) {
+  if (&timer == &drain_timer_) return fleet_.stop("drain-timeout");
+  if (&timer == &watchdog_timer_) {
+    notify("WATCHDOG=1");
+    return timer.arm(std::max(Delay{1}, watchdog_ / 2));
+  }
+  if (told_ != fleet_.summary() && !draining_) tell_manager("");
+  timer.arm(kStatusEvery);
+}
+
+// ---- signals
+
+void Process::on_event(uint32_t) {
+  while (const int signal = sys::signal_take(signals_.get())) {
+    if (signal == SIGUSR1) fleet_.log_stats();
+    else if (signal == SIGHUP) reload();
+    else if (draining_) fleet_.stop("terminated");
+    else drain();
+  }
+}
+
+void Process::drain() {
+  if (draining_) return;
+  reload_.cancel();
+  draining_ = true;
+  const auto timeout = global_.duration("drain-timeout");
+  LogLine(Level::kInfo, "draining").number("timeout_ms", timeout.count());
+  tell_manager("STOPPING=1");
+  drain_timer_.arm(timeout);
+  fleet_.drain();
+}
+
+void Process::begin_drain() { drain_asked_ = true; }
+
+// ---- reload
+
+void Process::reload() {
+  if (draining_) {
+    on_reload_failed({{"relay", "it is draining and takes no new configuration"}});
+    return;
+  }
+  LogLine(Level::kInfo, "reloading").text("file", reload_.path().empty() ? "-" : reload_.path());
+  tell_manager(reloading_state());
+  if (reload_.path().empty()) return on_reload_failed({{"relay", "it was started without a file; there is nothing to read again"}});
+  reload_.begin(global_.duration("drain-timeout"));
+}
+
+void Process::begin_reload() { reload(); }
+
+void Process::on_reloaded(const Change::Counts& counts, const Section& global) {
+  for (const Key& key : global.keys())
+    if (key.restart && !global.same(global_, key.name))
+      LogLine(Level::kWarn, "needs-restart").text("key", key.name).text("remedy", "the old value stays in force until the process is started again");
+  Section now = global;
+  std::swap(now, global_);
+  open_log();
+  ++reloads_;
+  LogLine(Level::kInfo, "reloaded").number("relays", fleet_.relays().size()).number("kept", counts.kept).number("changed", counts.changed)
+      .number("added", counts.added).number("removed", counts.removed);
+  tell_manager("READY=1");
+  if (admin_ != nullptr) admin_->reloaded({});
+}
+
+void Process::on_reload_failed(const Faults& faults) {
+  ++reload_failures_;
+  for (size_t i = 0; i < std::min(faults.size(), kFaultsTold); ++i)
+    LogLine(Level::kError, "config-fault").text("where", faults[i].where).text("what", faults[i].what);
+  LogLine(Level::kError, "reload-failed").number("faults", faults.size()).text("remedy", "the old configuration stays in force; mend the file and reload again");
+  tell_manager("READY=1");
+  if (admin_ != nullptr) admin_->reloaded(faults);
+}
+
+void Process::set_log_level(Level level) {
+  Faults none;
+  global_.set("log-level", level_name(level), "admin", none);
+  open_log();
+  LogLine(Level::kInfo, "log-level").text("level", level_name(level));
+}
+
+}  // namespace relay

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Process: the life of the running program.
+//
+//   Config ─► relays prepared ─► committed ─► READY ─► turns of the loop ─► SIGTERM: drain ─► idle or drain-timeout ─► exit 0
+//                  └─ faults: say all of them, exit 2       └─ SIGHUP: reload
+//
+// It owns what all relays share, and answers the service manager, the signals and the admin socket.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+
+#include "ops/admin.h"
+#include "ops/console.h"
+#include "run/fleet.h"
+#include "run/reload.h"
+
+namespace relay {
+
+inline constexpr int kExitUsage = 2;
+
+// Says all of `faults` on stderr; returns kExitUsage.
+int complain(const Faults& faults);
+
+struct Launch {
+  std::span<const Kind* const> kinds;
+  Config config;
+  std::string path;                    // of the file, if there is one
+  std::span<const char* const> args;   // the options of the command line beside it
+};
+
+class Process final : private Watcher, private TimerUser, private ReloadUser, private AdminUser {
+ public:
+  explicit Process(Launch launch);
+  ~Process() { loop_.forget(*this); }
+  // Returns the exit code.
+  int run();
+
+ private:
+  void open_log();
+  bool open_signals();
+  void check_descriptors();
+  void take_passed_sockets();
+  void open_admin(Faults& faults);
+  bool start_relays(Faults& faults);
+  void settle_with_manager();
+  void tell_manager(std::string_view state);
+
+  void on_event(uint32_t events) override;
+  void on_timer(Timer& timer) override;
+  void on_reloaded(const Change::Counts& counts, const Section& global) override;
+  void on_reload_failed(const Faults& faults) override;
+  void drain();
+  void reload();
+
+  bool status_page(uint64_t& at, const AdminQuery& query, std::string& out) override;
+  bool metrics_page(uint64_t& at, std::string& out) override;
+  std::optional<uint64_t> statistic(std::string_view relay, std::string_view name) override;
+  bool accepts() const override { return !draining_; }
+  void begin_drain() override;
+  void begin_reload() override;
+  void set_log_level(Level level) override;
+  void status_head(std::string& out);
+  void relay_status(Running& running, bool first, size_t most, std::string& out);
+
+  std::span<const Kind* const> kinds_;
+  Section global_;
+  std::vector<Config::Item> first_;  // until they run
+  Console console_;
+  Loop loop_;
+  Resolver resolver_;
+  ListenPool sockets_;
+  Fleet fleet_;
+  Reload reload_;
+  std::unique_ptr<Admin> admin_;
+  Fd signals_;
+  Timer drain_timer_;
+  Timer watchdog_timer_;
+  Timer status_timer_;  // of the service manager's one line
+  Delay watchdog_{};
+  std::string told_;    // that line
+  Time started_;
+  uint64_t reloads_ = 0;
+  uint64_t reload_failures_ = 0;
+  bool draining_ = false;
+  bool drain_asked_ = false;  // through the admin socket: begun between turns
+};
+
+}  // namespace relay

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reload: the file read again and taken into use while the relays work. It does a slice of a few milliseconds at a time, so that
+// traffic is not held up however long the file is:
+//
+//   begin ─► reading, checking ─► preparing ─► committing ─► on_reloaded
+//                   └── a fault ──────┴─► nothing has changed; on_reload_failed
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "run/config_file.h"
+#include "run/fleet.h"
+
+namespace relay {
+
+class ReloadUser {
+ public:
+  // `global`: what the file and the command line say now of the process's own keys.
+  virtual void on_reloaded(const Change::Counts& counts, const Section& global) = 0;
+  virtual void on_reload_failed(const Faults& faults) = 0;
+
+ protected:
+  ~ReloadUser() = default;
+};
+
+class Reload final : private TimerUser {
+ public:
+  // Borrows all for its life. `path` is empty if there is no file: the command line is what there is, and stays.
+  Reload(Loop& loop, Fleet& fleet, std::span<const Kind* const> kinds, std::string path, std::span<const char* const> args, ReloadUser& user)
+      : loop_(loop), fleet_(fleet), kinds_(kinds), path_(std::move(path)), args_(args), user_(user), timer_(loop, *this) {}
+
+  const std::string& path() const { return path_; }
+  bool active() const { return file_ != nullptr || change_.has_value(); }
+  // `drain` is how long a relay that goes may take. One that comes while another is active begins again after it.
+  void begin(Delay drain);
+  void cancel();
+
+ private:
+  static constexpr int64_t kSliceUs = 4000;
+  static constexpr Delay kPause{1};  // between slices: who has traffic is served
+  void on_timer(Timer& timer) override;
+  bool step();
+  void fail(const Faults& faults);
+
+  Loop& loop_;
+  Fleet& fleet_;
+  std::span<const Kind* const> kinds_;
+  std::string path_;
+  std::span<const char* const> args_;
+  ReloadUser& user_;
+  Timer timer_;
+  Delay drain_{};
+  std::unique_ptr<ConfigFile> file_;  // while it is read
+  std::optional<Change> change_;
+  Section global_{global_keys()};
+  Faults faults_;
+  bool committing_ = false;
+  bool once_more_ = false;
+};
+
+}  // namespace relay

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// Process: what it shows of itself, as JSON and as Prometheus metrics, a piece at a time.
+//
+// A page is made over many turns, in which relays come and go: `at` remembers the id of the next relay, not its place.
+#include <algorithm>
+#include <array>
+
+#include "lib/log.h"
+#include "lib/text.h"
+#include "net/sys.h"
+#include "run/process.h"
+
+namespace relay {
+namespace {
+
+constexpr uint64_t kAtRelays = 1;                 // at least: 0 is the head
+constexpr uint64_t kSomeShown = uint64_t{1} << 63;  // one relay is there already: a comma comes next
+constexpr unsigned kFamilyShift = 40;             // metrics: the family above, the relay's id below
+constexpr size_t kSamplesACall = 64;
+
+// The first relay of that id or a later one.
+Running* from_id(const std::vector<std::unique_ptr<Running>>& relays, uint64_t id) {
+  const auto at = std::lower_bound(relays.begin(), relays.end(), id, [](const auto& running, uint64_t wanted) { return running->id < wanted; });
+  return at == relays.end() ? nullptr : at->get();
+}
+
+std::string label_value(std::string_view text) {
+  std::string out;
+  for (const char c : printable(text)) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+struct Metric {
+  std::string_view name;
+  std::string_view type;
+  std::string_view help;
+  double value;
+};
+
+void append(std::string& out, const Metric& metric, std::string_view labels = {}) {
+  std::array<char, 64> number{};
+  std::snprintf(number.data(), number.size(), " %.15g\n", metric.value);
+  const std::string name(metric.name);
+  out.append("# HELP " + name + " ").append(metric.help).append("\n# TYPE " + name + " ").append(metric.type).append("\n" + name).append(labels).append(number.data());
+}
+
+std::string family_name(const Kind& kind, const StatRow& row) {
+  return "relay_" + std::string(kind.name) + "_" + std::string(row.name) + (row.type == StatRow::Type::kCounter ? "_total" : "");
+}
+
+}  // namespace
+
+// ---- /status
+
+void Process::status_head(std::string& out) {
+  Json json(out);
+  json.begin('{').text("version", kVersion).number("pid", sys::process_id()).text("state", draining_ ? "draining" : "running");
+  json.number("uptime_ms", (loop_.now() - started_).count()).text("file", reload_.path()).number("reloads", reloads_);
+  json.number("reload_failures", reload_failures_).text("log_level", global_.text("log-level")).number("log_dropped", log_dropped());
+  json.begin('[', "relays");
+}
+
+void Process::relay_status(Running& running, bool first, size_t most, std::string& out) {
+  Json json(out);
+  if (!first) json.go_on();
+  json.begin('{').text("name", running.relay->name()).text("kind", running.kind->name).flag("removed", running.until.count() != 0);
+  json.begin('{', "stats");
+  const std::span<const StatRow> rows = running.kind->stats();
+  const std::span<const uint64_t> values = running.relay->values();
+  for (size_t i = 0; i < rows.size(); ++i) json.number(rows[i].name, values[i]);
+  json.end('}');
+  running.relay->status(json, most);
+  json.end('}');
+}
+
+bool Process::status_page(uint64_t& at, const AdminQuery& query, std::string& out) {
+  if (at == 0) {
+    status_head(out);
+    at = kAtRelays;
+    return true;
+  }
+  const auto wanted = [&query](const Running& running) { return query.relay.empty() || running.relay->name() == query.relay; };
+  bool first = (at & kSomeShown) == 0;
+  const uint64_t id = at & ~kSomeShown;
+  if (Running* running = from_id(fleet_.relays(), id); running != nullptr) {
+    if (wanted(*running)) {
+      relay_status(*running, first, query.connections, out);
+      first = false;
+    }
+    at = (running->id + 1) | (first ? 0 : kSomeShown);
+    return true;
+  }
+  for (const auto& running : fleet_.retired())
+    if (wanted(*running)) {
+      relay_status(*running, first, query.connections, out);
+      first = false;
+    }
+  out += "]}\n";
+  return false;
+}
+
+// ---- /metrics
+
+bool Process::metrics_page(uint64_t& at, std::string& out) {
+  if (at == 0) {
+    append(out, {"relay_build_info", "gauge", "the version that runs", 1}, "{version=\"" + std::string(kVersion) + "\"}");
+    append(out, {"relay_draining", "gauge", "whether it takes nothing new and will end", draining_ ? 1.0 : 0.0});
+    append(out, {"relay_relays", "gauge", "relays that run, without those taken out of the configuration", static_cast<double>(fleet_.relays().size())});
+    append(out, {"relay_reloads_total", "counter", "configurations taken into use after the first", static_cast<double>(reloads_)});
+    append(out, {"relay_reload_failures_total", "counter", "reloads that changed nothing because of a fault", static_cast<double>(reload_failures_)});
+    append(out, {"relay_log_lines_dropped_total", "counter", "log lines that standard error did not take", static_cast<double>(log_dropped())});
+    append(out, {"process_start_time_seconds", "gauge", "when it was started, in seconds of Unix time", static_cast<double>(sys::unix_ms() - (loop_.now() - started_).count()) / 1000});
+    append(out, {"process_cpu_seconds_total", "counter", "processor time used, user and system", static_cast<double>(sys::cpu_us()) / 1e6});
+    if (const int64_t bytes = sys::resident_bytes(); bytes > 0)
+      append(out, {"process_resident_memory_bytes", "gauge", "memory that is resident", static_cast<double>(bytes)});
+    at = uint64_t{1} << kFamilyShift;
+    return true;
+  }
+  // Families are counted through all kinds, in the order of their tables, from 1.
+  uint64_t family = at >> kFamilyShift;
+  uint64_t index = family - 1;
+  for (const Kind* kind : kinds_) {
+    const std::span<const StatRow> rows = kind->stats();
+    if (index >= rows.size()) {
+      index -= rows.size();
+      continue;
+    }
+    const StatRow& row = rows[index];
+    const std::string name = family_name(*kind, row);
+    uint64_t id = at & ((uint64_t{1} << kFamilyShift) - 1);
+    if (id == 0) {
+      out.append("# HELP " + name + " ").append(row.help).append("\n# TYPE " + name).append(row.type == StatRow::Type::kCounter ? " counter\n" : " gauge\n");
+    }
+    const auto& relays = fleet_.relays();
+    auto next = std::lower_bound(relays.begin(), relays.end(), id, [](const auto& running, uint64_t wanted) { return running->id < wanted; });
+    for (size_t left = kSamplesACall; next != relays.end() && left > 0; ++next, --left) {
+      Running& running = **next;
+      if (running.kind != kind) continue;
+      running.shown.resize(rows.size());
+      uint64_t& shown = running.shown[index];
+      const uint64_t now = running.relay->values()[index];
+      // What has gone to a kernel may turn out to be lost; a counter that fell would look like a new process.
+      shown = row.type == StatRow::Type::kCounter ? std::max(shown, now) : now;
+      out.append(name).append("{relay=\"").append(label_value(running.relay->name())).append("\"} ").append(std::to_string(shown)).append("\n");
+    }
+    at = next != relays.end() ? (family << kFamilyShift | (*next)->id) : (family + 1) << kFamilyShift;
+    return true;
+  }
+  return false;
+}
+
+// ---- /wait
+
+std::optional<uint64_t> Process::statistic(std::string_view relay, std::string_view name) {
+  if (relay.empty()) {
+    if (name == "relays") return fleet_.relays().size();
+    if (name == "reloads") return reloads_;
+    if (name == "reload_failures") return reload_failures_;
+    if (name == "log_dropped") return log_dropped();
+  }
+  std::optional<uint64_t> sum;
+  for (const auto& running : fleet_.relays()) {
+    if (!relay.empty() && running->relay->name() != relay) continue;
+    const std::span<const StatRow> rows = running->kind->stats();
+    const auto at = std::find_if(rows.begin(), rows.end(), [name](const StatRow& row) { return row.name == name; });
+    if (at != rows.end()) sum = sum.value_or(0) + running->relay->values()[static_cast<size_t>(at - rows.begin())];
+  }
+  return sum;
+}
+
+}  // namespace relay
