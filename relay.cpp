@@ -21,6 +21,7 @@
 #include "ops/config.h"
 #include "run/config_file.h"
 #include "run/process.h"
+#include "run/status.h"
 #ifdef RELAY_KIND_CLUSTER
 #include "kinds/cluster/cluster.h"
 #endif
@@ -67,6 +68,7 @@ std::string main_help() {
   text +=
       "  run      run the relays of a file, all in one process:    relay run -c relay.toml\n"
       "  check    say what a file would run, or all its faults:    relay check -c relay.toml\n"
+      "  status   show how running relays are:                     relay status --watch\n"
       "  help     teach a command:                                 relay help start\n"
       "\n"
       "  relay --version\n"
@@ -110,16 +112,29 @@ std::string file_help(std::string_view command) {
   return text;
 }
 
+std::string status_help() {
+  return "Usage: relay status [--OPTION VALUE ...]\n\n"
+         "Asks the relays that run on this machine how they are, through their admin sockets.\n"
+         "\n"
+         "  relay status\n"
+         "  relay status --watch\n"
+         "  relay status --admin unix:/run/relay/admin.sock --connections 20\n"
+         "  relay status --json | jq '.relays[].stats'\n"
+         "\nOptions:\n" +
+         help_table(status_keys()) + "\nExit status: 0 somebody answered, 1 nobody did, 2 a fault in the arguments.\n";
+}
+
 // The help of `topic`, empty if there is none.
 std::string help_on(std::string_view topic) {
   if (const Kind* kind = kind_of_command(topic); kind != nullptr) return kind_help(*kind);
+  if (topic == "status") return status_help();
   if (topic == "run" || topic == "check") return file_help(topic);
   if (topic == "help" || topic == "relay") return main_help();
   return {};
 }
 
 int unknown_command(std::string_view word) {
-  std::vector<std::string_view> known = {"run", "check", "help"};
+  std::vector<std::string_view> known = {"run", "check", "status", "help"};
   for (const Kind* kind : kKinds) known.push_back(kind->command);
   const std::string_view meant = nearest(word, known);
   return usage_error("\"" + printable(word) + "\" is no command" +
@@ -211,6 +226,7 @@ int main_command(std::vector<const char*> args) {
     return 0;
   }
   if (const Kind* kind = kind_of_command(command); kind != nullptr) return start_command(*kind, args);
+  if (command == "status") return status_command(kKinds, args);
   return file_command(command, std::move(args));
 }
 

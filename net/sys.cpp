@@ -2,6 +2,7 @@
 // Sys on Linux: each function is one system call, or the few that belong together.
 #include "net/sys.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <poll.h>
@@ -249,6 +250,22 @@ int send_datagram(const char* unix_path, const char* data, size_t length) {
 
 int process_id() { return ::getpid(); }
 int make_folder(const char* path) { return checked(::mkdir(path, 0700)); }
+
+std::vector<std::string> list_folder(const char* path) {
+  std::vector<std::string> names;
+  DIR* folder = ::opendir(path);
+  if (folder == nullptr) return names;
+  while (const dirent* entry = ::readdir(folder)) names.emplace_back(entry->d_name);
+  ::closedir(folder);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool is_terminal(int fd) { return ::isatty(fd) == 1; }
+size_t terminal_columns(int fd) {
+  winsize size{};
+  return ::ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
 
 int64_t cpu_us() {
   rusage usage{};

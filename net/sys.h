@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace relay::sys {
 
@@ -72,6 +73,9 @@ bool same_file(int fd, const char* device_inode);  // "DEV:INO" as in $JOURNAL_S
 int send_datagram(const char* unix_path, const char* data, size_t length);  // for sd_notify(3)
 int process_id();
 int make_folder(const char* path);       // mode 0700
+std::vector<std::string> list_folder(const char* path);  // the names in it, sorted; none if it cannot be read
+bool is_terminal(int fd);
+size_t terminal_columns(int fd);         // 0: it is none
 int64_t cpu_us();                        // processor time used so far
 int64_t resident_bytes();                // or -errno
 
