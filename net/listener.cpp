@@ -23,7 +23,8 @@ void Listener::close() {
 
 void Listener::go_on() {
   held_off_ = false;
-  if (is_open()) loop_.again(*this);  // the edge for those in the backlog has passed
+  if (is_open() && missed_) loop_.again(*this);  // the edge for those in the backlog has passed
+  missed_ = false;
 }
 
 void Listener::on_event(uint32_t) {
@@ -57,6 +58,7 @@ void Listener::on_event(uint32_t) {
     any = true;
     user_.on_accept(*this, Fd{fd}, Addr::from_sockaddr(from, length));
   }
+  missed_ = held_off_;
 }
 
 void Listener::on_timer(Timer&) { on_event(0); }

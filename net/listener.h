@@ -56,6 +56,7 @@ class Listener final : private Watcher, private TimerUser {
   Listening listening_;
   Timer timer_;
   bool held_off_ = false;
+  bool missed_ = false;  // somebody came, or may have, while it was held off
   bool resting_ = false;
 };
 

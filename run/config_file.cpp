@@ -45,6 +45,12 @@ void Together::add(const Config::Item& item, Faults& faults) {
     faults.push_back({section.where("name"), quote(section.text("name")) + " is the name of the relay of " + at->second + " too; the log could not tell them apart"});
 }
 
+bool Together::forget() {
+  if (!taken_.empty()) taken_.erase(taken_.begin());
+  if (!names_.empty()) names_.erase(names_.begin());
+  return !taken_.empty() || !names_.empty();
+}
+
 void check_global(const Section& global, Faults& faults) {
   for (const Endpoint& place : global.endpoints("admin"))
     if (place.kind == Endpoint::Kind::kAddr && !place.addr.is_loopback() && !global.has("admin-token-file"))

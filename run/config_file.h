@@ -20,6 +20,8 @@ class Together {
   explicit Together(std::span<const Kind* const> kinds) : kinds_(kinds) {}
   // REQUIRES: no faults in `item`'s own section.
   void add(const Config::Item& item, Faults& faults);
+  // Frees a piece of what it remembers. False: that was all.
+  bool forget();
 
  private:
   struct Place {
@@ -43,6 +45,8 @@ class ConfigFile {
 
   // Reads one relay further. False: that was all.
   bool step();
+  // Frees a piece of what was needed to check, which of a long file takes its time. False: that was all.
+  bool forget() { return together_.forget(); }
   const Faults& faults() const { return faults_; }
   Config& config() { return config_; }
 

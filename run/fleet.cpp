@@ -4,23 +4,29 @@
 
 #include <algorithm>
 #include <iterator>
-#include <map>
 
 #include "lib/check.h"
 #include "run/config_file.h"
 
 namespace relay {
 
+namespace {
+constexpr size_t kSweptATurn = 100;
+}
+
 // ---- Fleet
 
-void Fleet::sweep() {
+bool Fleet::sweep() {
   for (const auto& running : retired_)
     if (!running->relay->idle() && env_.loop.now() >= running->until) running->relay->stop("drain-timeout");
-  std::erase_if(retired_, [](const auto& running) {
-    if (!running->relay->idle()) return false;
+  size_t left = kSweptATurn;
+  std::erase_if(retired_, [&left](const auto& running) {
+    if (left == 0 || !running->relay->idle()) return false;
+    --left;
     relay::log_stats(running->relay->name(), running->kind->stats(), running->relay->values());
     return true;
   });
+  return left == 0;
 }
 
 void Fleet::drain() {
@@ -43,27 +49,26 @@ void Fleet::log_stats() const {
 }
 
 std::string Fleet::summary() const {
-  std::map<std::string_view, uint64_t> sums;
-  std::vector<std::string_view> order;
-  for (const auto& running : relays_) {
-    const std::span<const StatRow> rows = running->kind->stats();
-    const std::span<const uint64_t> values = running->relay->values();
-    for (size_t i = 0; i < rows.size(); ++i) {
-      if (rows[i].type != StatRow::Type::kGauge) continue;
-      const auto [at, is_new] = sums.emplace(rows[i].name, 0);
-      if (is_new) order.push_back(rows[i].name);
-      at->second += values[i];
-    }
-  }
   std::string out = std::to_string(relays_.size()) + (relays_.size() == 1 ? " relay" : " relays");
-  for (const std::string_view name : order)
-    out.append(name == order.front() ? ": " : ", ").append(name).append(" ").append(std::to_string(sums[name]));
+  for (const Kind* kind : kinds_) {
+    const std::span<const StatRow> rows = kind->stats();
+    std::vector<uint64_t> sums(rows.size());
+    for (const auto& running : relays_)
+      for (size_t i = 0; i < rows.size() && running->kind == kind; ++i)
+        if (rows[i].type == StatRow::Type::kGauge) sums[i] += running->relay->values()[i];
+    for (size_t i = 0; i < rows.size(); ++i)
+      if (rows[i].type == StatRow::Type::kGauge) out.append(i == 0 ? ": " : ", ").append(rows[i].name).append(" ").append(std::to_string(sums[i]));
+  }
   return out;
 }
 
 // ---- Change
 
-Change::Change(Fleet& fleet, std::vector<Config::Item> items, Delay drain) : fleet_(fleet), drain_(drain) { match(std::move(items)); }
+Change::Change(Fleet& fleet, std::vector<Config::Item> items, Delay drain)
+    : fleet_(fleet), drain_(drain), items_(std::move(items)), found_(items_.size(), nullptr) {
+  titles_.reserve(items_.size());
+  steps_.reserve(items_.size());
+}
 
 Change::~Change() {
   if (done_) return;
@@ -72,75 +77,93 @@ Change::~Change() {
   fleet_.env_.sockets.forget_lent();
 }
 
-// Names as the log and the metrics know them. Two relays may be named after one port, at two addresses: the later ones get a number.
-std::vector<std::string> Change::unique_titles(std::vector<Config::Item>& items) const {
-  std::map<std::string, size_t, std::less<>> seen;
-  std::vector<std::string> titles;
-  titles.reserve(items.size());
-  for (Config::Item& item : items) {
-    const Kind* kind = find_kind(fleet_.kinds_, item.kind);
-    titles.push_back(kind->title(item.section));
-    if (const size_t others = seen[titles.back()]++; others > 0) {
-      Faults none;
-      item.section.set("name", titles.back() + "-" + std::to_string(others + 1), item.section.origin(), none);
-      titles.back() = kind->title(item.section);
-      ++seen[titles.back()];
-    }
-  }
-  return titles;
-}
-
-// Equal ones first: of two that share a name (both made from one port, at two addresses) each finds itself again.
-void Change::match(std::vector<Config::Item> items) {
-  std::multimap<std::string, Running*, std::less<>> old;
-  for (const auto& running : fleet_.relays_) old.emplace(running->kind->title(running->section), running.get());
-  std::vector<Running*> found(items.size(), nullptr);
-  const std::vector<std::string> titles = unique_titles(items);
-  for (const bool exactly : {true, false})
-    for (size_t i = 0; i < items.size(); ++i) {
-      if (found[i] != nullptr) continue;
-      const Kind* kind = find_kind(fleet_.kinds_, items[i].kind);
-      const auto [first, last] = old.equal_range(titles[i]);
-      const auto at = std::find_if(first, last, [&](const auto& entry) {
-        return entry.second->kind == kind && (!exactly || entry.second->section.same(items[i].section));
-      });
-      if (at == last) continue;
-      found[i] = at->second;
-      old.erase(at);
-    }
-  for (const auto& [title, running] : old) removed_.push_back(running);
-  counts_.removed = removed_.size();
-
-  steps_.reserve(items.size());
-  for (size_t i = 0; i < items.size(); ++i) {
-    Config::Item& item = items[i];
-    if (found[i] == nullptr) {
-      const Kind* kind = find_kind(fleet_.kinds_, item.kind);
-      auto added = std::make_unique<Running>(Running{0, kind, Section(kind->keys()), kind->make(fleet_.env_), {}, {}});
-      Running* running = added.get();
-      steps_.push_back({Fate::kAdded, std::move(added), running, std::move(item.section)});
-      ++counts_.added;
-    } else {
-      const bool same = found[i]->section.same(item.section);
-      ++(same ? counts_.kept : counts_.changed);
-      steps_.push_back({same ? Fate::kKept : Fate::kChanged, nullptr, found[i], std::move(item.section)});
-    }
-  }
-  for (const Step& step : steps_)
-    if (step.fate == Fate::kChanged) step.running->relay->lend();
-  for (Running* running : removed_) running->relay->lend();
-}
-
 bool Change::prepare(Faults& faults) {
-  if (prepared_ == steps_.size()) return false;
-  const Step& step = steps_[prepared_++];
-  if (step.fate != Fate::kKept) step.running->relay->prepare(step.section, faults);
-  return prepared_ < steps_.size();
+  const auto step = [this](size_t count, Phase following, auto act) {
+    if (next_ < count) act();
+    if (++next_ < count) return;
+    next_ = 0;
+    phase_ = following;
+  };
+  switch (phase_) {
+    case Phase::kIndex: step(fleet_.relays_.size(), Phase::kName, [this] { index_one(); }); return true;
+    case Phase::kName: step(items_.size(), Phase::kMatchEqual, [this] { name_one(); }); return true;
+    // Equal ones first: of two that share a name (both made from one port, at two addresses) each finds itself again.
+    case Phase::kMatchEqual: step(items_.size(), Phase::kMatchName, [this] { match_one(true); }); return true;
+    case Phase::kMatchName: step(items_.size(), Phase::kSort, [this] { match_one(false); }); return true;
+    case Phase::kSort: step(items_.size(), Phase::kLend, [this] { sort_one(); }); return true;
+    case Phase::kLend: step(steps_.size() + old_.size(), Phase::kPrepare, [this] { lend_one(); }); return true;
+    case Phase::kPrepare: break;
+  }
+  if (next_ == steps_.size()) return false;
+  const Step& one = steps_[next_++];
+  if (one.fate != Fate::kKept) one.running->relay->prepare(one.section, faults);
+  return next_ < steps_.size();
+}
+
+void Change::index_one() {
+  Running* running = fleet_.relays_[next_].get();
+  old_.emplace(running->relay->name(), running);
+}
+
+// Two relays may be named after one port, at two addresses: the later ones get a number.
+void Change::name_one() {
+  Config::Item& item = items_[next_];
+  const Kind* kind = find_kind(fleet_.kinds_, item.kind);
+  titles_.push_back(kind->title(item.section));
+  const size_t others = seen_[titles_.back()]++;
+  if (others == 0) return;
+  Faults none;
+  item.section.set("name", titles_.back() + "-" + std::to_string(others + 1), item.section.origin(), none);
+  titles_.back() = kind->title(item.section);
+  ++seen_[titles_.back()];
+}
+
+void Change::match_one(bool equal) {
+  if (found_[next_] != nullptr) return;
+  const Kind* kind = find_kind(fleet_.kinds_, items_[next_].kind);
+  const auto [first, last] = old_.equal_range(titles_[next_]);
+  const auto at = std::find_if(first, last, [&](const auto& entry) {
+    return entry.second->kind == kind && (!equal || entry.second->section.same(items_[next_].section));
+  });
+  if (at == last) return;
+  found_[next_] = at->second;
+  old_.erase(at);
+}
+
+void Change::sort_one() {
+  Config::Item& item = items_[next_];
+  Running* found = found_[next_];
+  if (found == nullptr) {
+    const Kind* kind = find_kind(fleet_.kinds_, item.kind);
+    auto added = std::make_unique<Running>(Running{0, kind, Section(kind->keys()), kind->make(fleet_.env_), {}, {}});
+    Running* running = added.get();
+    steps_.push_back({Fate::kAdded, std::move(added), running, std::move(item.section)});
+    ++counts_.added;
+    return;
+  }
+  const bool same = found->section.same(item.section);
+  ++(same ? counts_.kept : counts_.changed);
+  steps_.push_back({same ? Fate::kKept : Fate::kChanged, nullptr, found, std::move(item.section)});
+}
+
+// Those that change, then those that go.
+void Change::lend_one() {
+  if (next_ < steps_.size()) {
+    const Step& step = steps_[next_];
+    if (step.fate == Fate::kChanged) step.running->relay->lend();
+    return;
+  }
+  Running* gone = old_.begin()->second;
+  old_.erase(old_.begin());
+  removed_.push_back(gone);
+  counts_.removed = removed_.size();
+  gone->relay->lend();
+  --next_;  // there is one less
 }
 
 bool Change::commit() {
   if (!done_) {
-    CHECK(prepared_ == steps_.size());
+    CHECK(phase_ == Phase::kPrepare && next_ == steps_.size());
     done_ = true;
     fleet_.env_.sockets.settle();
     take_out_removed();
@@ -162,6 +185,14 @@ bool Change::commit() {
     fleet_.relays_.push_back(std::move(step.added));
   }
   return committed_ < steps_.size();
+}
+
+bool Change::forget() {
+  if (!titles_.empty()) titles_.pop_back();
+  if (!steps_.empty()) steps_.pop_back();
+  if (!items_.empty()) items_.pop_back();
+  if (!seen_.empty()) seen_.erase(seen_.begin());
+  return !titles_.empty() || !steps_.empty() || !items_.empty() || !seen_.empty();
 }
 
 void Change::take_out_removed() {

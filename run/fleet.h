@@ -7,6 +7,7 @@
 //   faults? let it go: all is as it was.   Else: while (change.commit()) …
 #pragma once
 
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,8 +33,9 @@ class Fleet {
   // In the order of `id`.
   const std::vector<std::unique_ptr<Running>>& relays() const { return relays_; }
   const std::vector<std::unique_ptr<Running>>& retired() const { return retired_; }
-  // Destroys those taken out that have ended; ends those whose time is up. REQUIRES: outside a turn of the loop.
-  void sweep();
+  // Destroys some of those taken out that have ended; ends those whose time is up. True: there are more to destroy. REQUIRES: outside
+  // a turn of the loop.
+  bool sweep();
   void drain();
   void stop(std::string_view why);
   bool idle() const;
@@ -65,10 +67,12 @@ class Change {
   Change(const Change&) = delete;
   Change& operator=(const Change&) = delete;
 
-  // One relay further. False: that was all.
+  // One relay further, and there are several rounds. False: that was all.
   bool prepare(Faults& faults);
   // REQUIRES: prepared without a fault.
   bool commit();
+  // Frees a piece of what was needed. False: that was all.
+  bool forget();
   const Counts& counts() const { return counts_; }
 
  private:
@@ -79,17 +83,28 @@ class Change {
     Running* running;
     Section section;
   };
-  std::vector<std::string> unique_titles(std::vector<Config::Item>& items) const;
-  void match(std::vector<Config::Item> items);
+  // What is to be done for the items, one after the other, before prepare() may begin; `next_` is the next item (or old relay).
+  enum class Phase : uint8_t { kIndex, kName, kMatchEqual, kMatchName, kSort, kLend, kPrepare };
+  void index_one();
+  void name_one();
+  void match_one(bool equal);
+  void sort_one();
+  void lend_one();
   void take_out_removed();
 
   Fleet& fleet_;
   Delay drain_;
+  std::vector<Config::Item> items_;
+  std::vector<std::string> titles_;  // of the items, as the log and the metrics know them
+  std::vector<Running*> found_;      // for each item, the relay that it is; nullptr: none
+  std::multimap<std::string_view, Running*> old_;  // by name, those not found again
+  std::map<std::string, size_t, std::less<>> seen_;
+  Phase phase_ = Phase::kIndex;
+  size_t next_ = 0;
   std::vector<Step> steps_;
   std::vector<Running*> removed_;
   std::vector<std::unique_ptr<Running>> leaving_;  // of these, those still to be drained
   Counts counts_;
-  size_t prepared_ = 0;
   size_t committed_ = 0;
   bool done_ = false;
 };

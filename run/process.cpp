@@ -77,10 +77,10 @@ int Process::run() {
   LogLine(Level::kInfo, "ready").number("relays", fleet_.relays().size());
   log_flush();
   settle_with_manager();
-  while (!(draining_ && fleet_.idle())) {
-    loop_.turn(Delay::max());
+  for (bool sweeping = false; !(draining_ && fleet_.idle());) {
+    loop_.turn(sweeping ? Delay{0} : Delay::max());
     if (std::exchange(drain_asked_, false)) drain();
-    if (!fleet_.retired().empty()) fleet_.sweep();
+    sweeping = !fleet_.retired().empty() && fleet_.sweep();
     if (admin_ != nullptr && admin_->waited_for()) admin_->look();
   }
   reload_.cancel();

@@ -13,7 +13,7 @@ void Reload::begin(Delay drain) {
     return;
   }
   faults_.clear();
-  committing_ = false;
+  phase_ = Phase::kRead;
   file_ = std::make_unique<ConfigFile>(kinds_, path_, args_, ConfigFile::When::kReload);
   timer_.arm(Delay{0});
 }
@@ -21,7 +21,7 @@ void Reload::begin(Delay drain) {
 void Reload::cancel() {
   timer_.disarm();
   file_.reset();
-  if (!committing_) change_.reset();
+  if (phase_ != Phase::kCommit) change_.reset();
   while (change_.has_value() && change_->commit()) {
   }
   change_.reset();
@@ -36,27 +36,33 @@ void Reload::on_timer(Timer&) {
 
 // False: it is over.
 bool Reload::step() {
-  if (file_ != nullptr) {
-    if (file_->step()) return true;
-    if (!file_->faults().empty()) {
-      fail(file_->faults());
-      return false;
-    }
-    global_ = std::move(file_->config().global);
-    change_.emplace(fleet_, std::move(file_->config().relays), drain_);
-    file_.reset();
-    return true;
-  }
-  if (!committing_) {
-    const bool more = change_->prepare(faults_);
-    if (!faults_.empty()) {
+  switch (phase_) {
+    case Phase::kRead:
+      if (!file_->step()) phase_ = Phase::kReadDone;
+      return true;
+    case Phase::kReadDone:
+      if (file_->forget()) return true;
+      if (!file_->faults().empty()) {
+        fail(file_->faults());
+        return false;
+      }
+      global_ = std::move(file_->config().global);
+      change_.emplace(fleet_, std::move(file_->config().relays), drain_);
+      file_.reset();
+      phase_ = Phase::kPrepare;
+      return true;
+    case Phase::kPrepare:
+      if (!change_->prepare(faults_)) phase_ = Phase::kCommit;
+      if (faults_.empty()) return true;
       fail(faults_);
       return false;
-    }
-    committing_ = !more;
-    return true;
+    case Phase::kCommit:
+      if (!change_->commit()) phase_ = Phase::kForget;
+      return true;
+    case Phase::kForget:
+      if (change_->forget()) return true;
+      break;
   }
-  if (change_->commit()) return true;
   const Change::Counts counts = change_->counts();
   change_.reset();
   user_.on_reloaded(counts, global_);

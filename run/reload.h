@@ -38,7 +38,8 @@ class Reload final : private TimerUser {
   void cancel();
 
  private:
-  static constexpr int64_t kSliceUs = 4000;
+  static constexpr int64_t kSliceUs = 3000;
+  enum class Phase : uint8_t { kRead, kReadDone, kPrepare, kCommit, kForget };
   static constexpr Delay kPause{1};  // between slices: who has traffic is served
   void on_timer(Timer& timer) override;
   bool step();
@@ -56,7 +57,7 @@ class Reload final : private TimerUser {
   std::optional<Change> change_;
   Section global_{global_keys()};
   Faults faults_;
-  bool committing_ = false;
+  Phase phase_ = Phase::kRead;
   bool once_more_ = false;
 };
 
