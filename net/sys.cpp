@@ -4,9 +4,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <link.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -249,6 +251,21 @@ int send_datagram(const char* unix_path, const char* data, size_t length) {
 }
 
 int process_id() { return ::getpid(); }
+void release_program_text() {
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* object, size_t, void*) {
+        for (size_t i = 0; i < object->dlpi_phnum; ++i) {
+          const auto& segment = object->dlpi_phdr[i];
+          if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0) continue;
+          const uintptr_t page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+          const uintptr_t begin = (object->dlpi_addr + segment.p_vaddr) & ~(page - 1);
+          const uintptr_t end = object->dlpi_addr + segment.p_vaddr + segment.p_memsz;
+          static_cast<void>(::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED));
+        }
+        return 1;  // the program itself comes first; libraries are shared with others
+      },
+      nullptr);
+}
 int make_folder(const char* path) { return checked(::mkdir(path, 0700)); }
 
 std::vector<std::string> list_folder(const char* path) {

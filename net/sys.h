@@ -72,6 +72,7 @@ ssize_t log_write(int fd, const char* data, size_t length);  // -EAGAIN instead 
 bool same_file(int fd, const char* device_inode);  // "DEV:INO" as in $JOURNAL_STREAM
 int send_datagram(const char* unix_path, const char* data, size_t length);  // for sd_notify(3)
 int process_id();
+void release_program_text();             // its pages leave this process; those that are needed come back from the page cache
 int make_folder(const char* path);       // mode 0700
 std::vector<std::string> list_folder(const char* path);  // the names in it, sorted; none if it cannot be read
 bool is_terminal(int fd);

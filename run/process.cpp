@@ -77,6 +77,7 @@ int Process::run() {
   LogLine(Level::kInfo, "ready").number("relays", fleet_.relays().size());
   log_flush();
   settle_with_manager();
+  sys::release_program_text();  // what only the start needed
   for (bool sweeping = false; !(draining_ && fleet_.idle());) {
     loop_.turn(sweeping ? Delay{0} : Delay::max());
     if (std::exchange(drain_asked_, false)) drain();
