@@ -61,6 +61,7 @@ std::vector<std::string_view> split(std::string_view list, char separator) {
 Result<Endpoint> parse_server(std::string_view text) {
   Result<Endpoint> server = Endpoint::parse_listen(text);
   if (!server.ok()) return server;
+  if (server->tls) return Status(Code::kInvalid, "has tls://, but name servers are asked without TLS");
   if (server->kind != Endpoint::Kind::kAddr) return Status(Code::kInvalid, "is not an address");
   if (server->has_port && server->port == 0) return Status(Code::kInvalid, "has port 0, which cannot be asked");
   if (!server->has_port) server->port = server->addr.port = kDnsPort;
@@ -135,7 +136,9 @@ std::string check_listen(std::string_view value) {
   const Result<Endpoint> listen = Endpoint::parse_listen(value);
   if (listen.ok()) return {};
   const std::string fault = listen.status().reason();
-  return fault.find(';') != std::string::npos ? fault : fault + "; write IP, IP:PORT, [IPV6]:PORT or unix:PATH";
+  if (fault.find(';') != std::string::npos) return fault;
+  const std::string meant = Endpoint::meant_listen(value);
+  return fault + "; write " + (meant.empty() ? "IP, IP:PORT, [IPV6]:PORT or unix:PATH" : meant);
 }
 
 std::string check_network(std::string_view value) {

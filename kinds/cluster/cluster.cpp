@@ -41,8 +41,12 @@ constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"half_close_timeouts", Type::kCounter, "sessions ended by half-close-timeout"},
     {"wait_timeouts", Type::kCounter, "sessions ended by wait-timeout"},
     {"resets", Type::kCounter, "sessions that a side ended with a reset"},
+    {"truncations", Type::kCounter, "sessions that ended because a side's TLS was cut off"},
     {"accept_pauses", Type::kCounter, "times that accepting paused for want of descriptors or memory"},
     {"spliced_flows", Type::kCounter, "directions that went over to splice"},
+    {"tls_handshakes", Type::kCounter, "TLS handshakes that went well, on both sides"},
+    {"tls_resumed", Type::kCounter, "of these, resumed by a ticket"},
+    {"tls_handshake_failures", Type::kCounter, "TLS handshakes that failed, on both sides"},
 }};
 
 std::string bind_remedy(const Endpoint& where, int error) {
@@ -75,6 +79,9 @@ ClusterRelay::~ClusterRelay() { stop("terminated"); }
 // ---- doors
 
 void ClusterRelay::start(Faults& faults) {
+  prepare_certificates(faults);
+  if (!faults.empty()) return;
+  use_certificates();
   const bool own = !config_.gateway_listen.empty();
   for (const Endpoint& where : config_.listen) open_door(where, config_.listen_anywhere, own ? Role::kClient : Role::kBoth, faults);
   for (const Endpoint& where : config_.gateway_listen) open_door(where, config_.gateway_listen_anywhere, Role::kGateway, faults);
@@ -94,12 +101,13 @@ void ClusterRelay::open_door(const Endpoint& where, bool anywhere, Role role, Fa
     return;
   }
   doors_.push_back(std::make_unique<Door>(env_.loop, static_cast<ListenerUser&>(*this), role));
+  if (where.tls) doors_.back()->listener.use_tls(config_.tls.handshake_limit, config_.tls.handshake_timeout);
   if (const Status status = doors_.back()->listener.open(std::move(*listening)); !status.ok()) {
     faults.push_back({config_.name, "cannot watch " + where.text() + ": " + std::strerror(status.error())});
     return;
   }
   const std::string_view who = role == Role::kBoth ? "both" : role == Role::kClient ? "client" : "gateway";
-  LogLine(Level::kInfo, "listening").text("relay", config_.name).text("role", who).text("addr", doors_.back()->listener.text());
+  LogLine(Level::kInfo, "listening").text("relay", config_.name).text("role", who).text("addr", doors_.back()->listener.text()).count("tls", where.tls ? 1 : 0);
 }
 
 // A gateway that is known by the target's name alone would be taken for a client until the name has been looked up.
@@ -169,63 +177,117 @@ Side ClusterRelay::side_of(const Listener& listener, const Addr& peer) const {
   return is_gateway(peer) ? Side::kGateway : Side::kClient;
 }
 
-void ClusterRelay::on_accept(Listener& listener, Fd fd, const Addr& peer) {
-  const Side side = side_of(listener, peer);
+// Whether `peer` may come in. `knocks`: it has not shown its certificate yet, so nobody gives way to it.
+bool ClusterRelay::admits(Side side, const Addr& peer, bool knocks) {
   if (side == Side::kGateway) {
     if (config_.gateways_given && !is_gateway(peer)) return refuse(side, peer, Stat::kRefusedGatewayNotAllowed, "gateway-not-allowed");
     if (draining_) return refuse(side, peer, Stat::kRefusedDraining, "draining");
-    if (!make_room(side)) return refuse(side, peer, Stat::kRefusedGatewayBusy, "gateway-busy");
-    return welcome(side, std::move(fd), peer);
+    return make_room(side, knocks) || refuse(side, peer, Stat::kRefusedGatewayBusy, "gateway-busy");
   }
   const auto holds = [&](const Network& network) { return network.contains(peer); };
   if (!config_.clients.empty() && std::none_of(config_.clients.begin(), config_.clients.end(), holds))
     return refuse(side, peer, Stat::kRefusedClientNotAllowed, "client-not-allowed");
   if (draining_ && waiting_[static_cast<size_t>(Side::kGateway)].empty()) return refuse(side, peer, Stat::kRefusedDraining, "draining");
-  if (!make_room(side)) return refuse(side, peer, Stat::kRefusedClientBusy, "client-busy");
-  if (target_names_gateways() && env_.loop.now() - looked_up_ >= kTargetLookupAgain) look_up_target();
-  welcome(side, std::move(fd), peer);
+  return make_room(side, knocks) || refuse(side, peer, Stat::kRefusedClientBusy, "client-busy");
+}
+
+void ClusterRelay::on_accept(Listener& listener, Socket socket, const Addr& peer) {
+  if (socket.tls != nullptr) greeted(peer, *socket.tls);
+  const Side side = side_of(listener, peer);
+  if (!admits(side, peer, false)) return;
+  if (side == Side::kClient && target_names_gateways() && env_.loop.now() - looked_up_ >= kTargetLookupAgain) look_up_target();
+  welcome(side, std::move(socket), peer);
+}
+
+// ---- TLS
+
+// Who would be refused need not show anything: a handshake is dear.
+TlsContext* ClusterRelay::on_knock(Listener& listener, const Addr& peer) {
+  const Side side = side_of(listener, peer);
+  if (!admits(side, peer, true)) return nullptr;
+  return side == Side::kClient ? &tls_->client : &tls_->gateway;
+}
+
+void ClusterRelay::on_handshake_failed(Listener& listener, const Addr& peer, const std::string& why) {
+  stats_.add(Stat::kTlsHandshakeFailures);
+  if (!handshake_failures_.tell(env_.loop.now())) return;
+  LogLine(Level::kWarn, "handshake-failed").text("relay", config_.name).text("role", name_of(side_of(listener, peer))).text("peer", peer.text())
+      .text("error", why).count("suppressed", handshake_failures_.untold);
+  handshake_failures_.untold = 0;
+}
+
+void ClusterRelay::greeted(const Addr& peer, const Tls& tls) {
+  stats_.add(Stat::kTlsHandshakes);
+  if (tls.resumed()) stats_.add(Stat::kTlsResumed);
+  if (!log_enabled(Level::kDebug)) return;
+  LogLine(Level::kDebug, "handshake").text("relay", config_.name).text("peer", peer.text()).text("version", tls.version()).text("cipher", tls.cipher())
+      .text("name", tls.peer_name()).number("resumed", tls.resumed() ? 1 : 0);
+}
+
+void ClusterRelay::prepare_certificates(Faults& faults) {
+  tls_fresh_.reset();
+  if (!config_.tls.listens && !config_.tls.dials) return;
+  auto fresh = std::make_unique<TlsContexts>();
+  std::vector<TlsFault> found;
+  fresh->load(config_.tls, found);
+  for (const TlsFault& fault : found) faults.push_back({config_.name, std::string(fault.key) + ": " + fault.what});
+  if (found.empty()) tls_fresh_ = std::move(fresh);
+}
+
+void ClusterRelay::use_certificates() {
+  if (tls_fresh_ == nullptr) return;
+  if (tls_ == nullptr) tls_ = std::make_unique<TlsContexts>();  // its address is the dial's, and lasts
+  *tls_ = std::move(*tls_fresh_);
+  tls_fresh_.reset();
+  if (config_.tls.dials) config_.dial.tls = &tls_->target;
+  const TlsContext& shown = config_.tls.listens ? tls_->gateway : tls_->target;
+  for (const TlsFault& warning : shown.warnings(config_.tls.gateway))
+    LogLine(Level::kWarn, "certificate").text("relay", config_.name).text("problem", warning.what);
 }
 
 // Whether there is a place for one more. One who waits, has finished and has said nothing (a health check that connects and
 // closes, a function that gave up) gives way to one who lives.
-bool ClusterRelay::make_room(Side side) {
+bool ClusterRelay::make_room(Side side, bool knocks) {
   if (stats_.get(side == Side::kClient ? Stat::kClients : Stat::kGateways) < config_.pairs) return true;
   List<Session>& waiting = waiting_[static_cast<size_t>(side)];
   int looks = 64;  // a flood must not make us search
   for (Session* session = waiting.front(); session != nullptr && looks > 0; session = waiting.next(*session), --looks)
     if (session->has_left_nothing()) {
-      session->end("replaced");
+      if (!knocks) session->end("replaced");
       return true;
     }
   return false;
 }
 
-void ClusterRelay::welcome(Side side, Fd fd, const Addr& peer) {
+void ClusterRelay::welcome(Side side, Socket socket, const Addr& peer) {
   stats_.add(side == Side::kClient ? Stat::kClientsAccepted : Stat::kGatewaysAccepted);
   Session* oldest = waiting_[static_cast<size_t>(other(side))].front();
   if (log_enabled(Level::kDebug))
     LogLine(Level::kDebug, "accepted").text("relay", config_.name).number("session", oldest != nullptr ? oldest->id() : next_id_)
         .text("role", name_of(side)).text("peer", peer.text());
-  if (oldest != nullptr) return oldest->join(side, std::move(fd), peer);
+  if (oldest != nullptr) return oldest->join(side, std::move(socket), peer);
   stats_.add(Stat::kSessions);
-  Session::make(*this, next_id_++).begin(side, std::move(fd), peer);
+  Session::make(*this, next_id_++).begin(side, std::move(socket), peer);
 }
 
-// The connection is closed by its Fd as the caller returns.
-void ClusterRelay::refuse(Side side, const Addr& peer, Stat stat, std::string_view reason) {
+bool ClusterRelay::Sparing::tell(Time now) {
+  if (now - since >= Delay{1000}) {
+    since = now;
+    told = 0;
+  }
+  if (++told <= kRefusalsASecond) return true;
+  ++untold;
+  return false;
+}
+
+// False. The connection is closed by its Fd as the caller returns.
+bool ClusterRelay::refuse(Side side, const Addr& peer, Stat stat, std::string_view reason) {
   stats_.add(stat);
-  const Time now = env_.loop.now();
-  if (now - refusals_since_ >= Delay{1000}) {
-    refusals_since_ = now;
-    refusals_ = 0;
-  }
-  if (++refusals_ > kRefusalsASecond) {
-    ++refusals_untold_;
-    return;
-  }
+  if (!refusals_.tell(env_.loop.now())) return false;
   LogLine(Level::kWarn, "refused").text("relay", config_.name).text("role", name_of(side)).text("peer", peer.text()).text("reason", reason)
-      .count("suppressed", refusals_untold_);
-  refusals_untold_ = 0;
+      .count("suppressed", refusals_.untold);
+  refusals_.untold = 0;
+  return false;
 }
 
 // ---- sessions

@@ -21,7 +21,8 @@ enum class Stat : uint8_t {
   kClientsAccepted, kGatewaysAccepted, kDials, kDialFailures, kSessions,
   kRefusedClientBusy, kRefusedGatewayBusy, kRefusedClientNotAllowed, kRefusedGatewayNotAllowed, kRefusedDraining,
   kToClientBytes, kToGatewayBytes, kLostToClientBytes, kLostToGatewayBytes,
-  kQueueFull, kIdleTimeouts, kHalfCloseTimeouts, kWaitTimeouts, kResets, kAcceptPauses, kSpliced,
+  kQueueFull, kIdleTimeouts, kHalfCloseTimeouts, kWaitTimeouts, kResets, kTruncations, kAcceptPauses, kSpliced,
+  kTlsHandshakes, kTlsResumed, kTlsHandshakeFailures,
   kCount,
 };
 std::span<const StatRow> stat_rows();
@@ -37,12 +38,19 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   bool idle() const override { return stats_.get(Stat::kSessions) == sessions_ended_; }
   void report() override;
 
+  // New certificates without a restart, in two steps: reads all files, a fault each if one is not as it should be; then, for
+  // connections that come from now on, uses what was read. REQUIRES: of use, that prepare had no faults.
+  void prepare_certificates(Faults& faults);
+  void use_certificates();
+
   // For its Sessions.
   const ClusterConfig& config() const { return config_; }
   Loop& loop() { return env_.loop; }
   Resolver& resolver() { return env_.resolver; }
   Stats<Stat>& stats() { return stats_; }
   bool draining() const { return draining_; }
+  // A handshake is done.
+  void greeted(const Addr& peer, const Tls& tls);
   void target_addrs(const std::vector<Addr>& addrs) { target_addrs_ = addrs; }
   // `session` waits for its other side, has found it, or has ended (and is buried by the relay).
   void waits(Session& session);
@@ -57,7 +65,9 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
     Role role;
   };
 
-  void on_accept(Listener& listener, Fd fd, const Addr& peer) override;
+  void on_accept(Listener& listener, Socket socket, const Addr& peer) override;
+  TlsContext* on_knock(Listener& listener, const Addr& peer) override;
+  void on_handshake_failed(Listener& listener, const Addr& peer, const std::string& why) override;
   void on_accept_paused(Listener& listener, const Status& why) override;
   void on_accept_resumed(Listener& listener) override;
   void on_lookup(Result<std::vector<Addr>> addrs) override;
@@ -70,9 +80,10 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   Side side_of(const Listener& listener, const Addr& peer) const;
   bool target_names_gateways() const;
   bool is_gateway(const Addr& peer) const;
-  bool make_room(Side side);
-  void welcome(Side side, Fd fd, const Addr& peer);
-  void refuse(Side side, const Addr& peer, Stat stat, std::string_view reason);
+  bool admits(Side side, const Addr& peer, bool knocks);
+  bool make_room(Side side, bool knocks);
+  void welcome(Side side, Socket socket, const Addr& peer);
+  bool refuse(Side side, const Addr& peer, Stat stat, std::string_view reason);
   void close_doors_if_done();
   template <typename Visit>
   void each(Visit visit);
@@ -91,10 +102,17 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   uint64_t sessions_ended_ = 0;
   bool draining_ = false;
   bool held_off_ = false;
-  // At most kRefusalsASecond lines a second tell of refusals, whoever floods us.
-  Time refusals_since_{};
-  unsigned refusals_ = 0;
-  uint64_t refusals_untold_ = 0;
+  // At most so many lines a second tell of refusals, and of failed handshakes, whoever floods us.
+  struct Sparing {
+    bool tell(Time now);
+    Time since{};
+    unsigned told = 0;
+    uint64_t untold = 0;
+  };
+  Sparing refusals_;
+  Sparing handshake_failures_;
+  std::unique_ptr<TlsContexts> tls_;        // where TLS is used
+  std::unique_ptr<TlsContexts> tls_fresh_;  // between prepare_certificates() and use_certificates()
 };
 
 extern const Kind kKind;
