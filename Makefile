@@ -6,7 +6,7 @@ CMAKE ?= cmake
 PYTHON ?= /usr/bin/python3
 JOBS ?= $(shell nproc)
 BUILD_PACKAGES := cmake ninja-build g++ libc-ares-dev libssl-dev libtomlplusplus-dev
-TEST_PACKAGES := libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis mandoc
+TEST_PACKAGES := libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis python3-cryptography openssl mandoc
 BENCH_PACKAGES := haproxy nginx-light libnginx-mod-stream socat
 
 .PHONY: help deps deps-test deps-bench build demo check check-asan test bench lint man-lint clean
