@@ -5,8 +5,8 @@
 CMAKE ?= cmake
 PYTHON ?= /usr/bin/python3
 JOBS ?= $(shell nproc)
-BUILD_PACKAGES := cmake ninja-build g++ libc-ares-dev libtomlplusplus-dev libhttp-parser-dev rapidjson-dev
-TEST_PACKAGES := libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis mandoc
+BUILD_PACKAGES := cmake ninja-build g++ libc-ares-dev libssl-dev libtomlplusplus-dev libhttp-parser-dev rapidjson-dev
+TEST_PACKAGES := libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis python3-cryptography openssl mandoc
 BENCH_PACKAGES := haproxy nginx-light libnginx-mod-stream socat
 
 .PHONY: help deps deps-test deps-bench build demo check check-asan test bench lint man-lint clean
@@ -38,7 +38,7 @@ deps-bench: deps
 build: deps
 	@$(CMAKE) -S . -B build -G Ninja -DRELAY_TESTS=OFF >/dev/null
 	@$(CMAKE) --build build -j $(JOBS) --target relay
-	@mkdir -p bin && strip -o bin/relay.new build/relay && mv bin/relay.new bin/relay
+	@mkdir -p bin && strip -o build/relay.stripped build/relay && install -m 755 build/relay.stripped bin/relay
 	@ls -l bin/relay | awk '{print "bin/relay: " $$5 " bytes, static"}'
 
 demo: build

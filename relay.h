@@ -41,6 +41,8 @@ class Relay {
   virtual void rollback() = 0;  // forgets it
   // Lends its listening sockets to Env::sockets: it will be changed, or drained, unless the change fails.
   virtual void lend() = 0;
+  // Whether it depends on files of its own (certificates): then a reload prepares it anew though its section is the same.
+  virtual bool reads_files() const = 0;
 
   // Takes nothing new, delivers what it has; idle() once that is done.
   virtual void drain() = 0;

@@ -20,6 +20,7 @@ enum class Code : uint8_t {
   kAgain,     // nothing to be had now: wait for the event
   kEof,       // the peer has finished, in order
   kReset,     // the peer has aborted (ECONNRESET, EPIPE)
+  kTruncated,  // the peer's connection was cut off: TLS without its own end
   kTimeout,   // a limit of ours or of TCP has passed
   kRefused,   // nobody listens there
   kNotFound,  // no such name, file or address

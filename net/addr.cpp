@@ -19,6 +19,8 @@ namespace relay {
 namespace {
 
 constexpr std::string_view kUnixPrefix = "unix:";
+constexpr std::string_view kTlsPrefix = "tls://";
+constexpr std::string_view kTcpPrefix = "tcp://";
 constexpr size_t kLongestName = 253;  // RFC 1035, section 2.3.4, in text form
 constexpr size_t kLongestLabel = 63;
 constexpr size_t kLongestPath = sizeof(sockaddr_un::sun_path) - 1;
@@ -112,6 +114,45 @@ Endpoint addr_endpoint(const Addr& addr, bool has_port) {
   endpoint.port = addr.port;
   endpoint.has_port = has_port;
   return endpoint;
+}
+
+// "tls://10.0.0.5" is {tls://, 10.0.0.5}; what has no scheme has an empty one. A Unix socket's path may have "://" in it.
+struct Schemed {
+  std::string_view scheme;
+  std::string_view rest;
+};
+Schemed take_scheme(std::string_view text) {
+  const size_t end = text.find("://");
+  if (end == std::string_view::npos || text.starts_with(kUnixPrefix)) return {{}, text};
+  return {text.substr(0, end + 3), text.substr(end + 3)};
+}
+
+using Parse = Result<Endpoint> (*)(std::string_view text);
+Result<Endpoint> with_scheme(std::string_view text, Parse parse) {
+  const Schemed parts = take_scheme(text);
+  if (parts.scheme.empty()) return parse(text);
+  if (parts.scheme != kTlsPrefix && parts.scheme != kTcpPrefix) return invalid("has a scheme that is neither tls:// nor tcp://");
+  Result<Endpoint> endpoint = parse(parts.rest);
+  if (endpoint.ok()) endpoint->tls = parts.scheme == kTlsPrefix;
+  return endpoint;
+}
+
+// A scheme that means TLS elsewhere, or a slip of the finger; empty if it means nothing.
+std::string_view meant_scheme(std::string_view scheme) {
+  for (const std::string_view tls : {"tls://", "TLS://", "ssl://", "https://", "tcps://", "tcp+tls://", "tls+tcp://", "wss://"})
+    if (scheme == tls) return kTlsPrefix;
+  for (const std::string_view plain : {"tcp://", "TCP://", "http://", "plain://", "tcp4://", "tcp6://", "ws://"})
+    if (scheme == plain) return kTcpPrefix;
+  return {};
+}
+
+// "a:443" for what follows https:// in "https://a/"; as it is where there is no more to tell.
+std::string without_url(std::string_view scheme, std::string_view rest) {
+  std::string place(rest.substr(0, rest.find('/')));
+  const bool has_port = place.find(':') != std::string::npos && !place.ends_with(']');
+  if (!place.empty() && !has_port && (scheme == "https://" || scheme == "wss://")) place += ":443";
+  if (!place.empty() && !has_port && (scheme == "http://" || scheme == "ws://")) place += ":80";
+  return place;
 }
 
 // Why `host` is not an address, or nothing if it is one (or, outside of brackets, may be a name).
@@ -295,14 +336,16 @@ std::string Network::text() const {
   return alone ? base_.host_text() : base_.host_text() + '/' + std::to_string(prefix_);
 }
 
-Result<Endpoint> Endpoint::parse_target(std::string_view text) {
+Result<Endpoint> Endpoint::parse_target(std::string_view text) { return with_scheme(text, parse_plain_target); }
+
+Result<Endpoint> Endpoint::parse_plain_target(std::string_view text) {
   if (text.empty()) return invalid("is empty");
   if (text.starts_with(kUnixPrefix)) return parse_unix(text.substr(kUnixPrefix.size()));
   if (text.starts_with('_')) return parse_service(text);
   const Result<HostPort> parts = split(text);
   if (!parts.ok()) return parts.status();
   if (const std::optional<Status> fault = host_fault(*parts)) {
-    return meant_target(text).empty() ? *fault : invalid("is an IPv6 address without brackets");
+    return meant_plain_target(text).empty() ? *fault : invalid("is an IPv6 address without brackets");
   }
   const std::optional<Addr> addr = Addr::parse(parts->host, 0);
   if (!addr && !valid_name(parts->host)) return invalid("is neither an address nor a host name");
@@ -326,6 +369,17 @@ Result<Endpoint> Endpoint::parse_target(std::string_view text) {
 }
 
 std::string Endpoint::meant_target(std::string_view text) {
+  const Schemed parts = take_scheme(text);
+  if (parts.scheme.empty()) return meant_plain_target(text);
+  const std::string scheme(meant_scheme(parts.scheme));
+  if (scheme.empty()) return {};
+  const std::string rest = without_url(parts.scheme, parts.rest);
+  if (scheme != parts.scheme && parse_plain_target(rest).ok()) return scheme + rest;
+  const std::string meant = meant_plain_target(rest);
+  return meant.empty() ? meant : scheme + meant;
+}
+
+std::string Endpoint::meant_plain_target(std::string_view text) {
   // An IPv6 address with a port but without brackets. With one or two digits the last group is more likely the address's own.
   const size_t colon = text.rfind(':');
   if (colon != std::string_view::npos && !text.starts_with('[')) {
@@ -342,7 +396,16 @@ std::string Endpoint::meant_target(std::string_view text) {
   return addr || valid_name(host) ? host + ":PORT" : std::string();
 }
 
-Result<Endpoint> Endpoint::parse_listen(std::string_view text) {
+Result<Endpoint> Endpoint::parse_listen(std::string_view text) { return with_scheme(text, parse_plain_listen); }
+
+std::string Endpoint::meant_listen(std::string_view text) {
+  const Schemed parts = take_scheme(text);
+  const std::string scheme(meant_scheme(parts.scheme));
+  const std::string rest = without_url(parts.scheme, parts.rest);
+  return !scheme.empty() && scheme != parts.scheme && parse_plain_listen(rest).ok() ? scheme + rest : std::string();
+}
+
+Result<Endpoint> Endpoint::parse_plain_listen(std::string_view text) {
   if (text.empty()) return invalid("is empty");
   if (text.starts_with(kUnixPrefix)) return parse_unix(text.substr(kUnixPrefix.size()));
   const Result<HostPort> parts = split(text);
@@ -358,13 +421,14 @@ Result<Endpoint> Endpoint::parse_listen(std::string_view text) {
 }
 
 std::string Endpoint::text() const {
+  const std::string scheme(tls ? kTlsPrefix : "");
   switch (kind) {
-    case Kind::kAddr: return has_port || port != 0 ? addr.text() : addr.host_text();
-    case Kind::kName: return host + ':' + std::to_string(port);
-    case Kind::kService: return host;
+    case Kind::kAddr: return scheme + (has_port || port != 0 ? addr.text() : addr.host_text());
+    case Kind::kName: return scheme + host + ':' + std::to_string(port);
+    case Kind::kService: return scheme + host;
     case Kind::kUnix: break;
   }
-  return std::string(kUnixPrefix) + host;
+  return scheme + std::string(kUnixPrefix) + host;
 }
 
 }  // namespace relay

@@ -3,7 +3,7 @@
 //
 //   Addr      24 bytes, IPv4, IPv6 or "a Unix socket"; an IPv4-mapped IPv6 address is always its IPv4 self
 //   Network   10.0.0.0/8, ::1, fe80::/10, or the word `unix`
-//   Endpoint  10.0.0.5:9999, [::1]:9999, name:9999, _svc._tcp.name, unix:/path
+//   Endpoint  10.0.0.5:9999, [::1]:9999, name:9999, _svc._tcp.name, unix:/path; with tls:// before any of them it is TLS
 //
 // Where a parse fails, the Status' reason goes on where the text stops: `"10.0.0.5" has no port`. What the user probably meant
 // is computed apart (`meant`), because a reason is static. Nothing here calls the kernel or the DNS.
@@ -75,14 +75,22 @@ struct Endpoint {
   std::string host;       // kName: host name; kService: "_svc._tcp.name"; kUnix: path
   uint16_t port = 0;      // 0 for kService and kUnix
   bool has_port = false;  // the text had one: "127.0.0.1:0" (the kernel chooses) is not "127.0.0.1" (another key says)
+  bool tls = false;       // the text began with tls:// (tcp:// says that there is none, as no scheme does)
 
   // A place to dial: a port is required but for kService and kUnix, and it is not 0.
   static Result<Endpoint> parse_target(std::string_view text);
-  // "10.0.0.5:PORT" for "10.0.0.5", "[::1]:9999" for "::1:9999"; empty if there is no telling.
+  // "10.0.0.5:PORT" for "10.0.0.5", "[::1]:9999" for "::1:9999", "tls://a:443" for "https://a/"; empty if there is no telling.
   static std::string meant_target(std::string_view text);
   // A place to listen: address with an optional port ("::1", "127.0.0.1:9000", "[::1]:9000"), or unix:PATH. Names are refused.
   static Result<Endpoint> parse_listen(std::string_view text);
+  // "tls://10.0.0.5:9999" for "ssl://10.0.0.5:9999"; empty if there is no telling.
+  static std::string meant_listen(std::string_view text);
   std::string text() const;  // as the parsers read it
+
+ private:
+  static Result<Endpoint> parse_plain_target(std::string_view text);  // without a scheme
+  static Result<Endpoint> parse_plain_listen(std::string_view text);
+  static std::string meant_plain_target(std::string_view text);
 };
 
 }  // namespace relay

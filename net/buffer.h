@@ -7,10 +7,12 @@
 //                                               that a Buffer without one is a pointer
 //   └───────────┴──────────────┴──────────┘
 //
-// BufferPool lends the blocks and keeps one warm for the next reader, which is why copying through the relay runs in the
-// processor's cache however many connections there are. The loop lets go of that one too when nobody has read for a while.
+// BufferPool lends the blocks and keeps a few warm for the next reader (TLS has one in its hands beside the reader's), which is
+// why copying through the relay runs in the processor's cache however many connections there are. The loop lets go of these too
+// when nobody has read for a while.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -36,21 +38,23 @@ class BufferPool {
   // Empty if there is no memory.
   Lent lend() {
     used_ = true;
-    if (spare_ != nullptr) return std::move(spare_);
+    if (spares_ > 0) return std::move(spare_[--spares_]);
     return Lent{new (std::nothrow) Block};
   }
   void give_back(Lent block) {
-    if (spare_ == nullptr) spare_ = std::move(block);
+    if (spares_ < kSpare) spare_[spares_++] = std::move(block);
   }
-  bool holds_spare() const { return spare_ != nullptr; }
-  // Lets the spare block go, if none was lent since the last call.
+  bool holds_spare() const { return spares_ > 0; }
+  // Lets the spare blocks go, if none was lent since the last call.
   void tidy() {
-    if (!used_) spare_.reset();
+    while (!used_ && spares_ > 0) spare_[--spares_].reset();
     used_ = false;
   }
 
  private:
-  Lent spare_;
+  static constexpr size_t kSpare = 2;
+  std::array<Lent, kSpare> spare_;
+  size_t spares_ = 0;
   bool used_ = false;
 };
 

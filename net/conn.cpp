@@ -8,32 +8,34 @@
 
 namespace relay {
 
-Status Conn::open(Fd fd, Addr::Family family) {
+Status Conn::open(Socket socket) {
   CHECK(!fd_.open());
-  const Status status = loop_.watch(*this, fd.get(), kEvents);
-  if (status.ok()) opened(std::move(fd), family);
-  return status;
-}
-
-void Conn::adopt(Watcher& from, Fd fd, Addr::Family family, uint32_t events) {
-  CHECK(!fd_.open());
-  loop_.hand_over(from, *this);
-  opened(std::move(fd), family);
+  if (socket.watcher != nullptr) {
+    loop_.hand_over(*socket.watcher, *this);
+  } else if (const Status status = loop_.watch(*this, socket.fd.get(), kEvents); !status.ok()) {
+    return status;
+  }
+  const uint32_t events = socket.events;
+  opened(std::move(socket));
   learn(events);
+  return {};
 }
 
-void Conn::opened(Fd fd, Addr::Family family) {
-  fd_ = std::move(fd);
-  unix_ = family == Addr::Family::kUnix;
+void Conn::opened(Socket socket) {
+  fd_ = std::move(socket.fd);
+  tls_ = std::move(socket.tls);
+  unix_ = socket.family == Addr::Family::kUnix;
   if (unix_) keep_urgent_in_line(fd_.get());  // TCP sockets have it from their listener, or from before connect
-  readable_ = false;  // bytes that are there already are an event in the next turn
-  writable_ = true;   // a new socket has room
+  // Bytes that are there already are an event in the next turn; but not those that came with the end of a handshake.
+  readable_ = tls_ != nullptr;
+  writable_ = !holds_bytes();  // a new socket has room
   broken_ = urgent_ = shut_ = fin_seen_ = false;
   failed_ = Code::kOk;
 }
 
 void Conn::on_event(uint32_t events) {
   learn(events);
+  if (writable_ && holds_bytes()) static_cast<void>(flush_tls());
   user_.on_ready(*this);
 }
 
@@ -78,28 +80,80 @@ Result<size_t> Conn::gave(ssize_t n, size_t asked, const char* call) {
   return status;
 }
 
+// The kernel and the layer above it may both have more. Bytes that the kernel has are an event, those of the layer are not.
+Result<size_t> Conn::read_tls(std::span<std::byte> into) {
+  Result<size_t> got = tls_->read(into);
+  if (tls_->unsent() > 0) writable_ = false;  // it had to say something itself
+  if (got.ok()) {
+    if (tls_->drained() && !unix_ && !urgent_ && !broken_ && !fin_seen_) readable_ = false;
+    return got;
+  }
+  readable_ = false;
+  const Code code = got.status().code();
+  if (code == Code::kAgain || code == Code::kEof) return got;
+  broken_ = true;
+  if (code == Code::kTruncated && failed_ != Code::kOk && !fin_seen_) return Status{failed_, "read"};
+  return got;
+}
+
+Result<size_t> Conn::write_tls_parts(std::span<const iovec> from) {
+  size_t given = 0;
+  for (const iovec& part : from) {
+    const Result<size_t> n = write_tls({static_cast<const std::byte*>(part.iov_base), part.iov_len});
+    if (!n.ok()) return given > 0 ? Result<size_t>(given) : n;
+    given += *n;
+    if (*n < part.iov_len || !writable_) break;
+  }
+  return given;
+}
+
+Result<size_t> Conn::write_tls(std::span<const std::byte> from) {
+  Result<size_t> given = tls_->write(from);
+  if (tls_->unsent() > 0) writable_ = false;
+  if (given.ok() || given.status().code() == Code::kAgain) return given;
+  writable_ = false;
+  broken_ = true;
+  failed_ = given.status().code();
+  return given;
+}
+
+Status Conn::flush_tls() {
+  const Status status = tls_->flush();
+  if (status.ok()) return status;
+  writable_ = false;
+  if (status.code() != Code::kAgain) {
+    broken_ = true;
+    failed_ = status.code();
+  }
+  return status;
+}
+
 Result<size_t> Conn::read(std::span<std::byte> into) {
+  if (tls_ != nullptr) return read_tls(into);
   return took(sys::recv(fd_.get(), into.data(), into.size()), into.size(), "read");
 }
 
 Result<size_t> Conn::read(std::span<const iovec> into) {
+  if (tls_ != nullptr) return read_tls({static_cast<std::byte*>(into.front().iov_base), into.front().iov_len});
   size_t asked = 0;
   for (const iovec& part : into) asked += part.iov_len;
   return took(sys::readv(fd_.get(), into.data(), static_cast<int>(into.size())), asked, "read");
 }
 
 Result<size_t> Conn::write(std::span<const std::byte> from) {
+  if (tls_ != nullptr) return write_tls(from);
   return gave(sys::send(fd_.get(), from.data(), from.size()), from.size(), "write");
 }
 
 Result<size_t> Conn::write(std::span<const iovec> from) {
+  if (tls_ != nullptr) return write_tls_parts(from);
   size_t asked = 0;
   for (const iovec& part : from) asked += part.iov_len;
   return gave(sys::sendv(fd_.get(), from.data(), static_cast<int>(from.size())), asked, "write");
 }
 
 Result<size_t> Conn::splice_in(Pipe& pipe, size_t most) {
-  CHECK(pipe.filled == 0);  // or EAGAIN would not tell whose it is
+  CHECK(can_splice() && pipe.filled == 0);  // or EAGAIN would not tell whose it is
   const ssize_t n = sys::splice(fd_.get(), pipe.in.get(), most);
   if (n > 0) {
     // Not full is not empty here: the pipe may have run out of slots. readable_ stays until EAGAIN.
@@ -125,6 +179,15 @@ Result<size_t> Conn::splice_out(Pipe& pipe) {
 }
 
 Status Conn::shutdown_write() {
+  if (tls_ != nullptr) {
+    const Status status = tls_->finish();
+    if (status.code() == Code::kAgain) writable_ = false;
+    if (!status.ok() && status.code() != Code::kAgain) {
+      broken_ = true;
+      failed_ = status.code();
+    }
+    if (!status.ok()) return status;
+  }
   shut_ = true;
   const int error = sys::shutdown_write(fd_.get());
   if (error == 0) return {};
@@ -137,7 +200,9 @@ Status Conn::shutdown_write() {
 
 void Conn::close() {
   if (!fd_.open()) return;
+  if (tls_ != nullptr && !shut_ && !broken_ && !holds_bytes()) static_cast<void>(tls_->finish());
   loop_.forget(*this);
+  tls_.reset();
   fd_.close();
   readable_ = writable_ = false;
 }
@@ -145,10 +210,14 @@ void Conn::close() {
 void Conn::reset() {
   if (!fd_.open()) return;
   reset_on_close(fd_.get());
+  tls_.reset();  // and no goodbye
   close();
 }
 
-int Conn::unsent() const { return unix_ ? 0 : sys::unsent(fd_.get()); }
+int Conn::unsent() const {
+  const int held = tls_ == nullptr ? 0 : static_cast<int>(tls_->unsent());
+  return held + (unix_ ? 0 : sys::unsent(fd_.get()));
+}
 
 bool Conn::unread() const { return sys::unread(fd_.get()) > 0; }
 

@@ -39,6 +39,7 @@ void Dial::stop() {
 void Dial::close() {
   if (!fd_.open()) return;
   loop_.forget(*this);
+  tls_.reset();
   fd_.close();
 }
 
@@ -63,7 +64,16 @@ void Dial::connect_next() {
   else timer_.arm(plan_.connect_timeout);
 }
 
+void Dial::take(Conn& conn) {
+  const Status status = conn.open({std::move(fd_), addrs_[next_ - 1].family, std::move(tls_), this, events_});
+  CHECK(status.ok());
+}
+
 void Dial::on_event(uint32_t events) {
+  if (tls_ != nullptr) {
+    events_ |= events;
+    return handshake();
+  }
   if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0) return;
   const Addr to = addrs_[next_ - 1];
   // Writable and no error: connected, with no need to ask.
@@ -82,9 +92,31 @@ void Dial::connected(uint32_t events) {
     close();
     return failed(to, from_errno(ECONNREFUSED, "connected to itself"));
   }
-  stopped_ = true;
   events_ = events;
-  user_.on_dialed(to);
+  if (plan_.tls == nullptr) return dialed();
+  tls_ = Tls::make(*plan_.tls, fd_.get(), loop_.buffers(), loop_.now());
+  if (tls_ == nullptr) {
+    close();
+    return failed(to, from_errno(ENOMEM, "TLS"));
+  }
+  timer_.arm(plan_.connect_timeout);
+  handshake();
+}
+
+void Dial::handshake() {
+  std::string why;
+  const Status status = tls_->handshake(why);
+  if (status.code() == Code::kAgain) return;
+  timer_.disarm();
+  if (status.ok()) return dialed();
+  close();
+  details_ = std::move(why);
+  failed(addrs_[next_ - 1], status);
+}
+
+void Dial::dialed() {
+  stopped_ = true;
+  user_.on_dialed(addrs_[next_ - 1]);
   close();  // nobody has taken it
 }
 
@@ -94,13 +126,15 @@ void Dial::on_timer(Timer&) {
     return failed({}, {Code::kTimeout, "the name lookup took longer than connect-timeout"});
   }
   if (!fd_.open()) return start();  // the pause is over
+  const bool greeting = tls_ != nullptr;
   close();
-  failed(addrs_[next_ - 1], {Code::kTimeout, "no answer within connect-timeout"});
+  failed(addrs_[next_ - 1], {Code::kTimeout, greeting ? "no handshake within connect-timeout" : "no answer within connect-timeout"});
 }
 
 void Dial::failed(const Addr& to, const Status& why) {
   if (next_ < addrs_.size()) {
     user_.on_dial_failed(to, why, round_, Delay{0});
+    details_.clear();
     if (!stopped_) connect_next();
     return;
   }
@@ -110,6 +144,7 @@ void Dial::failed(const Addr& to, const Status& why) {
   timer_.arm(pause);
   const unsigned round = round_++;
   user_.on_dial_failed(to, why, round, pause);
+  details_.clear();
 }
 
 }  // namespace relay

@@ -3,7 +3,7 @@
 // a pause that doubles from retry_min to retry_max, each time shortened at random by up to half (so that many relays do not
 // knock together).
 //
-//   start ─► looking up ─► connecting to address 1 … n ──► on_dialed
+//   start ─► looking up ─► connecting to address 1 … n, handshake of TLS ──► on_dialed
 //                 ▲                          │ all failed
 //                 └────── pause ◄────────────┘ on_dial_failed
 #pragma once
@@ -25,7 +25,8 @@ namespace relay {
 struct DialPlan {
   Endpoint target;
   SockOptions options;
-  Delay connect_timeout{5000};  // an address, and the look-up of the name
+  TlsContext* tls = nullptr;    // of a target with TLS; borrowed
+  Delay connect_timeout{5000};  // an address, the handshake with it, and the look-up of the name
   Delay retry_min{100};
   Delay retry_max{5000};
 };
@@ -55,7 +56,9 @@ class Dial final : private Watcher, private TimerUser, private LookupUser {
   // No more calls. Safe at any time, also from a call-back; destroying from one is not: bury its owner.
   void stop();
   // Opens `conn` with the connection, registered as it is: no further system call. REQUIRES: within on_dialed.
-  void take(Conn& conn) { conn.adopt(*this, std::move(fd_), addrs_[next_ - 1].family, events_); }
+  void take(Conn& conn);
+  // Within on_dial_failed: why, in words; empty if its Status says it all.
+  const std::string& details() const { return details_; }
 
  private:
   void on_event(uint32_t events) override;
@@ -63,6 +66,8 @@ class Dial final : private Watcher, private TimerUser, private LookupUser {
   void on_lookup(Result<std::vector<Addr>> addrs) override;
   void connect_next();
   void connected(uint32_t events);
+  void handshake();
+  void dialed();
   void failed(const Addr& to, const Status& why);
   void close();
 
@@ -74,6 +79,8 @@ class Dial final : private Watcher, private TimerUser, private LookupUser {
   std::vector<Addr> addrs_;
   size_t next_ = 0;  // in addrs_
   Fd fd_;            // the connection under way
+  std::unique_ptr<Tls> tls_;
+  std::string details_;
   uint32_t events_ = 0;  // that told us it is there
   unsigned round_ = 1;
   Delay pause_;

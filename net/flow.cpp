@@ -29,6 +29,7 @@ Flow::State Flow::from_answer(const Status& status) {
     case Code::kEof: from_ended_ = true; return State::kBusy;  // to be passed on by the caller's loop
     case Code::kOk:
     case Code::kReset:
+    case Code::kTruncated:
     case Code::kTimeout:
     case Code::kRefused:
     case Code::kNotFound:
@@ -77,14 +78,18 @@ Flow::State Flow::pump(Loop& loop, Conn* from, Conn& to, bool to_closes) {
     }
     if (from_ended_) {
       if (!end_passed_) {
-        const Status status = to_closes ? Status{} : to.shutdown_write();
+        const Status status = to_closes && !to.end_is_written() ? Status{} : to.shutdown_write();
+        if (status.code() == Code::kAgain) {
+          state = State::kWaiting;
+          break;
+        }
         if (!status.ok()) return fail(State::kToFailed, status);
         end_passed_ = true;
       }
       state = State::kDone;
     } else if (from == nullptr || !from->readable() || !to.writable()) {
       state = State::kWaiting;
-    } else if (full_reads_ >= kBulkReads && !never_splice_ && !from->urgent()) {
+    } else if (full_reads_ >= kBulkReads && !never_splice_ && !from->urgent() && from->can_splice() && to.can_splice()) {
       state = splice(loop, *from, to);
     } else {
       state = copy(loop, *from, to);

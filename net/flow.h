@@ -40,7 +40,8 @@ class Flow {
   // Takes what `from` has into a queue of at most `bound` bytes. A full queue stops the reading (held_full()).
   State hold(Conn& from, uint64_t bound);
   // Moves bytes until one side has had enough. `from` may be nullptr: it is gone, and only what is held moves. `to_closes`: the
-  // other direction is over, and `to` will be closed as soon as this one is, which says the end as well as a half-close.
+  // other direction is over, and `to` will be closed as soon as this one is, which says the end as well as a half-close (where
+  // an end is no message of its own).
   State pump(Loop& loop, Conn* from, Conn& to, bool to_closes);
   // `from` will say nothing more, whatever becomes of it: what is held is all, and then the end.
   void finish() { from_ended_ = true; }

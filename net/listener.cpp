@@ -13,8 +13,14 @@ Status Listener::open(Listening listening) {
   return {};
 }
 
+void Listener::use_tls(size_t handshake_limit, Delay handshake_timeout) {
+  CHECK(!is_open());
+  greeter_ = std::make_unique<Greeter>(loop_, static_cast<GreeterUser&>(*this), handshake_limit, handshake_timeout);
+}
+
 void Listener::close() {
   if (!is_open()) return;
+  if (greeter_ != nullptr) greeter_->close();
   timer_.disarm();
   loop_.forget(*this, listening_.fd.get());
   listening_.fd.close();
@@ -27,9 +33,20 @@ void Listener::go_on() {
   missed_ = false;
 }
 
+void Listener::on_greeter_room() {
+  if (is_open()) loop_.again(*this);
+}
+
+void Listener::accepted(Fd fd, const Addr& peer) {
+  if (greeter_ == nullptr) return user_.on_accept(*this, {std::move(fd), peer.family}, peer);
+  TlsContext* const context = user_.on_knock(*this, peer);
+  if (context != nullptr && is_open()) greeter_->greet(std::move(fd), peer, *context);
+}
+
 void Listener::on_event(uint32_t) {
   bool any = false;
   for (int left = kBudget; is_open() && !held_off_; --left) {
+    if (greeter_ != nullptr && greeter_->full()) return;  // on_greeter_room
     // Errors alone, of a kind that does not go away: not at once again.
     if (left == 0) return any ? loop_.again(*this) : timer_.arm(kRest);
     sockaddr_storage from{};
@@ -49,6 +66,7 @@ void Listener::on_event(uint32_t) {
         return timer_.arm(kRest);
       case Code::kEof:
       case Code::kReset:
+      case Code::kTruncated:
       case Code::kTimeout:
       case Code::kRefused:
       case Code::kNotFound:
@@ -56,7 +74,7 @@ void Listener::on_event(uint32_t) {
       case Code::kSystem: continue;  // that one connection has failed (accept(2)); the next may not have
     }
     any = true;
-    user_.on_accept(*this, Fd{fd}, Addr::from_sockaddr(from, length));
+    accepted(Fd{fd}, Addr::from_sockaddr(from, length));
   }
   missed_ = held_off_;
 }

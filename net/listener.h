@@ -3,14 +3,20 @@
 //
 // At the descriptor limit (or without memory) it rests: it says so once, tries again every kRest, and says when it goes on.
 // The kernel's backlog holds who comes meanwhile. hold_off() does the same at its user's wish.
+//
+// With TLS the handshake comes first (Greeter): its user is asked who may try (on_knock), and on_accept is for those who have
+// done it. While as many as may be are under way, the listener rests as well.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "net/addr.h"
 #include "net/fd.h"
+#include "net/greeter.h"
 #include "net/loop.h"
 #include "net/sock.h"
+#include "net/socket.h"
 
 namespace relay {
 
@@ -18,15 +24,19 @@ class Listener;
 
 class ListenerUser {
  public:
-  virtual void on_accept(Listener& listener, Fd fd, const Addr& peer) = 0;
+  // `socket` is to be taken in the call, or it is closed.
+  virtual void on_accept(Listener& listener, Socket socket, const Addr& peer) = 0;
   virtual void on_accept_paused(Listener& listener, const Status& why) = 0;
   virtual void on_accept_resumed(Listener& listener) = 0;
+  // With TLS: with which side's certificate and trust `peer` is to be greeted; nullptr: not at all. Borrowed for the call.
+  virtual TlsContext* on_knock(Listener&, const Addr&) { return nullptr; }
+  virtual void on_handshake_failed(Listener&, const Addr&, const std::string&) {}
 
  protected:
   ~ListenerUser() = default;
 };
 
-class Listener final : private Watcher, private TimerUser {
+class Listener final : private Watcher, private TimerUser, private GreeterUser {
  public:
   static constexpr Delay kRest{100};
 
@@ -36,6 +46,8 @@ class Listener final : private Watcher, private TimerUser {
 
   // Takes over what listen_on() made, and begins to accept, unless held off.
   Status open(Listening listening);
+  // Who comes must speak TLS. REQUIRES: not open yet.
+  void use_tls(size_t handshake_limit, Delay handshake_timeout);
   bool is_open() const { return listening_.fd.open(); }
   // Stops listening; a Unix socket's file is removed, unless somebody else listens there by now.
   void close();
@@ -50,10 +62,15 @@ class Listener final : private Watcher, private TimerUser {
   static constexpr int kBudget = 64;
   void on_event(uint32_t events) override;
   void on_timer(Timer& timer) override;
+  void on_greeted(Socket socket, const Addr& peer) override { user_.on_accept(*this, std::move(socket), peer); }
+  void on_greeting_failed(const Addr& peer, const std::string& why) override { user_.on_handshake_failed(*this, peer, why); }
+  void on_greeter_room() override;
+  void accepted(Fd fd, const Addr& peer);
 
   Loop& loop_;
   ListenerUser& user_;
   Listening listening_;
+  std::unique_ptr<Greeter> greeter_;  // with TLS
   Timer timer_;
   bool held_off_ = false;
   bool missed_ = false;  // somebody came, or may have, while it was held off

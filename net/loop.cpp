@@ -82,6 +82,7 @@ void Loop::turn(Delay most) {
   std::array<epoll_event, kEventsATurn> events;  // NOLINT: the kernel fills what is read
   const int n = sys::epoll_wait(epoll_.get(), events.data(), kEventsATurn, timeout(most));
   now_ = Time{sys::monotonic_ms()};
+  ++turns_;
   again_now_.swap(again_);
   for (int i = 0; i < n; ++i) dispatch(events[static_cast<size_t>(i)].data.u64, events[static_cast<size_t>(i)].events);
   dispatch_again();

@@ -75,6 +75,7 @@ class Loop final : private TimerUser {
   void turn(Delay most);
 
   Time now() const { return now_; }  // read once a turn
+  uint64_t turns() const { return turns_; }  // for who bounds what it does in one
   void bury(std::unique_ptr<Mortal> dead) { dead_.push_back(std::move(dead)); }
 
   BufferPool& buffers() { return buffers_; }
@@ -104,6 +105,7 @@ class Loop final : private TimerUser {
   Fd epoll_;
   bool running_ = false;
   Time now_;
+  uint64_t turns_ = 0;
   std::vector<Slot> slots_;
   uint32_t free_ = Watcher::kNoSlot;
   std::vector<uint64_t> again_;     // names

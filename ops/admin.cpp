@@ -81,8 +81,8 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   }
   std::unique_ptr<Client> release() { return std::move(self_); }
 
-  Status open(Fd fd, Addr::Family family) {
-    const Status status = conn_.open(std::move(fd), family);
+  Status open(Socket socket) {
+    const Status status = conn_.open(std::move(socket));
     if (status.ok()) conn_.try_reading(), conn_.again();
     return status;
   }
@@ -409,7 +409,18 @@ Admin::Admin(Loop& loop, AdminUser& user, AdminPlan plan)
 
 Admin::~Admin() { close(); }
 
-Status Admin::open(Listening listening) { return listener_.open(std::move(listening)); }
+std::optional<TlsFault> Admin::load_certificate() {
+  if (!plan_.where.tls) return std::nullopt;
+  TlsContext fresh;
+  if (std::optional<TlsFault> fault = fresh.load(plan_.tls)) return fault;
+  tls_ = std::move(fresh);
+  return std::nullopt;
+}
+
+Status Admin::open(Listening listening) {
+  if (plan_.where.tls) listener_.use_tls(plan_.connections, plan_.patience);
+  return listener_.open(std::move(listening));
+}
 
 void Admin::close() {
   listener_.close();
@@ -425,12 +436,12 @@ void Admin::finish() {
   }
 }
 
-void Admin::on_accept(Listener&, Fd fd, const Addr& peer) {
+void Admin::on_accept(Listener&, Socket socket, const Addr&) {
   if (count_ >= plan_.connections && !make_room()) return;  // closed as its Fd dies
   Client& client = Client::make(*this);
   clients_.push_back(client);
   ++count_;
-  if (!client.open(std::move(fd), peer.family).ok()) return client.end();
+  if (!client.open(std::move(socket)).ok()) return client.end();
   if (!timer_.armed()) timer_.arm(plan_.patience);
 }
 
@@ -477,6 +488,11 @@ void Admin::reloaded(const Faults& faults) {
     client->reloaded(faults);
     client = following;
   }
+}
+
+void Admin::on_handshake_failed(Listener& listener, const Addr& peer, const std::string& why) {
+  if (!log_enabled(Level::kDebug)) return;  // whoever floods us must not flood the log
+  LogLine(Level::kDebug, "handshake-failed").text("relay", "admin").text("addr", listener.text()).text("peer", peer.text()).text("error", why);
 }
 
 void Admin::on_accept_paused(Listener& listener, const Status& why) {

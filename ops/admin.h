@@ -23,6 +23,7 @@
 #include "net/conn.h"
 #include "net/listener.h"
 #include "net/loop.h"
+#include "net/tls.h"
 #include "ops/config.h"
 #include "wire/http1.h"
 
@@ -52,6 +53,7 @@ class AdminUser {
 
 struct AdminPlan {
   Endpoint where;
+  TlsConfig tls;  // where.tls
   std::string token;  // empty: none is asked for
   size_t connections = 64;
   Delay patience{10'000};     // the most for a request to come whole once it has begun, and for an answer to be taken a piece further
@@ -66,7 +68,8 @@ class Admin final : private ListenerUser, private TimerUser {
   Admin(const Admin&) = delete;
   Admin& operator=(const Admin&) = delete;
 
-  // A Unix socket gets mode 0600.
+  // Reads the certificate, at first and again: REQUIRES, at first: before open(). Nothing to do without TLS.
+  std::optional<TlsFault> load_certificate();
   Status open(Listening listening);
   std::string text() const { return listener_.text(); }
   bool waited_for() const { return waits_ > 0; }
@@ -83,7 +86,9 @@ class Admin final : private ListenerUser, private TimerUser {
   class Client;
   friend class Client;
 
-  void on_accept(Listener& listener, Fd fd, const Addr& peer) override;
+  void on_accept(Listener& listener, Socket socket, const Addr& peer) override;
+  TlsContext* on_knock(Listener&, const Addr&) override { return &tls_; }
+  void on_handshake_failed(Listener& listener, const Addr& peer, const std::string& why) override;
   void on_accept_paused(Listener& listener, const Status& why) override;
   void on_accept_resumed(Listener& listener) override;
   void on_timer(Timer& timer) override;
@@ -93,6 +98,7 @@ class Admin final : private ListenerUser, private TimerUser {
   Loop& loop_;
   AdminUser& user_;
   AdminPlan plan_;
+  TlsContext tls_;
   Listener listener_;
   List<Client> clients_;  // longest without news first
   size_t count_ = 0;

@@ -19,7 +19,7 @@ constexpr std::string_view kNone = "none";
 constexpr uint16_t kDnsPort = 53;
 constexpr size_t kMostItemFaults = 20;  // of one list: one that is nonsense throughout need not be shown in full
 
-constexpr std::array<Key, 7> kGlobalKeys = {{
+constexpr std::array<Key, 9> kGlobalKeys = {{
     {.name = "log-level",
      .type = KeyType::kChoice,
      .metavar = "LEVEL",
@@ -49,7 +49,7 @@ constexpr std::array<Key, 7> kGlobalKeys = {{
      .type = KeyType::kAdmin,
      .metavar = "PLACE",
      .fallback = "auto",
-     .help = "where to serve status and metrics over HTTP: unix:PATH, tcp:127.0.0.1:PORT or none; auto is a socket below "
+     .help = "where to serve status and metrics over HTTP: unix:PATH, tcp:127.0.0.1:PORT, tls:ADDR:PORT or none; auto is a socket below "
              "$RUNTIME_DIRECTORY or $XDG_RUNTIME_DIR, where one of these is set",
      .choices = {},
      .restart = true},
@@ -58,6 +58,20 @@ constexpr std::array<Key, 7> kGlobalKeys = {{
      .metavar = "FILE",
      .fallback = "",
      .help = "a file with the secret that each admin request has to bear; an address that is not loopback needs one",
+     .choices = {},
+     .restart = true},
+    {.name = "admin-cert",
+     .type = KeyType::kText,
+     .metavar = "FILE",
+     .fallback = "",
+     .help = "admin at tls: the certificate and those between it and the root, as PEM",
+     .choices = {},
+     .restart = true},
+    {.name = "admin-key",
+     .type = KeyType::kText,
+     .metavar = "FILE",
+     .fallback = "",
+     .help = "admin at tls: the key of the certificate, as PEM (default: it is in the certificate's file)",
      .choices = {},
      .restart = true},
     {.name = "admin-connections",
@@ -88,6 +102,7 @@ std::vector<std::string_view> split(std::string_view list, char separator) {
 Result<Endpoint> parse_server(std::string_view text) {
   Result<Endpoint> server = Endpoint::parse_listen(text);
   if (!server.ok()) return server;
+  if (server->tls) return Status(Code::kInvalid, "has tls://, but name servers are asked without TLS");
   if (server->kind != Endpoint::Kind::kAddr) return Status(Code::kInvalid, "is not an address");
   if (server->has_port && server->port == 0) return Status(Code::kInvalid, "has port 0, which cannot be asked");
   if (!server->has_port) server->port = server->addr.port = kDnsPort;
@@ -162,7 +177,9 @@ std::string check_listen(std::string_view value) {
   const Result<Endpoint> listen = Endpoint::parse_listen(value);
   if (listen.ok()) return {};
   const std::string fault = listen.status().reason();
-  return fault.find(';') != std::string::npos ? fault : fault + "; write IP, IP:PORT, [IPV6]:PORT or unix:PATH";
+  if (fault.find(';') != std::string::npos) return fault;
+  const std::string meant = Endpoint::meant_listen(value);
+  return fault + "; write " + (meant.empty() ? "IP, IP:PORT, [IPV6]:PORT or unix:PATH" : meant);
 }
 
 std::string check_network(std::string_view value) {
@@ -181,17 +198,21 @@ std::string check_server(std::string_view value) {
 
 Result<Endpoint> parse_admin(std::string_view text) {
   if (text.starts_with("unix:")) return Endpoint::parse_listen(text);
-  if (!text.starts_with("tcp:")) return Status{Code::kInvalid, "is no place for it"};
-  text.remove_prefix(text.starts_with("tcp://") ? 6 : 4);
+  const bool tls = text.starts_with("tls:");
+  if (!tls && !text.starts_with("tcp:")) return Status{Code::kInvalid, "is no place for it"};
+  text.remove_prefix(text.substr(4).starts_with("//") ? 6 : 4);
   Result<Endpoint> place = Endpoint::parse_listen(text);
-  if (place.ok() && !place->has_port) return Status{Code::kInvalid, "has no port"};
+  if (!place.ok()) return place;
+  if (place->kind == Endpoint::Kind::kUnix) return Status{Code::kInvalid, "is no place for it"};
+  if (!place->has_port) return Status{Code::kInvalid, "has no port"};
+  place->tls = tls;
   return place;
 }
 
 std::string check_admin(std::string_view value) {
   if (value == kAuto || value == kNone) return {};
   const Result<Endpoint> place = parse_admin(value);
-  return place.ok() ? "" : std::string(place.status().reason()) + "; write unix:PATH, tcp:127.0.0.1:PORT, auto or none";
+  return place.ok() ? "" : std::string(place.status().reason()) + "; write unix:PATH, tcp:127.0.0.1:PORT, tls:ADDR:PORT, auto or none";
 }
 
 std::string check_value(const Key& key, std::string_view value) {

@@ -36,7 +36,7 @@ enum class KeyType : uint8_t {
   kTarget,    // Endpoint::parse_target
   kNetwork,   // Network::parse
   kServer,    // the word `system`, or IP, IP:PORT of a DNS server; without a port it is 53
-  kAdmin,     // the words `auto` and `none`, unix:PATH, or tcp:IP:PORT
+  kAdmin,     // the words `auto` and `none`, unix:PATH, tcp:IP:PORT or tls:IP:PORT
 };
 
 struct Key {

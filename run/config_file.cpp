@@ -53,6 +53,9 @@ bool Together::forget() {
 
 void check_global(const Section& global, Faults& faults) {
   for (const Endpoint& place : global.endpoints("admin"))
+    if (place.tls && !global.has("admin-cert"))
+      faults.push_back({global.where("admin"), "TLS needs a certificate; give admin-cert (and admin-key)"});
+  for (const Endpoint& place : global.endpoints("admin"))
     if (place.kind == Endpoint::Kind::kAddr && !place.addr.is_loopback() && !global.has("admin-token-file"))
       faults.push_back({global.where("admin"), place.text() + " is not loopback: whoever reaches it could stop the relays; give admin-token-file, or listen on unix:PATH or tcp:127.0.0.1:PORT"});
 }

@@ -73,7 +73,7 @@ Change::Change(Fleet& fleet, std::vector<Config::Item> items, Delay drain)
 Change::~Change() {
   if (done_) return;
   for (const Step& step : steps_)
-    if (step.fate == Fate::kChanged) step.running->relay->rollback();
+    if (step.added == nullptr) step.running->relay->rollback();
   fleet_.env_.sockets.forget_lent();
 }
 
@@ -96,7 +96,7 @@ bool Change::prepare(Faults& faults) {
   }
   if (next_ == steps_.size()) return false;
   const Step& one = steps_[next_++];
-  if (one.fate != Fate::kKept) one.running->relay->prepare(one.section, faults);
+  if (one.fate != Fate::kKept || one.running->relay->reads_files()) one.running->relay->prepare(one.section, faults);
   return next_ < steps_.size();
 }
 
@@ -178,7 +178,7 @@ bool Change::commit() {
   }
   if (committed_ == steps_.size()) return false;
   Step& step = steps_[committed_++];
-  if (step.fate != Fate::kKept) step.running->relay->commit();
+  if (step.fate != Fate::kKept || step.running->relay->reads_files()) step.running->relay->commit();
   step.running->section = std::move(step.section);
   if (step.added != nullptr) {
     step.added->id = fleet_.next_id_++;

@@ -55,7 +55,7 @@ int complain(const Faults& faults) {
 }
 
 Process::Process(Launch launch)
-    : kinds_(launch.kinds), global_(std::move(launch.config.global)), first_(std::move(launch.config.relays)),
+    : kinds_(launch.kinds), global_(std::move(launch.config.global)), at_start_(global_), first_(std::move(launch.config.relays)),
       resolver_(loop_, dns_server(global_)), fleet_(launch.kinds, Env{loop_, resolver_, sockets_}),
       reload_(loop_, fleet_, launch.kinds, std::move(launch.path), launch.args, *this), drain_timer_(loop_, *this),
       watchdog_timer_(loop_, *this), status_timer_(loop_, *this), started_(loop_.now()) {}
@@ -149,14 +149,18 @@ void Process::open_admin(Faults& faults) {
     else if (plan.token.empty()) faults.push_back({global_.where("admin-token-file"), quote(path) + " is empty; put a long random secret into it"});
     if (!faults.empty()) return;
   }
+  plan.tls.server = true;
+  plan.tls.cert = global_.text("admin-cert");
+  plan.tls.key = global_.text("admin-key");
+  admin_ = std::make_unique<Admin>(loop_, static_cast<AdminUser&>(*this), plan);
+  if (const std::optional<TlsFault> fault = admin_->load_certificate()) {
+    faults.push_back({global_.where("admin-" + std::string(fault->key)), fault->what});
+    return;
+  }
   const int before = sys::umask(0177);
   Result<Listening> listening = sockets_.open(plan.where, SockOptions{});
   sys::umask(before);
-  Status status = listening.ok() ? Status{} : listening.status();
-  if (status.ok()) {
-    admin_ = std::make_unique<Admin>(loop_, static_cast<AdminUser&>(*this), std::move(plan));
-    status = admin_->open(std::move(*listening));
-  }
+  const Status status = listening.ok() ? admin_->open(std::move(*listening)) : listening.status();
   if (status.ok()) {
     LogLine(Level::kInfo, "admin").text("addr", admin_->text());
     return;
@@ -235,24 +239,29 @@ void Process::reload() {
   }
   LogLine(Level::kInfo, "reloading").text("file", reload_.path().empty() ? "-" : reload_.path());
   tell_manager(reloading_state());
-  if (reload_.path().empty()) return on_reload_failed({{"relay", "it was started without a file; there is nothing to read again"}});
   reload_.begin(global_.duration("drain-timeout"));
 }
 
 void Process::begin_reload() { reload(); }
 
-void Process::on_reloaded(const Change::Counts& counts, const Section& global) {
-  for (const Key& key : global.keys())
-    if (key.restart && !global.same(global_, key.name))
-      LogLine(Level::kWarn, "needs-restart").text("key", key.name).text("remedy", "the old value stays in force until the process is started again");
-  Section now = global;
-  std::swap(now, global_);
-  open_log();
+void Process::on_reloaded(const Change::Counts& counts, const Section* global) {
+  if (global != nullptr) take_global(*global);
   ++reloads_;
   LogLine(Level::kInfo, "reloaded").number("relays", fleet_.relays().size()).number("kept", counts.kept).number("changed", counts.changed)
       .number("added", counts.added).number("removed", counts.removed);
   tell_manager("READY=1");
-  if (admin_ != nullptr) admin_->reloaded({});
+  if (admin_ == nullptr) return;
+  if (const std::optional<TlsFault> fault = admin_->load_certificate())
+    LogLine(Level::kError, "config-fault").text("where", "admin-" + std::string(fault->key)).text("what", fault->what);
+  admin_->reloaded({});
+}
+
+void Process::take_global(const Section& global) {
+  for (const Key& key : global.keys())
+    if (key.restart && !global.same(at_start_, key.name))
+      LogLine(Level::kWarn, "needs-restart").text("key", key.name).text("remedy", "the old value stays in force until the process is started again");
+  global_ = global;
+  open_log();
 }
 
 void Process::on_reload_failed(const Faults& faults) {

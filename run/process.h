@@ -49,10 +49,11 @@ class Process final : private Watcher, private TimerUser, private ReloadUser, pr
 
   void on_event(uint32_t events) override;
   void on_timer(Timer& timer) override;
-  void on_reloaded(const Change::Counts& counts, const Section& global) override;
+  void on_reloaded(const Change::Counts& counts, const Section* global) override;
   void on_reload_failed(const Faults& faults) override;
   void drain();
   void reload();
+  void take_global(const Section& global);
 
   bool status_page(uint64_t& at, const AdminQuery& query, std::string& out) override;
   bool metrics_page(uint64_t& at, std::string& out) override;
@@ -66,6 +67,7 @@ class Process final : private Watcher, private TimerUser, private ReloadUser, pr
 
   std::span<const Kind* const> kinds_;
   Section global_;
+  Section at_start_;  // of which some keys stay in force
   std::vector<Config::Item> first_;  // until they run
   Console console_;
   Loop loop_;

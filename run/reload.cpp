@@ -14,7 +14,14 @@ void Reload::begin(Delay drain) {
   }
   faults_.clear();
   phase_ = Phase::kRead;
-  file_ = std::make_unique<ConfigFile>(kinds_, path_, args_, ConfigFile::When::kReload);
+  if (path_.empty()) {
+    std::vector<Config::Item> same;
+    for (const auto& running : fleet_.relays()) same.push_back({running->kind->name, running->section});
+    change_.emplace(fleet_, std::move(same), drain_);
+    phase_ = Phase::kPrepare;
+  } else {
+    file_ = std::make_unique<ConfigFile>(kinds_, path_, args_, ConfigFile::When::kReload);
+  }
   timer_.arm(Delay{0});
 }
 
@@ -65,7 +72,7 @@ bool Reload::step() {
   }
   const Change::Counts counts = change_->counts();
   change_.reset();
-  user_.on_reloaded(counts, global_);
+  user_.on_reloaded(counts, path_.empty() ? nullptr : &global_);
   return false;
 }
 

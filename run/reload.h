@@ -17,8 +17,8 @@ namespace relay {
 
 class ReloadUser {
  public:
-  // `global`: what the file and the command line say now of the process's own keys.
-  virtual void on_reloaded(const Change::Counts& counts, const Section& global) = 0;
+  // `global`: what the file and the command line say now of the process's own keys; nullptr: nothing was read.
+  virtual void on_reloaded(const Change::Counts& counts, const Section* global) = 0;
   virtual void on_reload_failed(const Faults& faults) = 0;
 
  protected:
@@ -27,7 +27,8 @@ class ReloadUser {
 
 class Reload final : private TimerUser {
  public:
-  // Borrows all for its life. `path` is empty if there is no file: the command line is what there is, and stays.
+  // Borrows all for its life. `path` is empty if there is no file: the configuration stays, and only the
+  // certificates are read again.
   Reload(Loop& loop, Fleet& fleet, std::span<const Kind* const> kinds, std::string path, std::span<const char* const> args, ReloadUser& user)
       : loop_(loop), fleet_(fleet), kinds_(kinds), path_(std::move(path)), args_(args), user_(user), timer_(loop, *this) {}
 

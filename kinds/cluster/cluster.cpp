@@ -42,8 +42,12 @@ constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"half_close_timeouts", Type::kCounter, "sessions ended by half-close-timeout"},
     {"wait_timeouts", Type::kCounter, "sessions ended by wait-timeout"},
     {"resets", Type::kCounter, "sessions that a side ended with a reset"},
+    {"truncations", Type::kCounter, "sessions that ended because a side's TLS was cut off"},
     {"accept_pauses", Type::kCounter, "times that accepting paused for want of descriptors or memory"},
     {"spliced_flows", Type::kCounter, "directions that went over to splice"},
+    {"tls_handshakes", Type::kCounter, "TLS handshakes that went well, on both sides"},
+    {"tls_resumed", Type::kCounter, "of these, resumed by a ticket"},
+    {"tls_handshake_failures", Type::kCounter, "TLS handshakes that failed, on both sides"},
 }};
 
 std::string bind_remedy(const Endpoint& where, int error) {
@@ -77,8 +81,9 @@ ClusterRelay::~ClusterRelay() { stop("terminated"); }
 std::string_view ClusterRelay::name_of_role(Role role) { return role == Role::kBoth ? "both" : role == Role::kClient ? "client" : "gateway"; }
 
 void ClusterRelay::prepare(const Section& section, Faults& faults) {
-  next_ = std::make_unique<Next>(Next{cluster_config(section), {}});
+  next_ = std::make_unique<Next>(Next{cluster_config(section), {}, nullptr});
   const ClusterConfig& config = next_->config;
+  prepare_certificates(faults);
   const bool own = !config.gateway_listen.empty();
   for (const Endpoint& where : config.listen) open_door(where, config.listen_anywhere, own ? Role::kClient : Role::kBoth, faults);
   for (const Endpoint& where : config.gateway_listen) open_door(where, config.gateway_listen_anywhere, Role::kGateway, faults);
@@ -87,6 +92,7 @@ void ClusterRelay::prepare(const Section& section, Faults& faults) {
 void ClusterRelay::commit() {
   const std::string target = config_.dial.target.text();
   config_ = std::move(next_->config);
+  use_certificates();
   take_doors();
   next_.reset();
   if (target != config_.dial.target.text()) target_addrs_.clear();
@@ -95,18 +101,24 @@ void ClusterRelay::commit() {
   each([](Session& session) { session.limits_changed(); });
 }
 
+// What has to be the same for a door to stay as it is.
+std::string ClusterRelay::place_of(const Endpoint& where, const ClusterConfig& config) {
+  if (!where.tls) return where.text();
+  return where.text() + " " + std::to_string(config.tls.handshake_limit) + " " + std::to_string(config.tls.handshake_timeout.count());
+}
+
 // Doors that the new configuration has too stay as they are, with those who wait in front of them.
 void ClusterRelay::take_doors() {
   std::vector<std::unique_ptr<Door>> before = std::exchange(doors_, std::move(next_->doors));
   for (const auto& door : doors_) {
-    LogLine(Level::kInfo, "listening").text("relay", config_.name).text("role", name_of_role(door->role)).text("addr", door->listener.text());
+    LogLine(Level::kInfo, "listening").text("relay", config_.name).text("role", name_of_role(door->role)).text("addr", door->listener.text()).count("tls", door->where.starts_with("tls://") ? 1 : 0);
     door->listener.go_on();
   }
   const bool own = !config_.gateway_listen.empty();
   const auto keep = [&](const std::vector<Endpoint>& places, Role role) {
     for (const Endpoint& where : places)
       for (auto& door : before) {
-        if (door == nullptr || door->where != where.text() || !door->listener.is_open()) continue;
+        if (door == nullptr || door->where != place_of(where, config_) || !door->listener.is_open()) continue;
         door->role = role;
         static_cast<void>(door->listener.change(config_.dial.options));  // for those who come from now on; the kernel took the like before
         doors_.push_back(std::move(door));
@@ -127,7 +139,7 @@ void ClusterRelay::lend() {
 // `anywhere`: nobody asked for this address; where there is no IPv6, all of IPv4 will do.
 void ClusterRelay::open_door(const Endpoint& where, bool anywhere, Role role, Faults& faults) {
   const ClusterConfig& config = next_->config;
-  const std::string place = where.text();
+  const std::string place = place_of(where, config);
   if (std::any_of(doors_.begin(), doors_.end(), [&](const auto& door) { return door->where == place && door->listener.is_open(); })) return;
   Result<Listening> listening = env_.sockets.open(where, config.dial.options);
   if (!listening.ok() && anywhere && (listening.status().error() == EAFNOSUPPORT || listening.status().error() == EADDRNOTAVAIL)) {
@@ -142,6 +154,7 @@ void ClusterRelay::open_door(const Endpoint& where, bool anywhere, Role role, Fa
   next_->doors.push_back(std::make_unique<Door>(env_.loop, static_cast<ListenerUser&>(*this), role, place));
   Listener& listener = next_->doors.back()->listener;
   listener.hold_off();
+  if (where.tls) listener.use_tls(config.tls.handshake_limit, config.tls.handshake_timeout);
   if (const Status status = listener.open(std::move(*listening)); !status.ok())
     faults.push_back({config.name, "cannot watch " + where.text() + ": " + std::strerror(status.error())});
 }
@@ -214,63 +227,116 @@ Side ClusterRelay::side_of(const Listener& listener, const Addr& peer) const {
   return is_gateway(peer) ? Side::kGateway : Side::kClient;
 }
 
-void ClusterRelay::on_accept(Listener& listener, Fd fd, const Addr& peer) {
-  const Side side = side_of(listener, peer);
+// Whether `peer` may come in. `knocks`: it has not shown its certificate yet, so nobody gives way to it.
+bool ClusterRelay::admits(Side side, const Addr& peer, bool knocks) {
   if (side == Side::kGateway) {
     if (config_.gateways_given && !is_gateway(peer)) return refuse(side, peer, Stat::kRefusedGatewayNotAllowed, "gateway-not-allowed");
     if (draining_) return refuse(side, peer, Stat::kRefusedDraining, "draining");
-    if (!make_room(side)) return refuse(side, peer, Stat::kRefusedGatewayBusy, "gateway-busy");
-    return welcome(side, std::move(fd), peer);
+    return make_room(side, knocks) || refuse(side, peer, Stat::kRefusedGatewayBusy, "gateway-busy");
   }
   const auto holds = [&](const Network& network) { return network.contains(peer); };
   if (!config_.clients.empty() && std::none_of(config_.clients.begin(), config_.clients.end(), holds))
     return refuse(side, peer, Stat::kRefusedClientNotAllowed, "client-not-allowed");
   if (draining_ && waiting_[static_cast<size_t>(Side::kGateway)].empty()) return refuse(side, peer, Stat::kRefusedDraining, "draining");
-  if (!make_room(side)) return refuse(side, peer, Stat::kRefusedClientBusy, "client-busy");
-  if (target_names_gateways() && env_.loop.now() - looked_up_ >= kTargetLookupAgain) look_up_target();
-  welcome(side, std::move(fd), peer);
+  return make_room(side, knocks) || refuse(side, peer, Stat::kRefusedClientBusy, "client-busy");
+}
+
+void ClusterRelay::on_accept(Listener& listener, Socket socket, const Addr& peer) {
+  if (socket.tls != nullptr) greeted(peer, *socket.tls);
+  const Side side = side_of(listener, peer);
+  if (!admits(side, peer, false)) return;
+  if (side == Side::kClient && target_names_gateways() && env_.loop.now() - looked_up_ >= kTargetLookupAgain) look_up_target();
+  welcome(side, std::move(socket), peer);
+}
+
+// ---- TLS
+
+// Who would be refused need not show anything: a handshake is dear.
+TlsContext* ClusterRelay::on_knock(Listener& listener, const Addr& peer) {
+  const Side side = side_of(listener, peer);
+  if (!admits(side, peer, true)) return nullptr;
+  return side == Side::kClient ? &tls_->client : &tls_->gateway;
+}
+
+void ClusterRelay::on_handshake_failed(Listener& listener, const Addr& peer, const std::string& why) {
+  stats_.add(Stat::kTlsHandshakeFailures);
+  if (!handshake_failures_.tell(env_.loop.now())) return;
+  LogLine(Level::kWarn, "handshake-failed").text("relay", config_.name).text("role", name_of(side_of(listener, peer))).text("peer", peer.text())
+      .text("error", why).count("suppressed", handshake_failures_.untold);
+  handshake_failures_.untold = 0;
+}
+
+void ClusterRelay::greeted(const Addr& peer, const Tls& tls) {
+  stats_.add(Stat::kTlsHandshakes);
+  if (tls.resumed()) stats_.add(Stat::kTlsResumed);
+  if (!log_enabled(Level::kDebug)) return;
+  LogLine(Level::kDebug, "handshake").text("relay", config_.name).text("peer", peer.text()).text("version", tls.version()).text("cipher", tls.cipher())
+      .text("name", tls.peer_name()).number("resumed", tls.resumed() ? 1 : 0);
+}
+
+void ClusterRelay::prepare_certificates(Faults& faults) {
+  const ClusterConfig& config = next_->config;
+  if (!config.tls.listens && !config.tls.dials) return;
+  next_->tls = std::make_unique<TlsContexts>();
+  std::vector<TlsFault> found;
+  next_->tls->load(config.tls, found);
+  for (const TlsFault& fault : found) faults.push_back({config.name, std::string(fault.key) + ": " + fault.what});
+}
+
+// For connections that come from now on.
+void ClusterRelay::use_certificates() {
+  if (next_->tls == nullptr) return;
+  if (tls_ == nullptr) tls_ = std::make_unique<TlsContexts>();  // its address is the dial's, and lasts
+  *tls_ = std::move(*next_->tls);
+  if (config_.tls.dials) config_.dial.tls = &tls_->target;
+  const TlsContext& shown = config_.tls.listens ? tls_->gateway : tls_->target;
+  for (const TlsFault& warning : shown.warnings(config_.tls.gateway))
+    LogLine(Level::kWarn, "certificate").text("relay", config_.name).text("problem", warning.what);
 }
 
 // Whether there is a place for one more. One who waits, has finished and has said nothing (a health check that connects and
 // closes, a function that gave up) gives way to one who lives.
-bool ClusterRelay::make_room(Side side) {
+bool ClusterRelay::make_room(Side side, bool knocks) {
   if (stats_.get(side == Side::kClient ? Stat::kClients : Stat::kGateways) < config_.pairs) return true;
   List<Session>& waiting = waiting_[static_cast<size_t>(side)];
   int looks = 64;  // a flood must not make us search
   for (Session* session = waiting.front(); session != nullptr && looks > 0; session = waiting.next(*session), --looks)
     if (session->has_left_nothing()) {
-      session->end("replaced");
+      if (!knocks) session->end("replaced");
       return true;
     }
   return false;
 }
 
-void ClusterRelay::welcome(Side side, Fd fd, const Addr& peer) {
+void ClusterRelay::welcome(Side side, Socket socket, const Addr& peer) {
   stats_.add(side == Side::kClient ? Stat::kClientsAccepted : Stat::kGatewaysAccepted);
   Session* oldest = waiting_[static_cast<size_t>(other(side))].front();
   if (log_enabled(Level::kDebug))
     LogLine(Level::kDebug, "accepted").text("relay", config_.name).number("session", oldest != nullptr ? oldest->id() : next_id_)
         .text("role", name_of(side)).text("peer", peer.text());
-  if (oldest != nullptr) return oldest->join(side, std::move(fd), peer);
+  if (oldest != nullptr) return oldest->join(side, std::move(socket), peer);
   stats_.add(Stat::kSessions);
-  Session::make(*this, next_id_++).begin(side, std::move(fd), peer);
+  Session::make(*this, next_id_++).begin(side, std::move(socket), peer);
 }
 
-// The connection is closed by its Fd as the caller returns.
-void ClusterRelay::refuse(Side side, const Addr& peer, Stat stat, std::string_view reason) {
+bool ClusterRelay::Sparing::tell(Time now) {
+  if (now - since >= Delay{1000}) {
+    since = now;
+    told = 0;
+  }
+  if (++told <= kRefusalsASecond) return true;
+  ++untold;
+  return false;
+}
+
+// False. The connection is closed by its Fd as the caller returns.
+bool ClusterRelay::refuse(Side side, const Addr& peer, Stat stat, std::string_view reason) {
   stats_.add(stat);
-  const Time now = env_.loop.now();
-  if (now - refusals_since_ >= Delay{1000}) {
-    refusals_since_ = now;
-    refusals_ = 0;
-  }
-  if (++refusals_ > kRefusalsASecond) {
-    ++refusals_untold_;
-    return;
-  }
+  if (!refusals_.tell(env_.loop.now())) return false;
   LogLine(Level::kWarn, "refused").text("relay", config_.name).text("role", name_of(side)).text("peer", peer.text()).text("reason", reason)
-      .count("suppressed", refusals_untold_);
-  refusals_untold_ = 0;
+      .count("suppressed", refusals_.untold);
+  refusals_.untold = 0;
+  return false;
 }
 
 // ---- sessions

@@ -21,7 +21,8 @@ enum class Stat : uint8_t {
   kClientsAccepted, kGatewaysAccepted, kDials, kDialFailures, kSessions,
   kRefusedClientBusy, kRefusedGatewayBusy, kRefusedClientNotAllowed, kRefusedGatewayNotAllowed, kRefusedDraining,
   kToClientBytes, kToGatewayBytes, kLostToClientBytes, kLostToGatewayBytes,
-  kQueueFull, kIdleTimeouts, kHalfCloseTimeouts, kWaitTimeouts, kResets, kAcceptPauses, kSpliced,
+  kQueueFull, kIdleTimeouts, kHalfCloseTimeouts, kWaitTimeouts, kResets, kTruncations, kAcceptPauses, kSpliced,
+  kTlsHandshakes, kTlsResumed, kTlsHandshakeFailures,
   kCount,
 };
 std::span<const StatRow> stat_rows();
@@ -35,6 +36,7 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   void commit() override;
   void rollback() override { next_.reset(); }
   void lend() override;
+  bool reads_files() const override { return config_.tls.listens || config_.tls.dials; }
   void drain() override;
   void stop(std::string_view why) override;
   bool idle() const override { return stats_.get(Stat::kSessions) == sessions_ended_; }
@@ -48,6 +50,8 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   Resolver& resolver() { return env_.resolver; }
   Stats<Stat>& stats() { return stats_; }
   bool draining() const { return draining_; }
+  // A handshake is done.
+  void greeted(const Addr& peer, const Tls& tls);
   void target_addrs(const std::vector<Addr>& addrs) { target_addrs_ = addrs; }
   void failed(std::string_view what) { last_error_ = what; last_error_at_ = env_.loop.now(); }
   // `session` waits for its other side, has found it, or has ended (and is buried by the relay).
@@ -61,22 +65,28 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
     Door(Loop& loop, ListenerUser& user, Role who, std::string place) : listener(loop, user), role(who), where(std::move(place)) {}
     Listener listener;
     Role role;
-    std::string where;  // as configured
+    std::string where;  // place_of()
   };
   // A configuration that is prepared and not yet in use.
   struct Next {
     ClusterConfig config;
     std::vector<std::unique_ptr<Door>> doors;  // those that are new; they do not accept yet
+    std::unique_ptr<TlsContexts> tls;          // the files read anew, where TLS is used
   };
 
-  void on_accept(Listener& listener, Fd fd, const Addr& peer) override;
+  void on_accept(Listener& listener, Socket socket, const Addr& peer) override;
+  TlsContext* on_knock(Listener& listener, const Addr& peer) override;
+  void on_handshake_failed(Listener& listener, const Addr& peer, const std::string& why) override;
   void on_accept_paused(Listener& listener, const Status& why) override;
   void on_accept_resumed(Listener& listener) override;
   void on_lookup(Result<std::vector<Addr>> addrs) override;
   void on_timer(Timer& timer) override;
 
   void open_door(const Endpoint& where, bool anywhere, Role role, Faults& faults);
+  static std::string place_of(const Endpoint& where, const ClusterConfig& config);
   void take_doors();
+  void prepare_certificates(Faults& faults);
+  void use_certificates();
   static std::string_view name_of_role(Role role);
   uint64_t rate();
   void hold_off_until_target_is_known();
@@ -85,9 +95,10 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   Side side_of(const Listener& listener, const Addr& peer) const;
   bool target_names_gateways() const;
   bool is_gateway(const Addr& peer) const;
-  bool make_room(Side side);
-  void welcome(Side side, Fd fd, const Addr& peer);
-  void refuse(Side side, const Addr& peer, Stat stat, std::string_view reason);
+  bool admits(Side side, const Addr& peer, bool knocks);
+  bool make_room(Side side, bool knocks);
+  void welcome(Side side, Socket socket, const Addr& peer);
+  bool refuse(Side side, const Addr& peer, Stat stat, std::string_view reason);
   void close_doors_if_done();
   template <typename Visit>
   void each(Visit visit);
@@ -112,10 +123,16 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   uint64_t sessions_ended_ = 0;
   bool draining_ = false;
   bool held_off_ = false;
-  // At most kRefusalsASecond lines a second tell of refusals, whoever floods us.
-  Time refusals_since_{};
-  unsigned refusals_ = 0;
-  uint64_t refusals_untold_ = 0;
+  // At most so many lines a second tell of refusals, and of failed handshakes, whoever floods us.
+  struct Sparing {
+    bool tell(Time now);
+    Time since{};
+    unsigned told = 0;
+    uint64_t untold = 0;
+  };
+  Sparing refusals_;
+  Sparing handshake_failures_;
+  std::unique_ptr<TlsContexts> tls_;  // where TLS is used, or was
 };
 
 extern const Kind kKind;

@@ -10,15 +10,17 @@ namespace {
 constexpr int64_t kDay = 24 * 3600 * 1000;
 constexpr int64_t kTerabyte = int64_t{1} << 40;
 
-constexpr std::array kKeys = {
+constexpr std::array kOwnKeys = {
     Key{.name = "name", .type = KeyType::kText, .metavar = "NAME", .fallback = "", .help = "what the log calls this relay (default: cluster-PORT)"},
     Key{.name = "port", .type = KeyType::kPort, .metavar = "PORT", .fallback = "",
         .help = "the port to listen on; 0 lets the kernel choose, and the log says which"},
     Key{.name = "target", .type = KeyType::kTarget, .metavar = "HOST:PORT", .fallback = "",
-        .help = "the gateway to dial when a client comes and no gateway waits: an address, a name, _svc._tcp.name or unix:PATH",
+        .help = "the gateway to dial when a client comes and no gateway waits: an address, a name, _svc._tcp.name or unix:PATH; with "
+                "TLS if tls:// stands before it",
         .required = true},
     Key{.name = "listen", .type = KeyType::kListen, .metavar = "ADDR", .fallback = "",
-        .help = "where to listen: an address, with a port or without, or unix:PATH (default: all addresses, IPv4 and IPv6)",
+        .help = "where to listen: an address, with a port or without, or unix:PATH; tls:// before it asks for TLS (default: all "
+                "addresses, IPv4 and IPv6)",
         .repeatable = true},
     Key{.name = "gateway", .type = KeyType::kNetwork, .metavar = "NET", .fallback = "",
         .help = "who is a gateway: an address, a CIDR block or unix (default: loopback and the target's addresses)", .repeatable = true},
@@ -58,6 +60,13 @@ constexpr std::array kKeys = {
         .max = INT32_MAX},
     Key{.name = "nodelay", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "true", .help = "TCP_NODELAY: send small pieces at once"},
 };
+constexpr std::array kKeys = join(kOwnKeys, kTlsKeys);
+
+std::vector<Endpoint> all_places(const ClusterConfig& config) {
+  std::vector<Endpoint> places = config.listen;
+  places.insert(places.end(), config.gateway_listen.begin(), config.gateway_listen.end());
+  return places;
+}
 
 bool whole_seconds(Delay value) { return value.count() % 1000 == 0; }
 
@@ -121,6 +130,7 @@ void cluster_check(const Section& section, Faults& faults) {
     for (const Endpoint& endpoint : *places)
       if (dials_itself(endpoint, config.dial.target))
         faults.push_back({section.where("target"), "the relay itself listens on " + config.dial.target.text() + "; give the gateway's own address"});
+  check_tls(section, all_places(config), config.dial.target, faults);
 }
 
 std::string cluster_title(const Section& section) {
@@ -171,6 +181,7 @@ ClusterConfig cluster_config(const Section& section) {
   dial.options.keepalive_interval = in_seconds(section.duration("keepalive-interval"));
   dial.options.keepalive_count = static_cast<uint32_t>(section.integer("keepalive-count"));
   dial.options.user_timeout = section.duration("user-timeout");
+  config.tls = read_tls(section, all_places(config), dial.target);
   return config;
 }
 

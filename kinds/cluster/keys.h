@@ -9,6 +9,7 @@
 #include "net/addr.h"
 #include "net/dial.h"
 #include "ops/config.h"
+#include "ops/tls_keys.h"
 
 namespace relay::cluster {
 
@@ -25,6 +26,7 @@ struct ClusterConfig {
   uint64_t queue_size = 0;
   uint64_t egress_queue_size = 0;
   DialPlan dial;
+  TlsKeys tls;
   Delay idle_timeout{};
   Delay half_close_timeout{};
   Delay wait_timeout{};

@@ -54,7 +54,9 @@ class Session::Dialing final : public Mortal, private DialUser {
     LogLine line(Level::kWarn, lookup ? "resolve-failed" : "dial-failed");
     line.text("relay", config.name).number("session", session_.id_).text(lookup ? "name" : "target", config.dial.target.text());
     if (!lookup) line.text("addr", to.text());
-    error_ = why.error() != 0 ? std::strerror(why.error()) : why.reason();
+    const std::string& details = dial_.details();
+    if (!details.empty()) session_.relay_.stats().add(Stat::kTlsHandshakeFailures);
+    error_ = !details.empty() ? details : why.error() != 0 ? std::strerror(why.error()) : why.reason();
     line.text("error", error_).number("attempt", round);
     line.count("retry_ms", retry.count());
     ++failures_;
@@ -115,12 +117,12 @@ Session& Session::make(ClusterRelay& relay, uint32_t id) {
 
 // ---- coming together
 
-void Session::begin(Side side, Fd fd, const Addr& peer) {
+void Session::begin(Side side, Socket socket, const Addr& peer) {
   const Count count(*this);
   waiting_side_ = side;
   addrs_[index(side)] = peer;
   relay_.waits(*this);
-  if (const Status status = conn(side).open(std::move(fd), peer.family); !status.ok()) {
+  if (const Status status = conn(side).open(std::move(socket)); !status.ok()) {
     blame(side, status);
     return end(blame_);
   }
@@ -140,12 +142,12 @@ void Session::dial() {
   dialing_->start();
 }
 
-void Session::join(Side side, Fd fd, const Addr& peer) {
+void Session::join(Side side, Socket socket, const Addr& peer) {
   CHECK(state_ == State::kWaiting && side != waiting_side_);
   const Count count(*this);
   stop_dialing();
   addrs_[index(side)] = peer;
-  if (const Status status = conn(side).open(std::move(fd), peer.family); !status.ok()) {
+  if (const Status status = conn(side).open(std::move(socket)); !status.ok()) {
     blame(side, status);
     return end(blame_);
   }
@@ -156,6 +158,7 @@ void Session::dialed(const Addr& to) {
   const Count count(*this);
   addrs_[index(Side::kGateway)] = to;
   dialing_->take(gateway_);
+  if (gateway_.tls() != nullptr) relay_.greeted(to, *gateway_.tls());
   stop_dialing();
   if (log_enabled(Level::kDebug))
     LogLine(Level::kDebug, "dialed").text("relay", relay_.config().name).number("session", id_).text("addr", to.text());
@@ -272,10 +275,12 @@ void Session::failed(Side side, const Status& why) {
   if (state_ == State::kWaiting) {
     // A gateway's bytes wait for the client without it. A client that aborts leaves its place to the next at once: a target
     // that cannot be reached would keep it for ever.
-    const bool peer_went = why.code() == Code::kReset || why.code() == Code::kTimeout;
+    const bool cut_off = why.code() == Code::kTruncated;
+    const bool peer_went = why.code() == Code::kReset || why.code() == Code::kTimeout || cut_off;
     if (side == Side::kClient || flow_from(side).held() == 0 || !peer_went) return end(blame_);
     left_early_ = half_closed_ = true;
-    flow_from(side).finish();
+    // With TLS who cuts a connection off may be neither of its ends: the client must not take what came for all there is.
+    if (!cut_off) flow_from(side).finish();
     return close(side);
   }
   cut(other(side));
@@ -302,9 +307,9 @@ void Session::close(Side side) {
   if (!conn.is_open()) return;
   // The kernel resets a connection that is closed with bytes unread, and drops what is under way to it.
   const bool kernel_resets = !flow_from(side).ended() && conn.unsent() > 0 && conn.unread();
-  if (!to_be_reset(side) && !kernel_resets) return conn.close();
+  if (!to_be_reset(side) && !kernel_resets && !conn.holds_bytes()) return conn.close();
   const Side sender = other(side);
-  const int unsent = conn.unsent() - (conn.shut() ? 1 : 0);
+  const int unsent = conn.unsent() - conn.unsent_end();
   if (unsent > 0 && conn.broken()) {
     unconfirmed_[index(sender)] += static_cast<uint32_t>(unsent);  // it may have had them: nobody will tell
   } else if (unsent > 0) {
@@ -325,7 +330,7 @@ void Session::look_at_dying() {
   const bool drained = flow.done() || flow.cut() || (flow.held() == 0 && !conn(gone).is_open());
   const int unsent = conn(left).unsent();
   const uint64_t undelivered = flow.held() + static_cast<uint64_t>(std::max(unsent, 0));
-  if (drained && undelivered == 0) return left_early_ ? linger(left) : end(blame_);
+  if (drained && undelivered == 0) return left_early_ && flow.done() ? linger(left) : end(blame_);
 
   const Time now = relay_.loop().now();
   if (undelivered != left_) {
@@ -354,6 +359,7 @@ void Session::blame(Side side, const Status& why) {
   error_ = why.error();
   if (why.code() == Code::kReset) blame_ = client ? "client-reset" : "gateway-reset";
   else if (why.code() == Code::kTimeout) blame_ = client ? "client-timeout" : "gateway-timeout";
+  else if (why.code() == Code::kTruncated) blame_ = client ? "client-truncated" : "gateway-truncated";
   else blame_ = client ? "client-error" : "gateway-error";
 }
 
@@ -443,6 +449,7 @@ void Session::log_end(std::string_view why) {
   const bool lossy = lost_[0] > 0 || lost_[1] > 0;
   const Level level = lossy ? Level::kWarn : Level::kInfo;
   if (why.ends_with("-reset")) relay_.stats().add(Stat::kResets);
+  if (why.ends_with("-truncated")) relay_.stats().add(Stat::kTruncations);
   if (!log_enabled(level)) return;
   LogLine line(level, "session-end");
   line.text("relay", relay_.config().name).number("session", id_).text("client", addrs_[0].text()).text("gateway", addrs_[1].text());

@@ -43,9 +43,9 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   std::unique_ptr<Session> release() { return std::move(self_); }
 
   // The first side is here. May end the session.
-  void begin(Side side, Fd fd, const Addr& peer);
+  void begin(Side side, Socket socket, const Addr& peer);
   // The other side is here. May end the session. REQUIRES: waiting for `side`.
-  void join(Side side, Fd fd, const Addr& peer);
+  void join(Side side, Socket socket, const Addr& peer);
   // The relay is draining: end as soon as nothing accepted is left to deliver.
   void drain();
   // `why` is static. Once; the session is buried.

@@ -29,7 +29,7 @@ class User final : public ConnUser {
 class ConnTest : public ::testing::TestWithParam<bool> {
  protected:
   ConnTest() : conn(loop, user), ends(tcp() ? test::tcp_ends() : test::unix_ends()) {
-    const Status status = conn.open(std::move(ends.ours), ends.family);
+    const Status status = conn.open({std::move(ends.ours), ends.family});
     CHECK(status.ok());
     settle(loop);
   }
@@ -251,7 +251,7 @@ TEST_P(ConnTest, IsUsedAgainAsNew) {
   settle(loop);
   conn.close();
   ends = test::unix_ends();
-  ASSERT_TRUE(conn.open(std::move(ends.ours), ends.family).ok());
+  ASSERT_TRUE(conn.open({std::move(ends.ours), ends.family}).ok());
   EXPECT_FALSE(conn.shut() || conn.broken() || conn.urgent() || conn.readable());
   send("new");
   ASSERT_TRUE(until_readable());
@@ -297,7 +297,7 @@ TEST(ConnUnix, BytesBehindPassedDescriptorsAreNotMissed) {
   User user;
   Ends ends = test::unix_ends();
   Conn conn(loop, user);
-  ASSERT_TRUE(conn.open(std::move(ends.ours), ends.family).ok());
+  ASSERT_TRUE(conn.open({std::move(ends.ours), ends.family}).ok());
   char byte = 'A';
   iovec part{&byte, 1};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
@@ -341,7 +341,7 @@ TEST_P(ConnTest, TakesOverARegistrationWithItsNews) {
   const int calls = first.calls;
   User heir;
   Conn adopted(loop, heir);
-  adopted.adopt(first, std::move(other.ours), other.family, first.last);
+  ASSERT_TRUE(adopted.open({std::move(other.ours), other.family, nullptr, &first, first.last}).ok());
   EXPECT_TRUE(adopted.is_open());
   EXPECT_TRUE(adopted.readable());  // told already: no further event would come for it
   EXPECT_TRUE(adopted.writable());
@@ -403,7 +403,7 @@ TEST(Conn, OpenFailsWithoutADescriptorThatCanBeWatched) {
   User user;
   Conn conn(loop, user);
   const test::Folder folder;
-  const Status status = conn.open(Fd{::open(folder.file("f").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600)}, Addr::Family::kUnix);
+  const Status status = conn.open({Fd{::open(folder.file("f").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600)}, Addr::Family::kUnix});
   EXPECT_EQ(status.error(), EPERM);
   EXPECT_FALSE(conn.is_open());
 }

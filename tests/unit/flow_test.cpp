@@ -34,8 +34,8 @@ class Link final : public ConnUser {
         writer(source_end.get()),
         reader(sink_end.get()),
         bound_(bound) {
-    const Status one = from.open(std::move(source.ours), source.family);
-    const Status two = to.open(std::move(sink.ours), sink.family);
+    const Status one = from.open({std::move(source.ours), source.family});
+    const Status two = to.open({std::move(sink.ours), sink.family});
     CHECK(one.ok() && two.ok());
   }
 

@@ -22,8 +22,8 @@ using test::until;
 
 class Guests final : public ListenerUser {
  public:
-  void on_accept(Listener&, Fd fd, const Addr& peer) override {
-    fds.push_back(std::move(fd));
+  void on_accept(Listener&, Socket socket, const Addr& peer) override {
+    fds.push_back(std::move(socket.fd));
     peers.push_back(peer);
     if (then) then();
   }

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Greeter: the TLS handshakes of one listener, before anybody else hears of the connection.
+//
+//   accepted ─► under way, at most `limit` of them, each at most `timeout` ─► greeted, or failed and closed
+//
+// A handshake costs as much processor time as passing on a megabyte. So the steps that are due stand in a queue, and a turn of
+// the loop takes kStepsATurn of them: a flood of handshakes slows other handshakes down, not the bytes of those who are there.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "lib/list.h"
+#include "net/loop.h"
+#include "net/socket.h"
+#include "net/timer.h"
+
+namespace relay {
+
+class GreeterUser {
+ public:
+  // Valid within the call; what is not taken is closed.
+  virtual void on_greeted(Socket socket, const Addr& peer) = 0;
+  virtual void on_greeting_failed(const Addr& peer, const std::string& why) = 0;
+  // There is room for another: it was full().
+  virtual void on_greeter_room() = 0;
+
+ protected:
+  ~GreeterUser() = default;
+};
+
+class Greeter final {
+ public:
+  // Borrows both for its life.
+  Greeter(Loop& loop, GreeterUser& user, size_t limit, Delay timeout) : loop_(loop), user_(user), limit_(limit), timeout_(timeout) {}
+  ~Greeter() { close(); }
+
+  bool full() const { return count_ >= limit_; }
+  size_t under_way() const { return count_; }
+  void greet(Fd fd, const Addr& peer, TlsContext& context);
+  void close();  // all that are under way, with no more calls
+
+ private:
+  static constexpr int kStepsATurn = 4;
+
+  class Guest;
+  void due(Guest& guest);
+  void serve();
+  void step(Guest& guest);
+  void fail(Guest& guest, const std::string& why);
+  void remove(Guest& guest);
+
+  Loop& loop_;
+  GreeterUser& user_;
+  size_t limit_;
+  Delay timeout_;
+  size_t count_ = 0;
+  uint64_t turn_ = 0;  // of which steps_ were taken
+  int steps_ = 0;
+  List<Guest> waiting_;  // for the peer
+  List<Guest> due_;      // for their turn
+};
+
+}  // namespace relay
