@@ -261,8 +261,8 @@ class Relay:
     def pipes(self) -> int:
         return sum(place.startswith("pipe:") for place in self._descriptors().values())
 
-    def memory(self, field: str = "VmRSS") -> int:
-        """Bytes: VmRSS now, VmHWM at its highest."""
+    def memory(self, field: str = "RssAnon") -> int:
+        """Bytes that the process has made for itself; the program's text comes and goes as the kernel likes. VmHWM: all, at its highest."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith(field + ":"):
                 return int(line.split()[1]) * 1024
