@@ -351,7 +351,11 @@ Result<Endpoint> Endpoint::parse_plain_target(std::string_view text) {
   if (!addr && !valid_name(parts->host)) return invalid("is neither an address nor a host name");
   if (!parts->port || parts->port->empty()) {
     const bool bare_six = !parts->brackets && parts->host.find(':') != std::string_view::npos;
-    return invalid(bare_six ? "is an IPv6 address without brackets" : "has no port");
+    if (addr || parts->port) return invalid(bare_six ? "is an IPv6 address without brackets" : "has no port");
+    Endpoint bare;
+    bare.kind = Kind::kName;
+    bare.host = parts->host;
+    return bare;
   }
   const std::optional<uint16_t> port = parse_port(*parts->port);
   if (!port || *port == 0) return invalid("has a port that is not a number from 1 to 65535");
@@ -424,7 +428,7 @@ std::string Endpoint::text() const {
   const std::string scheme(tls ? kTlsPrefix : "");
   switch (kind) {
     case Kind::kAddr: return scheme + (has_port || port != 0 ? addr.text() : addr.host_text());
-    case Kind::kName: return scheme + host + ':' + std::to_string(port);
+    case Kind::kName: return scheme + host + (has_port || port != 0 ? ':' + std::to_string(port) : "");
     case Kind::kService: return scheme + host;
     case Kind::kUnix: break;
   }

@@ -22,6 +22,7 @@ void HttpCall::start(const DialPlan& plan, std::string request, Delay timeout, H
   CHECK(!active());
   request_ = std::move(request);
   sent_ = 0;
+  details_.clear();
   reader_ = std::make_unique<HttpReader>(HttpReader::Side::kResponses, limits);
   timer_.arm(timeout);
   dial_ = std::make_unique<Dialing>(loop_, resolver_, plan, static_cast<DialUser&>(*this));
@@ -49,6 +50,7 @@ void HttpCall::on_dialed(const Addr&) {
 }
 
 void HttpCall::on_dial_failed(const Addr&, const Status& why, unsigned, Delay retry) {
+  details_ = dial_->dial.details();
   if (retry.count() > 0) finish(why);
 }
 

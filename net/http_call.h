@@ -34,6 +34,8 @@ class HttpCall final : private DialUser, private ConnUser, private TimerUser {
   // "Connection: close". REQUIRES: not active.
   void start(const DialPlan& plan, std::string request, Delay timeout, HttpLimits limits);
   void cancel();
+  // Within on_answer: why it failed, in words; empty if the Status says it all.
+  const std::string& details() const { return details_; }
   bool active() const { return dial_ != nullptr || conn_.is_open(); }
 
  private:
@@ -54,6 +56,7 @@ class HttpCall final : private DialUser, private ConnUser, private TimerUser {
   Timer timer_;
   std::unique_ptr<HttpReader> reader_;
   std::string request_;
+  std::string details_;
   size_t sent_ = 0;
 };
 

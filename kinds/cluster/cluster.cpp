@@ -81,7 +81,7 @@ ClusterRelay::~ClusterRelay() { stop("terminated"); }
 std::string_view ClusterRelay::name_of_role(Role role) { return role == Role::kBoth ? "both" : role == Role::kClient ? "client" : "gateway"; }
 
 void ClusterRelay::prepare(const Section& section, Faults& faults) {
-  next_ = std::make_unique<Next>(Next{cluster_config(section), {}, nullptr});
+  next_ = std::make_unique<Next>(Next{cluster_config(section), {}, nullptr, {}});
   const ClusterConfig& config = next_->config;
   prepare_certificates(faults);
   const bool own = !config.gateway_listen.empty();
@@ -90,12 +90,12 @@ void ClusterRelay::prepare(const Section& section, Faults& faults) {
 }
 
 void ClusterRelay::commit() {
-  const std::string target = config_.dial.target.text();
+  const std::string target = config_.target;
   config_ = std::move(next_->config);
   use_certificates();
   take_doors();
   next_.reset();
-  if (target != config_.dial.target.text()) target_addrs_.clear();
+  if (target != config_.target) target_addrs_.clear();
   if (target_names_gateways() && target_addrs_.empty()) hold_off_until_target_is_known();
   else accept_now();
   each([](Session& session) { session.limits_changed(); });
@@ -276,10 +276,12 @@ void ClusterRelay::greeted(const Addr& peer, const Tls& tls) {
 
 void ClusterRelay::prepare_certificates(Faults& faults) {
   const ClusterConfig& config = next_->config;
-  if (!config.tls.listens && !config.tls.dials) return;
+  if (!config.uses_tls()) return;
   next_->tls = std::make_unique<TlsContexts>();
   std::vector<TlsFault> found;
   next_->tls->load(config.tls, found);
+  if (config.api.host.tls)
+    if (const std::optional<TlsFault> fault = next_->api_tls.load(config.api_tls)) found.push_back(*fault);
   for (const TlsFault& fault : found) faults.push_back({config.name, std::string(fault.key) + ": " + fault.what});
 }
 
@@ -288,6 +290,8 @@ void ClusterRelay::use_certificates() {
   if (next_->tls == nullptr) return;
   if (tls_ == nullptr) tls_ = std::make_unique<TlsContexts>();  // its address is the dial's, and lasts
   *tls_ = std::move(*next_->tls);
+  api_tls_ = std::move(next_->api_tls);
+  if (config_.api.host.tls) config_.api_dial.tls = &api_tls_;
   if (config_.tls.dials) config_.dial.tls = &tls_->target;
   const TlsContext& shown = config_.tls.listens ? tls_->gateway : tls_->target;
   for (const TlsFault& warning : shown.warnings(config_.tls.gateway))
@@ -411,7 +415,7 @@ uint64_t ClusterRelay::rate() {
 }
 
 void ClusterRelay::status(Json& json, size_t most) {
-  json.text("target", config_.dial.target.text()).flag("draining", draining_).number("bytes_a_second", rate());
+  json.text("target", config_.target).flag("draining", draining_).number("bytes_a_second", rate());
   json.begin('[', "listening");
   for (const auto& door : doors_) {
     if (!door->listener.is_open()) continue;

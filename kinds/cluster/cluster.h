@@ -36,7 +36,7 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   void commit() override;
   void rollback() override { next_.reset(); }
   void lend() override;
-  bool reads_files() const override { return config_.tls.listens || config_.tls.dials; }
+  bool reads_files() const override { return config_.uses_tls(); }
   void drain() override;
   void stop(std::string_view why) override;
   bool idle() const override { return stats_.get(Stat::kSessions) == sessions_ended_; }
@@ -72,6 +72,7 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
     ClusterConfig config;
     std::vector<std::unique_ptr<Door>> doors;  // those that are new; they do not accept yet
     std::unique_ptr<TlsContexts> tls;          // the files read anew, where TLS is used
+    TlsContext api_tls;
   };
 
   void on_accept(Listener& listener, Socket socket, const Addr& peer) override;
@@ -133,6 +134,7 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   Sparing refusals_;
   Sparing handshake_failures_;
   std::unique_ptr<TlsContexts> tls_;  // where TLS is used, or was
+  TlsContext api_tls_;                // towards the gateway's API
 };
 
 extern const Kind kKind;

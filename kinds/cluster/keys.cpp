@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "lib/text.h"
+
 namespace relay::cluster {
 namespace {
 
@@ -18,6 +20,8 @@ constexpr std::array kOwnKeys = {
         .help = "the gateway to dial when a client comes and no gateway waits: an address, a name, _svc._tcp.name or unix:PATH; with "
                 "TLS if tls:// stands before it",
         .required = true},
+    Key{.name = "gateway-api", .type = KeyType::kText, .metavar = "URL", .fallback = "",
+        .help = "the control API of a ClusterLink gateway, http:// or https://, to be asked where a target that is a bare service name is reached"},
     Key{.name = "listen", .type = KeyType::kListen, .metavar = "ADDR", .fallback = "",
         .help = "where to listen: an address, with a port or without, or unix:PATH; tls:// before it asks for TLS (default: all "
                 "addresses, IPv4 and IPv6)",
@@ -98,6 +102,29 @@ bool dials_itself(const Endpoint& listen, const Endpoint& target) {
   return listen.addr.same_host(target.addr) || (listen.addr.is_any() && (target.addr.is_loopback() || target.addr.is_any()));
 }
 
+// For the checks of TLS: what is dialled that needs it.
+const Endpoint& dialled_by_tls(const ClusterConfig& config) {
+  return config.dial.target.tls || !config.api.host.tls ? config.dial.target : config.api.host;
+}
+
+// A bare name: a service that the gateway knows, or else a host at which the port is the relay's own.
+void find_service(const Section& section, uint16_t own_port, ClusterConfig& config) {
+  Endpoint& target = config.dial.target;
+  const bool tls = target.tls;
+  if (!section.has("gateway-api")) {
+    target.port = own_port;
+    target.has_port = own_port != 0;
+    if (target.has_port) config.target = target.text();
+    return;
+  }
+  config.import = target.host;
+  config.api = *GatewayApi::parse(section.text("gateway-api"));
+  config.api_dial = config.dial;
+  config.api_dial.target = target = config.api.host;
+  target.tls = tls;
+  config.api_tls = read_tls(section, {}, config.api.host).target;
+}
+
 }  // namespace
 
 std::span<const Key> cluster_keys() { return kKeys; }
@@ -124,13 +151,22 @@ void cluster_check(const Section& section, Faults& faults) {
     if (!whole_seconds(section.duration(key)))
       faults.push_back({section.where(key), "the kernel counts whole seconds here; write for example 30s"});
 
+  if (section.has("gateway-api"))
+    if (const Result<GatewayApi> api = GatewayApi::parse(section.text("gateway-api")); !api.ok()) {
+      faults.push_back({section.where("gateway-api"), quote(section.text("gateway-api")) + ' ' + api.status().reason() + "; write for example http://10.0.0.5:8080"});
+      return;
+    }
   if (!section.has("target") || (port_used && !section.has("port"))) return;
   const ClusterConfig config = cluster_config(section);
+  if (config.dial.target.kind == Endpoint::Kind::kName && config.dial.target.port == 0) {
+    faults.push_back({section.where("target"), quote(config.target) + " has no port; write " + config.target + ":PORT, or give gateway-api"});
+    return;
+  }
   for (const auto* places : {&config.listen, &config.gateway_listen})
     for (const Endpoint& endpoint : *places)
-      if (dials_itself(endpoint, config.dial.target))
+      if (config.import.empty() && dials_itself(endpoint, config.dial.target))
         faults.push_back({section.where("target"), "the relay itself listens on " + config.dial.target.text() + "; give the gateway's own address"});
-  check_tls(section, all_places(config), config.dial.target, faults);
+  check_tls(section, all_places(config), dialled_by_tls(config), faults);
 }
 
 std::string cluster_title(const Section& section) {
@@ -181,6 +217,8 @@ ClusterConfig cluster_config(const Section& section) {
   dial.options.keepalive_interval = in_seconds(section.duration("keepalive-interval"));
   dial.options.keepalive_count = static_cast<uint32_t>(section.integer("keepalive-count"));
   dial.options.user_timeout = section.duration("user-timeout");
+  config.target = dial.target.text();
+  if (dial.target.kind == Endpoint::Kind::kName && !dial.target.has_port) find_service(section, port, config);
   config.tls = read_tls(section, all_places(config), dial.target);
   return config;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kinds/cluster/import.h"
 #include "net/addr.h"
 #include "net/dial.h"
 #include "ops/config.h"
@@ -25,11 +26,18 @@ struct ClusterConfig {
   uint64_t pairs = 1;
   uint64_t queue_size = 0;
   uint64_t egress_queue_size = 0;
-  DialPlan dial;
+  std::string target;   // as the log calls it
+  std::string import;   // the service that the gateway's API is asked for; empty: the target is dialled as it is
+  GatewayApi api;       // with import
+  DialPlan api_dial;
+  TlsConfig api_tls;
+  DialPlan dial;        // with import: the gateway's host, the port to be asked for
   TlsKeys tls;
   Delay idle_timeout{};
   Delay half_close_timeout{};
   Delay wait_timeout{};
+
+  bool uses_tls() const { return tls.listens || tls.dials || api.host.tls; }
 };
 
 std::span<const Key> cluster_keys();

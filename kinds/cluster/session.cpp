@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "kinds/cluster/cluster.h"
+#include "kinds/cluster/import.h"
 #include "lib/log.h"
 
 namespace relay::cluster {
@@ -23,14 +25,26 @@ constexpr Delay kNever = Delay::max();
 
 }  // namespace
 
-// What a session has only while it dials, so that the many that do not need not carry it.
-class Session::Dialing final : public Mortal, private DialUser {
+// What a session has only while it dials, so that the many that do not need not carry it. A service that is known to a gateway
+// alone (gateway-api) is looked up there before each round.
+class Session::Dialing final : public Mortal, private DialUser, private ImportUser, private TimerUser {
  public:
   explicit Dialing(Session& session)
-      : session_(session), dial_(session.relay_.loop(), session.relay_.resolver(), session.relay_.config().dial, *this) {}
-  void start() { dial_.start(); }
-  void stop() { dial_.stop(); }
-  void take(Conn& conn) { dial_.take(conn); }
+      : session_(session), config_(session.relay_.config()), timer_(session.relay_.loop(), *this), pause_(config_.dial.retry_min) {
+    if (!config_.import.empty())
+      import_.emplace(session.relay_.loop(), session.relay_.resolver(), config_.api, config_.api_dial, static_cast<ImportUser&>(*this));
+  }
+
+  void start() {
+    if (import_ && !config_.import.empty()) return import_->ask(config_.import);  // a reload may have done away with it
+    begin(config_.dial);
+  }
+  void stop() {
+    timer_.disarm();
+    if (import_) import_->cancel();
+    if (dial_) dial_->stop();
+  }
+  void take(Conn& conn) { dial_->take(conn); }
   // What has been tried so far.
   void status(Json& json) const {
     json.begin('{', "dial").number("failed", failures_).text("error", error_);
@@ -39,33 +53,73 @@ class Session::Dialing final : public Mortal, private DialUser {
   }
 
  private:
+  void begin(const DialPlan& plan) {
+    dial_.emplace(session_.relay_.loop(), session_.relay_.resolver(), plan, static_cast<DialUser&>(*this));
+    dial_->start();
+  }
+
   void on_dialed(const Addr& to) override { session_.dialed(to); }
   void on_dial_addrs(const std::vector<Addr>& addrs) override { session_.relay_.target_addrs(addrs); }
   void on_dial_try(const Addr& to) override {
     if (!log_enabled(Level::kDebug)) return;
-    const ClusterConfig& config = session_.relay_.config();
-    LogLine(Level::kDebug, "dialing").text("relay", config.name).number("session", session_.id_).text("target", config.dial.target.text())
+    LogLine(Level::kDebug, "dialing").text("relay", config_.name).number("session", session_.id_).text("target", config_.target)
         .text("addr", to.text());
   }
   void on_dial_failed(const Addr& to, const Status& why, unsigned round, Delay retry) override {
-    const ClusterConfig& config = session_.relay_.config();
-    session_.relay_.stats().add(Stat::kDialFailures);
     const bool lookup = to.family == Addr::Family::kNone;
-    LogLine line(Level::kWarn, lookup ? "resolve-failed" : "dial-failed");
-    line.text("relay", config.name).number("session", session_.id_).text(lookup ? "name" : "target", config.dial.target.text());
-    if (!lookup) line.text("addr", to.text());
-    const std::string& details = dial_.details();
+    const std::string& details = dial_->details();
     if (!details.empty()) session_.relay_.stats().add(Stat::kTlsHandshakeFailures);
-    error_ = !details.empty() ? details : why.error() != 0 ? std::strerror(why.error()) : why.reason();
-    line.text("error", error_).number("attempt", round);
-    line.count("retry_ms", retry.count());
+    if (import_ && retry.count() > 0) {
+      dial_->stop();
+      retry = pause();
+    }
+    failed(lookup ? "resolve-failed" : "dial-failed", lookup ? "name" : "target", lookup ? "" : to.text(),
+           !details.empty() ? details : why.error() != 0 ? std::strerror(why.error()) : why.reason(), import_ ? rounds_ : round, retry);
+  }
+
+  // ---- at the gateway's API
+
+  void on_import(uint16_t port) override {
+    plan_ = config_.dial;
+    plan_.target.port = plan_.target.addr.port = port;
+    begin(plan_);
+  }
+  void on_import_failed(const std::string& why) override {
+    const Delay retry = pause();
+    failed("import-failed", "service", "", why, rounds_, retry);
+  }
+  void on_timer(Timer&) override { start(); }
+
+  // Until the API is asked again: doubles each time, shortened at random by up to half.
+  Delay pause() {
+    const auto jitter = static_cast<int64_t>(session_.relay_.loop().random().below(static_cast<uint64_t>(pause_.count() / 2 + 1)));
+    const Delay now = std::max(Delay{1}, pause_ - Delay{jitter});
+    pause_ = std::min(pause_ * 2, config_.dial.retry_max);
+    ++rounds_;
+    timer_.arm(now);
+    return now;
+  }
+
+  void failed(std::string_view event, std::string_view what, const std::string& addr, const std::string& why, unsigned round, Delay retry) {
+    session_.relay_.stats().add(Stat::kDialFailures);
+    error_ = why;
+    LogLine line(Level::kWarn, event);
+    line.text("relay", config_.name).number("session", session_.id_).text(what, config_.target);
+    if (!addr.empty()) line.text("addr", addr);
+    line.text("error", why).number("attempt", round).count("retry_ms", retry.count());
     ++failures_;
     retry_at_ = session_.relay_.loop().now() + retry;
-    session_.relay_.failed((lookup ? "" : to.text() + ": ") + error_);
+    session_.relay_.failed((addr.empty() ? "" : addr + ": ") + why);
   }
 
   Session& session_;
-  Dial dial_;
+  const ClusterConfig& config_;  // of the relay: it may change under way
+  std::optional<Import> import_;
+  DialPlan plan_;                // as the API said
+  std::optional<Dial> dial_;
+  Timer timer_;
+  Delay pause_;
+  unsigned rounds_ = 0;
   std::string error_;  // the last one
   Time retry_at_{};
   uint64_t failures_ = 0;

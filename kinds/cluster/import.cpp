@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Import: a request, and three members of its answer.
+#include "kinds/cluster/import.h"
+
+#include <cstring>
+
+#include "lib/text.h"
+#include "wire/json_read.h"
+
+namespace relay::cluster {
+
+namespace {
+constexpr HttpLimits kAnswerMost{.head = 8 * 1024, .body = 256 * 1024};
+}
+
+Result<GatewayApi> GatewayApi::parse(std::string_view url) {
+  const bool tls = url.starts_with("https://");
+  if (!tls && !url.starts_with("http://")) return Status{Code::kInvalid, "begins with neither http:// nor https://"};
+  url.remove_prefix(tls ? 8 : 7);
+  const size_t slash = std::min(url.size(), url.find('/'));
+  const std::string_view authority = url.substr(0, slash);
+  GatewayApi api;
+  api.base = url.substr(slash);
+  while (api.base.ends_with('/')) api.base.pop_back();
+  if (api.base.find_first_of(" ?#") != std::string::npos || printable(api.base) != api.base) return Status{Code::kInvalid, "has a path that is not one"};
+  if (authority.find('@') != std::string_view::npos) return Status{Code::kInvalid, "has a password in it, which nobody asks for"};
+  Result<Endpoint> host = Endpoint::parse_target(authority);
+  if (!host.ok() || !host->has_port) host = Endpoint::parse_target(std::string(authority) + (tls ? ":443" : ":80"));
+  if (!host.ok()) return host.status();
+  if (host->kind != Endpoint::Kind::kAddr && host->kind != Endpoint::Kind::kName) return Status{Code::kInvalid, "has no host"};
+  api.host = *host;
+  api.host.tls = tls;
+  return api;
+}
+
+void Import::ask(const std::string& service) {
+  std::string host = api_.host.text();
+  if (api_.host.tls) host.erase(0, std::strlen("tls://"));
+  call_.start(plan_, "GET " + api_.base + "/imports/" + service + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: application/json\r\nConnection: close\r\n\r\n",
+              plan_.connect_timeout * 2, kAnswerMost);
+}
+
+void Import::on_answer(Result<HttpMessage> answer) {
+  if (!answer.ok()) {
+    const Status& why = answer.status();
+    const std::string& details = call_.details();
+    return user_.on_import_failed(!details.empty() ? details : why.error() != 0 ? std::strerror(why.error()) : why.reason());
+  }
+  if (answer->status == 404) return user_.on_import_failed("the gateway knows no import of that name");
+  if (answer->status != 200) return user_.on_import_failed("the gateway's API answered " + std::to_string(answer->status));
+  const std::unique_ptr<JsonDocument> document = JsonDocument::parse(answer->body);
+  if (document == nullptr) return user_.on_import_failed("the gateway's API answered with no JSON");
+  const uint64_t port = document->root()["Status"]["Listener"]["Port"].number().value_or(0);
+  if (port == 0 || port > UINT16_MAX) return user_.on_import_failed("the gateway has no listener for that import yet");
+  user_.on_import(static_cast<uint16_t>(port));
+}
+
+}  // namespace relay::cluster
