@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.certs import stand_in
 from harness.scale import BIN, ROOT, seconds
 from harness.until import until
 
@@ -68,7 +69,7 @@ def relay(*words: str) -> subprocess.CompletedProcess[str]:
 
 def check_config(text: str, folder: Path) -> None:
     path = folder / "relay.toml"
-    path.write_text(text)
+    path.write_text(stand_in(text, folder))
     done = relay("check", "-c", str(path))
     assert done.returncode == 0, done.stderr + text
 
@@ -442,8 +443,8 @@ def test_each_reason_is_documented() -> None:
     """relay-cluster(7) has each reason why a session ends, and no others."""
     found = set(re.findall(r'\b(?:end|stop)\("([a-z-]+)"', source(ROOT / "relay.cpp", *KINDS)))
     session = source(ROOT / "kinds" / "cluster" / "session.cpp")
-    found |= set(re.findall(r'"([a-z-]+-(?:closed|reset|error|timeout)|drained)"', session))
-    found -= {"-reset", "-error"}
+    found |= set(re.findall(r'"([a-z-]+-(?:closed|reset|error|timeout|truncated)|drained)"', session))
+    found -= {"-reset", "-error", "-truncated"}
     assert found == set(items(section("relay-cluster.7", "Reasons"), "Cm"))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.certs import stand_in
 from harness.process import command
 from harness.scale import ROOT
 
@@ -156,9 +157,11 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=str)
-def test_examples_load(path: Path) -> None:
+def test_examples_load(path: Path, tmp_path: Path) -> None:
     """Each example is a file that `relay check` has nothing against."""
-    done = command("check", "-c", str(path), cwd=ROOT)
+    copy = tmp_path / "relay.toml"
+    copy.write_text(stand_in((ROOT / path).read_text(), tmp_path))
+    done = command("check", "-c", str(copy), cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 
