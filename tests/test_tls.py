@@ -299,6 +299,7 @@ def test_a_target_without_tls(lab: Lab, world: World) -> None:
     silent = lab.relay(target=f"tls://{lab.target(sink).address}", ca=world.ca.cert, connect_timeout="200ms").allow("dial-failed")
     lab.client(silent)
     assert silent.wait_log("dial-failed")["error"] == "no handshake within connect-timeout"
+    assert silent.stats()["tls_handshake_failures"] >= 1
     gone = lab.relay(target=f"tls://{lab.target(hang_up).address}", ca=world.ca.cert).allow("dial-failed")
     lab.client(gone)
     assert gone.wait_log("dial-failed")["error"]
