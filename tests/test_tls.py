@@ -20,7 +20,7 @@ from harness.certs import Authority, Issued, client_context, server_context
 from harness.lab import CLIENT, STRANGER, Lab
 from harness.peers.target import answer, echo, greet, hang_up, sink
 from harness.peers.tls import TlsPeer, over_tls, tls_echo
-from harness.process import Relay, command
+from harness.process import Relay, command, has_tls
 from harness.scale import SLOW, seconds, volume
 from harness.sockets import Peer, connect, send_hashed, split_address
 from harness.stream import Stream
@@ -28,6 +28,12 @@ from harness.task import Task
 from harness.until import until
 
 VERSIONS = ["1.2", "1.3"]
+
+
+@pytest.fixture(autouse=True)
+def _built_with_tls() -> None:
+    if not has_tls():
+        pytest.skip("built without TLS")
 
 
 @dataclass
