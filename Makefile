@@ -9,7 +9,7 @@ BUILD_PACKAGES := cmake ninja-build g++ libc-ares-dev libssl-dev libtomlplusplus
 TEST_PACKAGES := libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis python3-cryptography openssl mandoc
 BENCH_PACKAGES := haproxy nginx-light libnginx-mod-stream socat
 
-.PHONY: help deps deps-test deps-bench build demo check check-asan test bench lint man-lint clean
+.PHONY: help deps deps-test deps-bench build demo check check-asan test bench bench-tls lint man-lint clean
 
 help:
 	@echo 'make demo        install what it needs, build, and watch the relay work'
@@ -68,6 +68,10 @@ man-lint:
 bench: deps-bench build
 	@mkdir -p build/bench && $(CXX) -std=c++20 -O2 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -o build/bench/load bench/load.cpp -lpthread
 	$(PYTHON) bench/run.py $(BENCH_ARGS)
+
+bench-tls: deps-bench build
+	@mkdir -p build/bench && $(CXX) -std=c++20 -O2 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -o build/bench/tls_load bench/tls_load.cpp -lssl -lcrypto -lpthread
+	$(PYTHON) bench/tls.py $(BENCH_ARGS)
 
 clean:
 	rm -rf build bin .pytest_cache .hypothesis

@@ -376,7 +376,7 @@ std::string Endpoint::meant_target(std::string_view text) {
   const Schemed parts = take_scheme(text);
   if (parts.scheme.empty()) return meant_plain_target(text);
   const std::string scheme(meant_scheme(parts.scheme));
-  if (scheme.empty()) return {};
+  if (scheme.empty() || parts.rest.find("://") != std::string_view::npos) return {};
   const std::string rest = without_url(parts.scheme, parts.rest);
   if (scheme != parts.scheme && parse_plain_target(rest).ok()) return scheme + rest;
   const std::string meant = meant_plain_target(rest);

@@ -103,8 +103,8 @@ class Conn final : private Watcher {
 
   Loop& loop_;
   ConnUser& user_;
-  Fd fd_;
   std::unique_ptr<Tls> tls_;
+  Fd fd_;  // behind what is wider: an idle pair is many times in memory
   bool readable_ : 1 = false;
   bool writable_ : 1 = false;
   bool broken_ : 1 = false;

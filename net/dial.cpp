@@ -126,9 +126,9 @@ void Dial::on_timer(Timer&) {
     return failed({}, {Code::kTimeout, "the name lookup took longer than connect-timeout"});
   }
   if (!fd_.open()) return start();  // the pause is over
-  const bool greeting = tls_ != nullptr;
+  if (tls_ != nullptr) details_ = "no handshake within connect-timeout";
   close();
-  failed(addrs_[next_ - 1], {Code::kTimeout, greeting ? "no handshake within connect-timeout" : "no answer within connect-timeout"});
+  failed(addrs_[next_ - 1], {Code::kTimeout, "no answer within connect-timeout"});
 }
 
 void Dial::failed(const Addr& to, const Status& why) {

@@ -113,8 +113,6 @@ std::unique_ptr<Tls> Tls::make(TlsContext& context, int fd, BufferPool& buffers,
 }
 
 Tls::~Tls() {
-  if (!out_.empty()) out_.consume(out_.size());
-  out_.release(buffers_);
   // OpenSSL takes a session out of use whose connection was not shut down in order; for tickets that is not so (RFC 8446, 6.1).
   SSL_set_quiet_shutdown(ssl_, 1);
   SSL_set_shutdown(ssl_, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
@@ -203,6 +201,7 @@ bool Tls::drained() const { return failed_.ok() && short_ && SSL_has_pending(ssl
 
 Result<size_t> Tls::write(std::span<const std::byte> from) {
   size_t given = 0;
+  mute_ = false;
   Status status = flush();
   while (status.ok() && given < from.size()) {
     size_t n = 0;

@@ -29,6 +29,7 @@ namespace {
 constexpr size_t kFileMost = size_t{16} << 20;
 // What one recv asks for, at most: below the size from which memory comes from the kernel each time.
 constexpr size_t kReadAhead = 28 * 1024;
+constexpr long kTicketSeconds = 2 * 3600;
 constexpr const char* kSuites13 = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 constexpr const char* kSuites12 = "ECDHE+AESGCM:ECDHE+CHACHA20";  // forward secrecy and authenticated encryption, nothing else
 constexpr std::array<const char*, 4> kSystemTrust = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
@@ -157,6 +158,7 @@ class Loader {
     if (config_.server) {
       SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);  // tickets: the client keeps them, not we
       SSL_CTX_set_num_tickets(context, 1);
+      SSL_CTX_set_timeout(context, kTicketSeconds);
       constexpr std::string_view kId = "relay";
       SSL_CTX_set_session_id_context(context, reinterpret_cast<const unsigned char*>(kId.data()), static_cast<unsigned>(kId.size()));
     } else {

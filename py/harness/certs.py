@@ -6,6 +6,7 @@
 
 import datetime
 import ipaddress
+import re
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -101,3 +102,14 @@ def _finish(context: ssl.SSLContext, own: Issued | None, version: str) -> ssl.SS
     if version:
         context.minimum_version = context.maximum_version = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[version]
     return context
+
+
+def stand_in(text: str, folder: Path) -> str:
+    """A configuration with files in /etc/relay, as one that loads: each `.pem` and `.key` there is made in `folder`."""
+    if "/etc/relay/" not in text:
+        return text
+    ca = Authority(folder, "ca")
+    ca.issue("relay", dns=["relay.example"])
+    for name in set(re.findall(r"/etc/relay/([\w-]+)-ca\.pem", text)):
+        (folder / f"{name}-ca.pem").write_bytes(ca.cert.read_bytes())
+    return text.replace("/etc/relay/", f"{folder}/")

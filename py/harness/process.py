@@ -2,6 +2,7 @@
 """A running relay: start, READY, log lines as they come, statistics, memory, and a stop that is a test of its own."""
 
 import ctypes
+import functools
 import os
 import resource
 import signal
@@ -44,6 +45,12 @@ def command(*args: str, timeout: float = 10.0, user: int | None = None, cwd: Pat
         )
     except subprocess.TimeoutExpired as late:
         raise Overdue(f"relay {' '.join(args)}: no exit within {seconds(timeout):g} s; stderr: {late.stderr!r}") from None
+
+
+@functools.cache
+def has_tls() -> bool:
+    """Whether the binary was built with TLS."""
+    return "built without TLS" not in command("start", "--listen", "tls://127.0.0.1:1", "--target", "127.0.0.1:9").stderr
 
 
 class Relay:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.process import command
+from harness.certs import stand_in
+from harness.process import command, has_tls
 from harness.scale import ROOT
 
 # Includes go left only: lib, queue.h <- wire <- net <- ops <- relay.h <- kinds/K <- run <- relay.cpp
@@ -156,9 +157,13 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=str)
-def test_examples_load(path: Path) -> None:
+def test_examples_load(path: Path, tmp_path: Path) -> None:
     """Each example is a file that `relay check` has nothing against."""
-    done = command("check", "-c", str(path), cwd=ROOT)
+    if "tls://" in (ROOT / path).read_text() and not has_tls():
+        pytest.skip("built without TLS")
+    copy = tmp_path / "relay.toml"
+    copy.write_text(stand_in((ROOT / path).read_text(), tmp_path))
+    done = command("check", "-c", str(copy), cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 

@@ -308,6 +308,7 @@ TEST(Endpoint, RefusesTargetsWithAReasonAndAProposal) {
   constexpr const char* kPort = "has a port that is not a number from 1 to 65535";
   constexpr const char* kBrackets = "is an IPv6 address without brackets";
   constexpr const char* kNeither = "is neither an address nor a host name";
+  constexpr const char* kScheme = "has a scheme that is neither tls:// nor tcp://";
   constexpr const char* kService = "is not a service; write _SERVICE._tcp.NAME";
   const std::vector<Refused> rows = {
       {"", "is empty", ""},
@@ -342,7 +343,18 @@ TEST(Endpoint, RefusesTargetsWithAReasonAndAProposal) {
       {"10.0.0:80", "is not an IPv4 address", ""},
       {"9999", "is not an IPv4 address", ""},
       {"example.1.:80", "is not an IPv4 address", ""},
-      {"http://x:80", kNeither, ""},
+      {"http://x:80", kScheme, "tcp://x:80"},
+      {"https://x/", kScheme, "tls://x:443"},
+      {"https://x:99/y", kScheme, "tls://x:99"},
+      {"ssl://10.0.0.5:80", kScheme, "tls://10.0.0.5:80"},
+      {"ssl://10.0.0.5", kScheme, "tls://10.0.0.5:PORT"},
+      {"quic://x:80", kScheme, ""},
+      {"://x:80", kScheme, ""},
+      {"tls://", "is empty", ""},
+      {"tls://x", "has no port", "tls://x:PORT"},
+      {"tcp://::1:9999", kBrackets, "tcp://[::1]:9999"},
+      {"tls://tls://x:80", kNeither, ""},
+      {"tls://x:80/path", kPort, ""},
       {"a b:80", kNeither, ""},
       {"-a:80", kNeither, ""},
       {"a-:80", kNeither, ""},
@@ -374,6 +386,27 @@ TEST(Endpoint, RefusesTargetsWithAReasonAndAProposal) {
       EXPECT_EQ(Endpoint::meant_target(row.text), row.meant) << row.text;
     }
   }
+}
+
+TEST(Endpoint, ASchemeSaysWhetherItIsTls) {
+  for (const std::string place : {"10.0.0.5:99", "[::1]:99", "name:99", "_relay._tcp.example", "unix:/a://b"}) {
+    for (const std::string scheme : {"", "tcp://", "tls://"}) {
+      const Result<Endpoint> target = Endpoint::parse_target(scheme + place);
+      ASSERT_TRUE(target.ok()) << scheme << place << ' ' << target.status().reason();
+      EXPECT_EQ(target->tls, scheme == "tls://");
+      EXPECT_EQ(target->text(), (target->tls ? scheme : "") + place);
+    }
+  }
+  for (const std::string place : {"10.0.0.5", "10.0.0.5:0", "[::1]:99", "unix:/a"}) {
+    const Result<Endpoint> listen = Endpoint::parse_listen("tls://" + place);
+    ASSERT_TRUE(listen.ok()) << place;
+    EXPECT_TRUE(listen->tls);
+    EXPECT_EQ(listen->text(), "tls://" + place);
+  }
+  EXPECT_FALSE(Endpoint::parse_listen("ssl://::1").ok());
+  EXPECT_EQ(Endpoint::meant_listen("ssl://[::1]:99"), "tls://[::1]:99");
+  EXPECT_EQ(Endpoint::meant_listen("quic://[::1]:99"), "");
+  EXPECT_EQ(Endpoint::meant_listen("10.0.0.256"), "");
 }
 
 TEST(Endpoint, ALongNameIsRefused) {

@@ -95,17 +95,20 @@ TEST(BufferPool, TheNextReaderHasTheWarmBlock) {
   EXPECT_FALSE(pool.holds_spare());
 }
 
-TEST(BufferPool, KeepsOne) {
+TEST(BufferPool, KeepsTwo) {
   BufferPool pool;
-  Buffer first, second;
-  ASSERT_TRUE(first.borrow(pool) && second.borrow(pool));
+  Buffer first, second, third;
+  ASSERT_TRUE(first.borrow(pool) && second.borrow(pool) && third.borrow(pool));
   EXPECT_NE(first.room().data(), second.room().data());
-  const std::byte* const warm = first.room().data();
+  const std::byte* const warm = second.room().data();
   first.release(pool);
   second.release(pool);
-  Buffer again;
+  third.release(pool);
+  Buffer again, other;
   ASSERT_TRUE(again.borrow(pool));
-  EXPECT_EQ(again.room().data(), warm);
+  EXPECT_EQ(again.room().data(), warm);  // the last that came back
+  EXPECT_TRUE(pool.holds_spare());
+  ASSERT_TRUE(other.borrow(pool));
   EXPECT_FALSE(pool.holds_spare());
 }
 
