@@ -32,7 +32,6 @@ namespace relay {
 namespace {
 
 constexpr int kExitUsage = 2;
-constexpr size_t kConfigMost = size_t{16} << 20;
 
 // Adding a kind is a folder and a line here.
 constexpr const Kind* kKinds[] = {
@@ -332,14 +331,9 @@ bool take_file(std::vector<const char*>& args, std::string& path) {
 
 // The relays of the file, with the options of the command line over its global keys.
 Config read_config(const std::string& path, std::span<const char* const> args, Faults& faults) {
-  std::string text;
-  if (const int error = sys::read_file(path.c_str(), kConfigMost, text); error < 0) {
-    faults.push_back({path, std::string("cannot read it: ") + std::strerror(-error)});
-    return {};
-  }
   std::vector<KindKeys> kinds;
   for (const Kind* kind : kKinds) kinds.push_back({kind->name, kind->keys()});
-  Config config = read_toml(path, text, kinds, faults);
+  Config config = read_config_file(path, kinds, faults);
   Section none{{}};
   read_args(args, config.global, none, faults);
   check_sections(config, faults);

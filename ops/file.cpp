@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which file holds a configuration, and which way in reads it.
+#include <cerrno>
+#include <cstring>
+
+#include "net/sys.h"
+#include "ops/config.h"
+
+namespace relay {
+namespace {
+
+constexpr size_t kMost = size_t{16} << 20;
+constexpr std::string_view kEnv = ".env";
+constexpr std::string_view kToml = ".toml";
+
+std::string cannot_read(int error) { return std::string("cannot read it: ") + std::strerror(-error); }
+
+// `path` if it can be read, otherwise what stands there with an ending. Empty, and said, if it is not to be had, or not only one.
+std::string find_file(const std::string& path, std::string& text, Faults& faults) {
+  const int error = sys::read_file(path.c_str(), kMost, text);
+  if (error == 0) return path;
+  const bool whole_name = path.ends_with(kEnv) || path.ends_with(kToml);
+  if (error != -ENOENT || whole_name) {
+    faults.push_back({path, cannot_read(error)});
+    return {};
+  }
+  const std::string toml = path + std::string(kToml);
+  const std::string env = path + std::string(kEnv);
+  std::string other;
+  const int no_toml = sys::read_file(toml.c_str(), kMost, text);
+  const int no_env = sys::read_file(env.c_str(), kMost, other);
+  if (no_toml == -ENOENT && no_env == -ENOENT) {
+    faults.push_back({path, cannot_read(error) + "; nor is there " + toml + " or " + env});
+  } else if (no_toml != -ENOENT && no_env != -ENOENT) {
+    faults.push_back({path, "there are both " + toml + " and " + env + "; keep one of the two"});
+  } else if (no_toml == 0) {
+    return toml;
+  } else if (no_env == 0) {
+    text = std::move(other);
+    return env;
+  } else {
+    faults.push_back(no_env == -ENOENT ? Fault{toml, cannot_read(no_toml)} : Fault{env, cannot_read(no_env)});
+  }
+  return {};
+}
+
+}  // namespace
+
+Config read_config_file(const std::string& path, std::span<const KindKeys> kinds, Faults& faults) {
+  std::string text;
+  const std::string found = find_file(path, text, faults);
+  if (found.empty()) return {};
+  return found.ends_with(kEnv) ? read_env(found, text, kinds, faults) : read_toml(found, text, kinds, faults);
+}
+
+}  // namespace relay
