@@ -71,7 +71,7 @@ deb: deps
 	@$(CMAKE) -S . -B build -G Ninja -DRELAY_TESTS=OFF -DCMAKE_INSTALL_PREFIX=/usr >/dev/null
 	@$(CMAKE) --build build -j $(JOBS)
 	@rm -f build/relay_*.deb
-	@cd build && SOURCE_DATE_EPOCH=$(EPOCH) cpack >cpack.log 2>&1 || { cat cpack.log; exit 1; }
+	@cd build && umask 022 && SOURCE_DATE_EPOCH=$(EPOCH) cpack >cpack.log 2>&1 || { cat cpack.log; exit 1; }
 	@cd build && sha256sum relay_*.deb
 
 check-deb: deps-deb deb
