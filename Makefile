@@ -90,7 +90,7 @@ check-dist: dist deb
 	$(MAKE) -C build/dist/relay-$(VERSION) check
 
 test-systemd: deps-systemd deb
-	$(PYTHON) -m pytest -q -p no:xdist tests/systemd
+	$(PYTHON) -m pytest -q -rsx tests/systemd/booted.py
 
 demo: build
 	$(PYTHON) py/demo.py
