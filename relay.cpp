@@ -333,7 +333,10 @@ bool take_file(std::vector<const char*>& args, std::string& path) {
 Config read_config(const std::string& path, std::span<const char* const> args, Faults& faults) {
   std::vector<KindKeys> kinds;
   for (const Kind* kind : kKinds) kinds.push_back({kind->name, kind->keys()});
-  Config config = read_config_file(path, kinds, faults);
+  std::string text;
+  const std::string found = find_config_file(path, text, faults);
+  Config config;
+  if (!found.empty()) config = is_env_file(found) ? read_env(found, text, kinds, faults) : read_toml(found, text, kinds, faults);
   Section none{{}};
   read_args(args, config.global, none, faults);
   check_sections(config, faults);

@@ -128,9 +128,10 @@ Config read_toml(std::string_view path, std::string_view text, std::span<const K
 // The same for a text in lines RELAY_KEY=VALUE, which has one relay and no tables.
 Config read_env(std::string_view path, std::string_view text, std::span<const KindKeys> kinds, Faults& faults);
 
-// Reads the file `path`: one that ends in .env by read_env, any other by read_toml. If there is no such file, it is sought with
-// .toml and with .env behind its name, so that a service unit needs to know no more than the name of its job.
-Config read_config_file(const std::string& path, std::span<const KindKeys> kinds, Faults& faults);
+// Reads the file `path` into `text` and returns its name. If there is no such file, it is sought with .toml and with .env behind
+// its name, so that a service unit needs to know no more than the name of its job. Empty, and a Fault, if there is none or both.
+std::string find_config_file(const std::string& path, std::string& text, Faults& faults);
+bool is_env_file(std::string_view path);  // by its ending; any other file is TOML
 
 // Reads --key value, --key=value and --flag into `global` or `section`, whichever has the key, and requires what is required.
 // A flag takes the next word only if that is a kBool's. Words that are no options become faults. `--` ends the options.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which file holds a configuration, and which way in reads it.
+// Which file holds a configuration.
 #include <cerrno>
 #include <cstring>
 
@@ -15,11 +15,14 @@ constexpr std::string_view kToml = ".toml";
 
 std::string cannot_read(int error) { return std::string("cannot read it: ") + std::strerror(-error); }
 
-// `path` if it can be read, otherwise what stands there with an ending. Empty, and said, if it is not to be had, or not only one.
-std::string find_file(const std::string& path, std::string& text, Faults& faults) {
+}  // namespace
+
+bool is_env_file(std::string_view path) { return path.ends_with(kEnv); }
+
+std::string find_config_file(const std::string& path, std::string& text, Faults& faults) {
   const int error = sys::read_file(path.c_str(), kMost, text);
   if (error == 0) return path;
-  const bool whole_name = path.ends_with(kEnv) || path.ends_with(kToml);
+  const bool whole_name = is_env_file(path) || path.ends_with(kToml);
   if (error != -ENOENT || whole_name) {
     faults.push_back({path, cannot_read(error)});
     return {};
@@ -42,15 +45,6 @@ std::string find_file(const std::string& path, std::string& text, Faults& faults
     faults.push_back(no_env == -ENOENT ? Fault{toml, cannot_read(no_toml)} : Fault{env, cannot_read(no_env)});
   }
   return {};
-}
-
-}  // namespace
-
-Config read_config_file(const std::string& path, std::span<const KindKeys> kinds, Faults& faults) {
-  std::string text;
-  const std::string found = find_file(path, text, faults);
-  if (found.empty()) return {};
-  return found.ends_with(kEnv) ? read_env(found, text, kinds, faults) : read_toml(found, text, kinds, faults);
 }
 
 }  // namespace relay
