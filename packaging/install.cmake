@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What `cmake --install` (make install) puts where, the same for a package and for a machine of one's own:
-#   bin/relay, systemd units, man pages, completions, and in share/doc the examples and notes.
-# Units name the program and the manual's places by CMAKE_INSTALL_PREFIX. /etc/relay is where they look for configurations, whatever
+#   bin/relay, systemd units, man pages, completions, and in share/doc the examples.
+# Units name the program by CMAKE_INSTALL_PREFIX. /etc/relay is where they look for configurations, whatever
 # the prefix; nothing is installed there. Included from CMakeLists.txt; package.cmake then makes packages of the same.
 include(GNUInstallDirs)
 
@@ -22,7 +22,7 @@ foreach(unit IN LISTS UNITS)
 endforeach()
 
 # gzip -n: no name and no time in it, so that the same page is the same file.
-set(PAGES relay.1 relay.toml.5 relay-cluster.7)
+file(GLOB PAGES CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/man man/*.?)
 set(PACKED)
 foreach(page IN LISTS PAGES)
   set(gz ${CMAKE_BINARY_DIR}/man/${page}.gz)
@@ -39,5 +39,4 @@ install(TARGETS relay DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES ${UNIT_FILES} DESTINATION ${UNITS_PLACE})
 install(FILES packaging/completions/relay.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME relay)
 install(FILES packaging/completions/_relay DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/${ZSH_PLACE})
-install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY examples/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)

@@ -162,6 +162,20 @@ def test_sandbox(box: Machine) -> None:
     assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {1 << 10}
 
 
+def test_unix_socket_of_its_own(box: Machine) -> None:
+    """A job's Unix socket is for its own user; with UMask= and Group= in a drop-in, for a group."""
+    write_job(box, "func0", 9250)
+    path = box.path("/etc/relay/func0.toml")
+    path.write_text(path.read_text().replace('"127.0.0.1"', '"unix:/run/relay-func0/clients"').replace("port = 9250\n", 'gateway-listen = "127.0.0.1"\n'))
+    box.run("systemctl", "start", "relay@func0")
+    assert box.run("stat", "-c", "%a", "/run/relay-func0/clients") == "700\n"
+    box.run("systemctl", "stop", "relay@func0")
+    drop_in(box, "relay@func0.service", "[Service]\nUMask=0007\nGroup=daemon\n")
+    box.run("systemctl", "start", "relay@func0")
+    assert box.run("stat", "-c", "%a %G", "/run/relay-func0/clients") == "770 daemon\n"
+    talk(connect(f"unix:/proc/{box.init}/root/run/relay-func0/clients"), peer(box, 9251))
+
+
 @pytest.mark.xfail(strict=True, reason="no STATUS= yet")
 def test_status_text(box: Machine) -> None:
     """`systemctl status` says how the relay is."""
@@ -280,6 +294,7 @@ def test_unix_socket_activation(box: Machine) -> None:
     box.run("systemctl", "start", "relay@func7.socket")
     assert box.run("stat", "-c", "%a %U", "/run/relay-func7.sock") == "660 root\n"
     client = connect(f"unix:/proc/{box.init}/root/run/relay-func7.sock")
+    until(lambda: state(box, "relay@func7.service") == "active", "the job is started")
     talk(client, peer(box, 9951))
     box.run("systemctl", "stop", "relay@func7.socket")
     assert not box.run("sh", "-c", "ls /run/relay-func7.sock 2>/dev/null", check=False)
