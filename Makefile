@@ -82,11 +82,14 @@ dist:
 	git archive --prefix=relay-$(VERSION)/ -o build/relay-$(VERSION).tar.gz HEAD
 	@cd build && sha256sum relay-$(VERSION).tar.gz
 
-# The tarball builds, passes its tests, and makes the same package as the tree, though in another folder and at another time.
+# The tarball makes the same package as the tree, though in another folder and at another time, installs, uninstalls, and passes its
+# tests.
 check-dist: dist deb
 	rm -rf build/dist && mkdir build/dist && tar -xzf build/relay-$(VERSION).tar.gz -C build/dist
 	umask 077 && LC_ALL=C TZ=Asia/Tokyo $(MAKE) -C build/dist/relay-$(VERSION) deb
 	cmp build/relay_*.deb build/dist/relay-$(VERSION)/build/relay_*.deb
+	$(MAKE) -C build/dist/relay-$(VERSION) install uninstall DESTDIR=$(CURDIR)/build/dist/root >build/dist/install.log
+	test -d build/dist/root && test -z "$$(find build/dist/root -type f)"
 	$(MAKE) -C build/dist/relay-$(VERSION) check
 
 test-systemd: deps-systemd deb
