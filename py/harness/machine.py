@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine with a systemd of its own: a small Debian, booted in systemd-nspawn. Needs root, and once the network.
 
-    tree      debootstrap makes it once, below build/; each machine boots a copy that is thrown away
+    tree      debootstrap makes it once, below build/; what a machine writes stays in memory, and goes with it
     run()     a command inside, entered by nsenter: nothing has to be registered with a systemd of ours, which may not be there
     network() sockets that this thread makes meanwhile are inside: a loopback of its own, where any port is free
 """
@@ -31,7 +31,7 @@ class Unavailable(Exception):
 
 
 def tree() -> Path:
-    """A Debian to copy, made at the first call."""
+    """A Debian to boot, made at the first call."""
     if os.geteuid() != 0:
         raise Unavailable("not root")
     for program in ("debootstrap", "systemd-nspawn", "nsenter"):
@@ -57,12 +57,10 @@ class Machine:
 
     def __init__(self) -> None:
         source = tree()
-        self.root = source.with_name(f"machine-{os.getpid()}")
         self.console = source.with_name(f"machine-{os.getpid()}.console")
-        subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(self.root)], check=True)
         self.init = 0  # its process 1, as we number it
         self._groups: list[Path] = []
-        words = ["systemd-nspawn", "-q", "-D", str(self.root), "-b", "--register=no", "--private-network", "--link-journal=no",
+        words = ["systemd-nspawn", "-q", "-D", str(source), "--volatile=overlay", "-b", "--register=no", "--private-network", "--link-journal=no",
                  "--console=read-only"]
         # Without a systemd on this side nobody makes us a control group. Two machines must not share one.
         managed = Path("/run/systemd/system").is_dir()
@@ -105,7 +103,7 @@ class Machine:
     # Inside
 
     def path(self, inside: str) -> Path:
-        return self.root / inside.lstrip("/")
+        return Path(f"/proc/{self.init}/root") / inside.lstrip("/")
 
     def run(self, *words: str, check: bool = True, timeout: float = 60) -> str:
         """What it prints on standard output and error; fails as it does."""
@@ -147,7 +145,6 @@ class Machine:
         except subprocess.TimeoutExpired:
             self._nspawn.kill()
             self._nspawn.wait(timeout=10)
-        shutil.rmtree(self.root, ignore_errors=True)
         self.console.unlink(missing_ok=True)
         for group in self._groups:
             for folder, _, _ in os.walk(group, topdown=False):
