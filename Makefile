@@ -1,15 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 # Two commands do it all on a bare Debian 12:   make demo   and   make test
-# The others are their parts, and CI's steps: deps build check check-asan lint bench clean.
+# The others are their parts, and CI's steps: deps build check check-asan lint bench clean, and for packagers:
+# install uninstall deb dist, check-deb (lintian, and the same package twice), test-systemd (the package in a booted systemd).
 
 CMAKE ?= cmake
 PYTHON ?= /usr/bin/python3
 JOBS ?= $(shell nproc)
 BUILD_PACKAGES := cmake ninja-build g++ libc-ares-dev libssl-dev libtomlplusplus-dev libhttp-parser-dev rapidjson-dev
-TEST_PACKAGES := libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis python3-cryptography openssl mandoc
+TEST_PACKAGES := systemd zsh libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis python3-cryptography openssl mandoc
+DEB_PACKAGES := lintian dpkg-dev xz-utils
+SYSTEMD_PACKAGES := systemd-container debootstrap
 BENCH_PACKAGES := haproxy nginx-light libnginx-mod-stream socat
 
-.PHONY: help deps deps-test deps-bench build demo check check-asan test bench bench-tls lint man-lint clean
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION = $(shell sed -n 's/.*kVersion = "\(.*\)".*/\1/p' relay.h)
+# The time of what is built: the commit's. git gives it to the files of a tarball, too.
+EPOCH = $(shell if [ -e .git ]; then git log -1 --format=%ct; else stat -c %Y CHANGELOG.md; fi)
+
+.PHONY: help deps deps-test deps-bench build demo check check-asan test bench bench-tls lint man-lint clean \
+  deps-deb deps-systemd install uninstall deb dist check-deb check-dist test-systemd
 
 help:
 	@echo 'make demo        install what it needs, build, and watch the relay work'
@@ -17,6 +27,9 @@ help:
 	@echo 'make build       bin/relay, static      make check       the tests alone'
 	@echo 'make check-asan  the tests, sanitized   make bench       side by side with haproxy, nginx, socat'
 	@echo 'make lint        man pages and house rules               make clean'
+	@echo 'make install     to PREFIX (/usr/local), DESTDIR         make uninstall'
+	@echo 'make deb         a Debian package in build/              make dist       a tarball of the sources'
+	@echo 'make test-systemd  the package in a systemd of its own, as root'
 
 # Installs only what is missing, so that without root it works where everything is there.
 define install
@@ -32,6 +45,10 @@ deps:
 	$(call install,$(BUILD_PACKAGES))
 deps-test: deps
 	$(call install,$(TEST_PACKAGES))
+deps-deb: deps
+	$(call install,$(DEB_PACKAGES))
+deps-systemd: deps-test
+	$(call install,$(SYSTEMD_PACKAGES))
 deps-bench: deps
 	$(call install,$(BENCH_PACKAGES))
 
@@ -40,6 +57,43 @@ build: deps
 	@$(CMAKE) --build build -j $(JOBS) --target relay
 	@mkdir -p bin && strip -o build/relay.stripped build/relay && install -m 755 build/relay.stripped bin/relay
 	@ls -l bin/relay | awk '{print "bin/relay: " $$5 " bytes, static"}'
+
+install: deps
+	@$(CMAKE) -S . -B build -G Ninja -DRELAY_TESTS=OFF -DCMAKE_INSTALL_PREFIX=$(PREFIX) >/dev/null
+	@$(CMAKE) --build build -j $(JOBS)
+	DESTDIR=$(DESTDIR) $(CMAKE) --install build --strip
+
+# What the last install has put there.
+uninstall:
+	sed 's|^|$(DESTDIR)|' build/install_manifest.txt | xargs -d '\n' rm -f --
+
+deb: deps
+	@$(CMAKE) -S . -B build -G Ninja -DRELAY_TESTS=OFF -DCMAKE_INSTALL_PREFIX=/usr >/dev/null
+	@$(CMAKE) --build build -j $(JOBS)
+	@rm -f build/relay_*.deb
+	@cd build && umask 022 && SOURCE_DATE_EPOCH=$(EPOCH) cpack >cpack.log 2>&1 || { cat cpack.log; exit 1; }
+	@cd build && sha256sum relay_*.deb
+
+check-deb: deps-deb deb
+	packaging/check_deb build/relay_*.deb
+
+dist:
+	@mkdir -p build
+	git archive --prefix=relay-$(VERSION)/ -o build/relay-$(VERSION).tar.gz HEAD
+	@cd build && sha256sum relay-$(VERSION).tar.gz
+
+# The tarball makes the same package as the tree, though in another folder and at another time, installs, uninstalls, and passes its
+# tests.
+check-dist: dist deb
+	rm -rf build/dist && mkdir build/dist && tar -xzf build/relay-$(VERSION).tar.gz -C build/dist
+	umask 077 && LC_ALL=C TZ=Asia/Tokyo $(MAKE) -C build/dist/relay-$(VERSION) deb
+	cmp build/relay_*.deb build/dist/relay-$(VERSION)/build/relay_*.deb
+	$(MAKE) -C build/dist/relay-$(VERSION) install uninstall DESTDIR=$(CURDIR)/build/dist/root >build/dist/install.log
+	test -d build/dist/root && test -z "$$(find build/dist/root -type f)"
+	$(MAKE) -C build/dist/relay-$(VERSION) check
+
+test-systemd: deps-systemd deb
+	$(PYTHON) -m pytest -q -rsx tests/systemd/booted.py
 
 demo: build
 	$(PYTHON) py/demo.py

@@ -106,6 +106,7 @@ std::string file_help(std::string_view command) {
       "  gateway = [\"10.0.0.0/24\"]\n"
       "\n"
       "The keys of a [[relay]] are the options of: relay start --help\n"
+      "If there is no FILE, FILE.toml or FILE.env is meant. An .env file has one relay, in lines as RELAY_PORT=9000.\n"
       "\nFor the whole process:\n" +
       help_table(global_keys());
   if (command == "run") text += kSignalsHelp;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Configuration: one table of keys, read alike from a command line and from a TOML file, with every fault named by its place.
+// Configuration: one table of keys, read alike from a command line and from a file, with every fault named by its place.
 //
 //   Key       one row of a table: name, type, default, help. --queue-size on the command line is queue-size in the file.
 //   Section   the validated values of one table: one command line, or one [[relay]] of a file
@@ -7,7 +7,7 @@
 //
 // A file has global keys at the top level and one [[relay]] table per relay. Reading goes on after a fault, so that one run
 // shows all of them (but a syntax error of TOML itself ends it). What a fault quotes is safe to print. Nothing here starts
-// anything. config.cpp holds the keys and values, toml.cpp and args.cpp the two ways in, the latter also the help.
+// anything. config.cpp holds the keys and values, toml.cpp, env.cpp and args.cpp the ways in, the last one also the help.
 #pragma once
 
 #include <chrono>
@@ -129,7 +129,6 @@ struct Config {
 // Reads `text`, which came from the file `path` (for the faults' places), and requires what is required. `kind` may be left out
 // when only one is built in. After 100 faults the rest is not read. REQUIRES: kinds is not empty.
 Config read_toml(std::string_view path, std::string_view text, std::span<const KindKeys> kinds, Faults& faults);
-
 // The same a piece at a time, so that a file of thousands of relays holds up nobody: a step reads the global keys, or one
 // [[relay]]. Borrows all it is given for its life.
 class TomlReader {
@@ -143,6 +142,14 @@ class TomlReader {
   class Pieces;
   std::unique_ptr<Pieces> pieces_;
 };
+// The same for a text in lines RELAY_KEY=VALUE, which has one relay and no tables.
+Config read_env(std::string_view path, std::string_view text, std::span<const KindKeys> kinds, Faults& faults);
+
+// Reads the file `path` into `text` and returns its name. If there is no such file, it is sought with .toml and with .env behind
+// its name, so that a service unit needs to know no more than the name of its job. Empty, and a Fault, if there is none or both.
+// `wait`: a pipe is waited for, as cat(1) does.
+std::string find_config_file(const std::string& path, std::string& text, bool wait, Faults& faults);
+bool is_env_file(std::string_view path);  // by its ending; any other file is TOML
 
 // Reads --key value, --key=value and --flag into `global` or `section`, whichever has the key, and requires what is required.
 // A flag takes the next word only if that is a kBool's. Words that are no options become faults. `--` ends the options.

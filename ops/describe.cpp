@@ -8,8 +8,9 @@ namespace {
 
 // Bare where TOML has the type, in quotes otherwise. REQUIRES: `value` has passed its key's checks.
 std::string toml_value(const Key& key, std::string_view value) {
-  const bool bare = key.type == KeyType::kBool || key.type == KeyType::kInteger || key.type == KeyType::kPort;
-  if (bare) return std::string(value);
+  // As TOML writes them: `no` and `007` are good on a command line or in quotes.
+  if (key.type == KeyType::kBool) return parse_bool(value).value_or(false) ? "true" : "false";
+  if (key.type == KeyType::kInteger || key.type == KeyType::kPort) return std::to_string(parse_integer(value).value_or(0));
   std::string out = "\"";
   for (const char c : value) {
     if (c == '"' || c == '\\') out += '\\';

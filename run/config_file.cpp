@@ -11,8 +11,6 @@
 namespace relay {
 namespace {
 
-constexpr size_t kConfigMost = size_t{16} << 20;
-
 // Two listeners for one place: the second would fail at the start.
 bool collide(const Endpoint& a, const Endpoint& b) {
   if (a.kind == Endpoint::Kind::kUnix || b.kind == Endpoint::Kind::kUnix) return a.kind == b.kind && a.host == b.host;
@@ -68,16 +66,16 @@ std::vector<KindKeys> ConfigFile::keys_of(std::span<const Kind* const> kinds) {
 
 ConfigFile::ConfigFile(std::span<const Kind* const> kinds, const std::string& path, std::span<const char* const> args, When when)
     : kinds_(kinds), args_(args), kind_keys_(keys_of(kinds)), together_(kinds) {
-  if (const int error = sys::read_file(path.c_str(), kConfigMost, text_, when == When::kStart); error < 0) {
-    faults_.push_back({path, std::string("cannot read it: ") + std::strerror(-error)});
-    return;
-  }
-  reader_ = std::make_unique<TomlReader>(path, text_, kind_keys_, config_, faults_);
+  const std::string found = find_config_file(path, text_, when == When::kStart, faults_);
+  if (found.empty()) return;
+  if (is_env_file(found)) config_ = read_env(found, text_, kind_keys_, faults_);
+  else reader_ = std::make_unique<TomlReader>(found, text_, kind_keys_, config_, faults_);
+  read_ = true;
 }
 
 bool ConfigFile::step() {
-  if (reader_ == nullptr) return false;
-  const bool more = reader_->step();
+  if (!read_) return false;
+  const bool more = reader_ != nullptr && reader_->step();
   for (; checked_ < config_.relays.size(); ++checked_) {
     const Config::Item& item = config_.relays[checked_];
     find_kind(kinds_, item.kind)->check(item.section, faults_);
@@ -88,6 +86,7 @@ bool ConfigFile::step() {
   read_args(args_, config_.global, none, faults_);
   check_global(config_.global, faults_);
   reader_.reset();
+  read_ = false;
   return false;
 }
 

@@ -60,7 +60,8 @@ class ConfigFile {
   Config config_;
   Faults faults_;
   Together together_;
-  std::unique_ptr<TomlReader> reader_;  // none: the file could not be read
+  std::unique_ptr<TomlReader> reader_;  // of TOML, until it is read
+  bool read_ = false;                   // there is something that is not checked yet
   size_t checked_ = 0;                  // relays of config_
 };
 

@@ -2,15 +2,14 @@
 """What is written is true: examples run as printed, and the manual names all that the program has, and nothing else.
 
 In README.md, blocks marked `sh run` are typed, in order, into one bash; the `text` block behind one is what must then be seen,
-in any order, `…` standing for anything. `toml` blocks must pass `relay check`. In the man pages a literal block below
-`.\\" run` is run and must succeed, one below `.\\" check` must pass `relay check`, and in all others each line that begins
-with `relay start` must start. All that in a network of its own, where it can be had, so that ports are free.
+in any order, `…` standing for anything. `toml` and `env` blocks must pass `relay check`. In the man pages a literal block below
+`.\\" run` is run and must succeed, one below `.\\" check` or `.\\" check env` must pass `relay check`, and in all others each line
+that begins with `relay start` must start. All that in a network of its own, where it can be had, so that ports are free.
 """
 
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -68,10 +67,10 @@ def relay(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(BIN), *words], capture_output=True, text=True, timeout=seconds(10), check=False)
 
 
-def check_config(text: str, folder: Path) -> None:
+def check_config(text: str, folder: Path, name: str = "relay.toml") -> None:
     if "tls://" in text and not has_tls():
         pytest.skip("built without TLS")
-    path = folder / "relay.toml"
+    path = folder / name
     path.write_text(stand_in(text, folder))
     done = relay("check", "-c", str(path))
     assert done.returncode == 0, done.stderr + text
@@ -92,7 +91,7 @@ def steps() -> list[tuple[str, list[str]]]:
 
 def literal_blocks(page: Path) -> Iterator[tuple[str, str]]:
     """(mark, text) of each literal block; the mark is `run`, `check` or empty."""
-    for mark, text in re.findall(r'^(?:\.\\" (\w+)\n)?\.Bd -literal[^\n]*\n(.*?)^\.Ed$', page.read_text(), re.MULTILINE | re.DOTALL):
+    for mark, text in re.findall(r'^(?:\.\\" (\w[\w ]*)\n)?\.Bd -literal[^\n]*\n(.*?)^\.Ed$', page.read_text(), re.MULTILINE | re.DOTALL):
         yield mark, text.replace("\\e", "\\").replace("\\&", "")
 
 
@@ -203,17 +202,10 @@ def test_example_loads(path: Path, tmp_path: Path) -> None:
     assert path.read_text().startswith("# SPDX-License-Identifier: Apache-2.0\n# ")
 
 
-def test_unit_is_one(tmp_path: Path) -> None:
-    """systemd takes the unit of the README."""
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("there is no systemd-analyze here")
-    (unit,) = fences("ini")
-    path = tmp_path / "relay@.service"
-    path.write_text(unit.replace("/usr/local/bin/relay", str(BIN)))
-    words = ["systemd-analyze", "verify", "--man=no", str(path)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=seconds(30), check=False)
-    said = [line for line in done.stderr.splitlines() if "relay@" in line]
-    assert not said, said
+@pytest.mark.parametrize("text", [*blocks("check env"), *(pytest.param(text, id=f"README-{n}") for n, text in enumerate(fences("env")))])
+def test_short_configuration_in_the_text_loads(text: str, tmp_path: Path) -> None:
+    """A configuration of the manual in lines RELAY_KEY=VALUE has no fault."""
+    check_config(text, tmp_path, "relay.env")
 
 
 def test_demo() -> None:

@@ -9,6 +9,7 @@
     stream    bytes that say where they belong: each connection's own endless sequence
     model     what the relay should do, in a page: the judge of the property tests
     network   a network of a test's own, for addresses that are not loopback
+    machine   a Debian of its own, booted in systemd-nspawn, for what only a real systemd shows
     task      a thread whose exception reaches the test
     until     the one wait; scale: how long and how much, on slow builds
 """

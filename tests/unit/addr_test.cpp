@@ -277,6 +277,7 @@ TEST(Endpoint, ReadsTargets) {
       {"10.0.0.5:65535", Kind::kAddr, "", 65535, "10.0.0.5:65535"},
       {"localhost:80", Kind::kName, "localhost", 80, "localhost:80"},
       {"crelay-func2:9999", Kind::kName, "crelay-func2", 9999, "crelay-func2:9999"},
+      {"crelay-func2", Kind::kName, "crelay-func2", 0, "crelay-func2"},  // a service, or a host at the port of who asks
       {"my_service:80", Kind::kName, "my_service", 80, "my_service:80"},
       {"a.b.example.:80", Kind::kName, "a.b.example.", 80, "a.b.example.:80"},
       {"3com:80", Kind::kName, "3com", 80, "3com:80"},
@@ -314,7 +315,6 @@ TEST(Endpoint, RefusesTargetsWithAReasonAndAProposal) {
       {"", "is empty", ""},
       {"10.0.0.5", "has no port", "10.0.0.5:PORT"},
       {"10.0.0.5:", "has no port", "10.0.0.5:PORT"},
-      {"crelay-func2", "has no port", "crelay-func2:PORT"},
       {"[::1]", "has no port", "[::1]:PORT"},
       {"[::1]:", "has no port", "[::1]:PORT"},
       {"::1", kBrackets, "[::1]:PORT"},

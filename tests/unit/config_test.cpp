@@ -497,7 +497,7 @@ TEST(Toml, WithSeveralKindsEachTableNamesItsOwn) {
 
 TEST(Toml, AllFaultsComeInTheOrderOfTheLines) {
   const File got =
-      file("zzz = 1\nlog-level = \"loud\"\n[[relay]]\ntarget = \"x\"\npairs = 0\naaa = 1\n[[relay]]\nport = 70000\n" +
+      file("zzz = 1\nlog-level = \"loud\"\n[[relay]]\ntarget = \"x:\"\npairs = 0\naaa = 1\n[[relay]]\nport = 70000\n" +
            std::string(kTarget));
   ASSERT_EQ(got.faults.size(), 6U);
   const std::array<std::string, 6> places = {
