@@ -22,6 +22,7 @@
 #include "lib/text.h"
 #include "net/sys.h"
 #include "ops/config.h"
+#include "ops/confine.h"
 #include "ops/console.h"
 #include "ops/notify.h"
 #ifdef RELAY_KIND_CLUSTER
@@ -165,6 +166,7 @@ class Process final : private Watcher, private TimerUser {
       log_discard();  // the faults alone
       return complain(faults);
     }
+    confine(config_.global);
     LogLine(Level::kInfo, "ready").number("relays", relays_.size());
     log_flush();
     notify("READY=1");

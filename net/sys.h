@@ -15,6 +15,8 @@
 #include <cstdint>
 #include <string>
 
+struct sock_filter;
+
 namespace relay::sys {
 
 // Sockets. Each returns what the kernel returned (>= 0) or -errno.
@@ -66,5 +68,6 @@ ssize_t log_write(int fd, const char* data, size_t length);  // -EAGAIN instead 
 bool same_file(int fd, const char* device_inode);  // "DEV:INO" as in $JOURNAL_STREAM
 int send_datagram(const char* unix_path, const char* data, size_t length);  // for sd_notify(3)
 int process_id();
+int set_filter(const sock_filter* code, size_t length);  // seccomp(2): for good, and no new privileges from then on
 
 }  // namespace relay::sys

@@ -17,7 +17,7 @@ constexpr std::string_view kSystem = "system";
 constexpr uint16_t kDnsPort = 53;
 constexpr size_t kMostItemFaults = 20;  // of one list: one that is nonsense throughout need not be shown in full
 
-constexpr std::array<Key, 4> kGlobalKeys = {{
+constexpr std::array<Key, 5> kGlobalKeys = {{
     {.name = "log-level",
      .type = KeyType::kChoice,
      .metavar = "LEVEL",
@@ -41,6 +41,12 @@ constexpr std::array<Key, 4> kGlobalKeys = {{
      .metavar = "ADDR[:PORT]",
      .fallback = "system",
      .help = "the one DNS server to ask for names; system is those of /etc/resolv.conf",
+     .choices = {}},
+    {.name = "no-seccomp",
+     .type = KeyType::kBool,
+     .metavar = "BOOL",
+     .fallback = "false",
+     .help = "do not give up the system calls that a relay does not need",
      .choices = {}},
 }};
 

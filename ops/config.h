@@ -103,7 +103,7 @@ class Section {
 // What to show where a value is missing or unfit, as a line of a file: `port = 9000`, `target = "10.0.0.5:9999"`.
 std::string example_line(const Key& key);
 
-// The keys of the whole process: log-level, log-format, drain-timeout, dns.
+// The keys of the whole process: log-level, log-format, drain-timeout, dns, no-seccomp.
 std::span<const Key> global_keys();
 
 // What config knows of a kind: its name in `kind = "cluster"` and its keys.
