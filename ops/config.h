@@ -61,7 +61,7 @@ class Section {
   explicit Section(std::span<const Key> keys) : keys_(keys) {}
 
   std::span<const Key> keys() const { return keys_; }
-  const Key* find(std::string_view key) const;    // its row, nullptr if the table has none
+  const Key* find(std::string_view name) const;    // its row, nullptr if the table has none
   bool has(std::string_view key) const;           // given by the user, and good (a default is not)
   std::string where(std::string_view key) const;  // its place, good or bad; the section's own if not given
   const std::string& origin() const { return origin_; }  // "command line", or "relay.toml:7" (the line of [[relay]])
@@ -80,10 +80,10 @@ class Section {
   std::vector<std::string_view> items(const Key& key) const;
 
   // Sets one value (again: the last wins unless repeatable). A bad one becomes a Fault and leaves the values as they were.
-  // `where` is "--KEY" or "FILE:LINE". REQUIRES: find(key).
-  void set(std::string_view key, std::string_view value, std::string where, Faults& faults);
+  // `where` is "--KEY" or "FILE:LINE". REQUIRES: find(name).
+  void set(std::string_view name, std::string_view text, std::string where, Faults& faults);
   // What set does with a bad one, for a caller that finds the fault itself: `what` goes on behind the key's name.
-  void refuse(std::string_view key, std::string where, std::string_view what, Faults& faults);
+  void refuse(std::string_view name, std::string where, std::string_view what, Faults& faults);
   void set_origin(std::string origin) { origin_ = std::move(origin); }
   // Adds a Fault for each required key that is missing; one that was given but bad has had its own.
   void require(Faults& faults) const;
@@ -93,7 +93,7 @@ class Section {
     std::vector<std::string> items;  // as written, each one checked; empty if only bad ones were given
     std::string where;
   };
-  const Key& row(std::string_view key) const;  // REQUIRES: there is one
+  const Key& row(std::string_view name) const;  // REQUIRES: there is one
 
   std::span<const Key> keys_;
   std::map<std::string, Value, std::less<>> values_;
