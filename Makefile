@@ -5,17 +5,20 @@
 CMAKE ?= cmake
 PYTHON ?= /usr/bin/python3
 JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 60
 BUILD_PACKAGES := cmake ninja-build g++ libc-ares-dev libtomlplusplus-dev
 TEST_PACKAGES := libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis mandoc
+FUZZ_PACKAGES := clang libclang-rt-14-dev llvm
 BENCH_PACKAGES := haproxy nginx-light libnginx-mod-stream socat
 
-.PHONY: help deps deps-test deps-bench build demo check check-asan test bench lint man-lint clean
+.PHONY: help deps deps-test deps-bench deps-fuzz build demo check check-asan test fuzz fuzz-smoke fuzz-build fuzz-keep bench lint man-lint clean
 
 help:
 	@echo 'make demo        install what it needs, build, and watch the relay work'
 	@echo 'make test        install what it needs, build, and run all tests'
 	@echo 'make build       bin/relay, static      make check       the tests alone'
 	@echo 'make check-asan  the tests, sanitized   make bench       side by side with haproxy, nginx, socat'
+	@echo 'make fuzz        each format for a minute                make fuzz-smoke  for 5 seconds each'
 	@echo 'make lint        man pages and house rules               make clean'
 
 # Installs only what is missing, so that without root it works where everything is there.
@@ -32,6 +35,8 @@ deps:
 	$(call install,$(BUILD_PACKAGES))
 deps-test: deps
 	$(call install,$(TEST_PACKAGES))
+deps-fuzz: deps
+	$(call install,$(FUZZ_PACKAGES))
 deps-bench: deps
 	$(call install,$(BENCH_PACKAGES))
 
@@ -58,6 +63,17 @@ check-asan: deps-test
 	RELAY_BIN=$(CURDIR)/build/asan/relay RELAY_SLOW=1 $(PYTHON) -m pytest -q -n $(JOBS) tests
 
 test: check
+
+# FUZZ_SECONDS for each target, as many targets at a time as there are processors. fuzz-keep adds what was found to the corpus.
+fuzz-build: deps-fuzz
+	@$(CMAKE) -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DRELAY_FUZZ=ON -DRELAY_TESTS=OFF >/dev/null
+	@$(CMAKE) --build build/fuzz -j $(JOBS) --target fuzz
+fuzz: fuzz-build
+	$(PYTHON) tests/fuzz/run.py build/fuzz $(FUZZ_SECONDS)
+fuzz-smoke: fuzz-build
+	$(PYTHON) tests/fuzz/run.py build/fuzz 5
+fuzz-keep: fuzz-build
+	$(PYTHON) tests/fuzz/run.py build/fuzz --keep
 
 lint: deps-test man-lint
 	$(PYTHON) -m pytest -q tests/lint
