@@ -133,6 +133,7 @@ int signal_open(const int* signals) {
   }
   if (::sigprocmask(SIG_BLOCK, &set, nullptr) < 0) return -errno;
   std::signal(SIGPIPE, SIG_IGN);  // splice(2) has no MSG_NOSIGNAL
+  std::signal(SIGXFSZ, SIG_IGN);  // a log file as large as it may be: its lines are dropped
   return checked(::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
 }
 int signal_take(int fd) {
