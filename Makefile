@@ -8,10 +8,12 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 BUILD_PACKAGES := cmake ninja-build g++ libc-ares-dev libtomlplusplus-dev
 TEST_PACKAGES := libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis mandoc
+ANALYSIS_PACKAGES := clang clang-tidy cppcheck valgrind
 FUZZ_PACKAGES := clang libclang-rt-14-dev llvm
 BENCH_PACKAGES := haproxy nginx-light libnginx-mod-stream socat
 
-.PHONY: help deps deps-test deps-bench deps-fuzz build demo check check-asan test fuzz fuzz-smoke fuzz-build fuzz-keep bench lint man-lint clean
+.PHONY: help deps deps-test deps-bench deps-fuzz deps-analysis build demo check check-asan test fuzz fuzz-smoke fuzz-build fuzz-keep \
+  clang tidy cppcheck valgrind bench lint man-lint clean
 
 help:
 	@echo 'make demo        install what it needs, build, and watch the relay work'
@@ -19,6 +21,7 @@ help:
 	@echo 'make build       bin/relay, static      make check       the tests alone'
 	@echo 'make check-asan  the tests, sanitized   make bench       side by side with haproxy, nginx, socat'
 	@echo 'make fuzz        each format for a minute                make fuzz-smoke  for 5 seconds each'
+	@echo 'make clang tidy cppcheck valgrind    a second compiler, and what analyses have to say'
 	@echo 'make lint        man pages and house rules               make clean'
 
 # Installs only what is missing, so that without root it works where everything is there.
@@ -37,6 +40,8 @@ deps-test: deps
 	$(call install,$(TEST_PACKAGES))
 deps-fuzz: deps
 	$(call install,$(FUZZ_PACKAGES))
+deps-analysis: deps-test
+	$(call install,$(ANALYSIS_PACKAGES))
 deps-bench: deps
 	$(call install,$(BENCH_PACKAGES))
 
@@ -74,6 +79,33 @@ fuzz-smoke: fuzz-build
 	$(PYTHON) tests/fuzz/run.py build/fuzz 5
 fuzz-keep: fuzz-build
 	$(PYTHON) tests/fuzz/run.py build/fuzz --keep
+
+# The second compiler: the same warnings, which are errors, and the unit tests.
+clang: deps-analysis
+	@$(CMAKE) -S . -B build/clang -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DRELAY_TESTS=ON >/dev/null
+	@$(CMAKE) --build build/clang -j $(JOBS) --target relay unit_tests
+	build/clang/unit_tests --gtest_brief=1
+
+SOURCES := $(wildcard lib/*.cpp wire/*.cpp net/*.cpp ops/*.cpp kinds/*/*.cpp run/*.cpp) relay.cpp
+
+# What .clang-tidy has on. It reads the commands of a build with clang, of which nothing need be built.
+tidy: deps-analysis
+	@$(CMAKE) -S . -B build/clang -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DRELAY_TESTS=ON >/dev/null
+	@printf '%s\n' $(SOURCES) | xargs -P $(JOBS) -n 1 clang-tidy -p build/clang --quiet 2>build/clang/tidy.log || \
+	  { grep -v 'warnings generated\|warnings treated' build/clang/tidy.log; exit 1; }
+
+cppcheck: deps-analysis
+	cppcheck --quiet --error-exitcode=1 --std=c++20 --language=c++ -j $(JOBS) -I . --inline-suppr --enable=warning,performance,portability \
+	  --suppress=missingIncludeSystem $(SOURCES)
+
+# Memcheck: the unit tests but those that are about size, and the end-to-end tests of how sessions meet and end.
+VALGRIND_TESTS := tests/test_cluster_close.py tests/test_cluster_roles.py tests/test_cluster_drain.py tests/test_names.py
+valgrind: deps-analysis
+	@$(CMAKE) -S . -B build/valgrind -G Ninja -DRELAY_TESTS=ON -DRELAY_STATIC=OFF >/dev/null
+	@$(CMAKE) --build build/valgrind -j $(JOBS) --target relay unit_tests
+	valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
+	  build/valgrind/unit_tests --gtest_brief=1 --gtest_filter='-Confine.*:Hostile.*'
+	RELAY_BIN=$(CURDIR)/tests/memcheck/relay RELAY_SLOW=1 $(PYTHON) -m pytest -q -n $(JOBS) $(VALGRIND_TESTS)
 
 lint: deps-test man-lint
 	$(PYTHON) -m pytest -q tests/lint
