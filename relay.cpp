@@ -170,6 +170,7 @@ class Process final : private Watcher, private TimerUser {
     LogLine(Level::kInfo, "ready").number("relays", relays_.size());
     log_flush();
     notify("READY=1");
+    sys::forget_code();
     while (!(draining_ && idle())) loop_.turn(Delay::max());
     for (const auto& relay : relays_) relay->report();
     relays_.clear();

@@ -67,6 +67,7 @@ int log_open();                          // a descriptor for stderr that does no
 ssize_t log_write(int fd, const char* data, size_t length);  // -EAGAIN instead of blocking
 bool same_file(int fd, const char* device_inode);  // "DEV:INO" as in $JOURNAL_STREAM
 int send_datagram(const char* unix_path, const char* data, size_t length);  // for sd_notify(3)
+void forget_code();                      // unmaps from memory what ran at the start; what is needed again is found in the file
 int process_id();
 int set_filter(const sock_filter* code, size_t length);  // seccomp(2): for good, and no new privileges from then on
 
