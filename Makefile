@@ -6,8 +6,11 @@
 CMAKE ?= cmake
 PYTHON ?= /usr/bin/python3
 JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 60
 BUILD_PACKAGES := cmake ninja-build g++ libc-ares-dev libssl-dev libtomlplusplus-dev libhttp-parser-dev rapidjson-dev
 TEST_PACKAGES := systemd zsh libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis python3-cryptography openssl mandoc
+ANALYSIS_PACKAGES := clang clang-tidy cppcheck valgrind
+FUZZ_PACKAGES := clang libclang-rt-14-dev llvm
 DEB_PACKAGES := lintian dpkg-dev xz-utils
 SYSTEMD_PACKAGES := systemd-container debootstrap
 BENCH_PACKAGES := haproxy nginx-light libnginx-mod-stream socat
@@ -19,13 +22,15 @@ VERSION = $(shell sed -n 's/.*kVersion = "\(.*\)".*/\1/p' relay.h)
 EPOCH = $(shell if [ -e .git ]; then git log -1 --format=%ct; else stat -c %Y CHANGELOG.md; fi)
 
 .PHONY: help deps deps-test deps-bench build demo check check-asan test bench bench-tls lint man-lint clean \
-  deps-deb deps-systemd install uninstall deb dist check-deb check-dist test-systemd
+  deps-fuzz deps-analysis fuzz fuzz-smoke fuzz-build fuzz-keep clang tidy cppcheck valgrind deps-deb deps-systemd install uninstall deb dist check-deb check-dist test-systemd
 
 help:
 	@echo 'make demo        install what it needs, build, and watch the relay work'
 	@echo 'make test        install what it needs, build, and run all tests'
 	@echo 'make build       bin/relay, static      make check       the tests alone'
 	@echo 'make check-asan  the tests, sanitized   make bench       side by side with haproxy, nginx, socat'
+	@echo 'make fuzz        each format for a minute                make fuzz-smoke  for 5 seconds each'
+	@echo 'make clang tidy cppcheck valgrind    a second compiler, and what analyses have to say'
 	@echo 'make lint        man pages and house rules               make clean'
 	@echo 'make install     to PREFIX (/usr/local), DESTDIR         make uninstall'
 	@echo 'make deb         a Debian package in build/              make dist       a tarball of the sources'
@@ -49,6 +54,10 @@ deps-deb: deps
 	$(call install,$(DEB_PACKAGES))
 deps-systemd: deps-test
 	$(call install,$(SYSTEMD_PACKAGES))
+deps-fuzz: deps
+	$(call install,$(FUZZ_PACKAGES))
+deps-analysis: deps-test
+	$(call install,$(ANALYSIS_PACKAGES))
 deps-bench: deps
 	$(call install,$(BENCH_PACKAGES))
 
@@ -112,6 +121,44 @@ check-asan: deps-test
 	RELAY_BIN=$(CURDIR)/build/asan/relay RELAY_SLOW=1 $(PYTHON) -m pytest -q -n $(JOBS) tests
 
 test: check
+
+# FUZZ_SECONDS for each target, as many targets at a time as there are processors. fuzz-keep adds what was found to the corpus.
+fuzz-build: deps-fuzz
+	@$(CMAKE) -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DRELAY_FUZZ=ON -DRELAY_TESTS=OFF >/dev/null
+	@$(CMAKE) --build build/fuzz -j $(JOBS) --target fuzz
+fuzz: fuzz-build
+	$(PYTHON) tests/fuzz/run.py build/fuzz $(FUZZ_SECONDS)
+fuzz-smoke: fuzz-build
+	$(PYTHON) tests/fuzz/run.py build/fuzz 5
+fuzz-keep: fuzz-build
+	$(PYTHON) tests/fuzz/run.py build/fuzz --keep
+
+# The second compiler: the same warnings, which are errors, and the unit tests.
+clang: deps-analysis
+	@$(CMAKE) -S . -B build/clang -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DRELAY_TESTS=ON >/dev/null
+	@$(CMAKE) --build build/clang -j $(JOBS) --target relay unit_tests
+	build/clang/unit_tests --gtest_brief=1
+
+SOURCES := $(wildcard lib/*.cpp wire/*.cpp net/*.cpp ops/*.cpp kinds/*/*.cpp run/*.cpp) relay.cpp
+
+# What .clang-tidy has on. It reads the commands of a build with clang, of which nothing need be built.
+tidy: deps-analysis
+	@$(CMAKE) -S . -B build/clang -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DRELAY_TESTS=ON >/dev/null
+	@printf '%s\n' $(SOURCES) | xargs -P $(JOBS) -n 1 clang-tidy -p build/clang --quiet 2>build/clang/tidy.log || \
+	  { grep -v 'warnings generated\|warnings treated' build/clang/tidy.log; exit 1; }
+
+cppcheck: deps-analysis
+	cppcheck --quiet --error-exitcode=1 --std=c++20 --language=c++ -j $(JOBS) -I . --inline-suppr --enable=warning,performance,portability \
+	  --suppress=missingIncludeSystem $(SOURCES)
+
+# Memcheck: the unit tests but those that are about size, and the end-to-end tests of how sessions meet and end.
+VALGRIND_TESTS := tests/test_cluster_close.py tests/test_cluster_roles.py tests/test_cluster_drain.py tests/test_names.py
+valgrind: deps-analysis
+	@$(CMAKE) -S . -B build/valgrind -G Ninja -DRELAY_TESTS=ON -DRELAY_STATIC=OFF >/dev/null
+	@$(CMAKE) --build build/valgrind -j $(JOBS) --target relay unit_tests
+	valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
+	  build/valgrind/unit_tests --gtest_brief=1 --gtest_filter='-Confine.*:Hostile.*'
+	RELAY_BIN=$(CURDIR)/tests/memcheck/relay RELAY_SLOW=1 $(PYTHON) -m pytest -q -n $(JOBS) $(VALGRIND_TESTS)
 
 lint: deps-test man-lint
 	$(PYTHON) -m pytest -q tests/lint

@@ -2,6 +2,8 @@
 // Status: the one place that sorts errno values into what a caller can do about them. CHECK's last words.
 #include "lib/status.h"
 
+#include <cxxabi.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -36,9 +38,20 @@ void check_failed(const char* file, int line, const char* what) {
 
 }  // namespace relay
 
-// What the process does on an exception that nobody catches: ours are not thrown, and those of the library (no memory) end it
-// here. libstdc++'s own handler would print a demangled name; replacing its object leaves 40 KB of demangler out.
+namespace {
+
+// What the process does on an exception that nobody catches. We throw none, and the library one alone: there is no memory, not
+// even for something small. That is nobody's bug, so no core is left. Without an exception it is one.
+[[noreturn]] void last_words() {
+  if (__cxxabiv1::__cxa_current_exception_type() == nullptr) std::abort();
+  std::fputs("relay: out of memory: raise MemoryMax= or ulimit -v, or lower pairs and queue-size\n", stderr);
+  std::_Exit(1);
+}
+
+}  // namespace
+
+// libstdc++'s own handler would print a demangled name; replacing its object leaves 40 KB of demangler out.
 namespace __cxxabiv1 {
 extern std::terminate_handler __terminate_handler;
-std::terminate_handler __terminate_handler = std::abort;
+std::terminate_handler __terminate_handler = last_words;
 }  // namespace __cxxabiv1

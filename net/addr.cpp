@@ -257,7 +257,7 @@ std::string Addr::host_text() const {
 }
 
 std::string Addr::text() const {
-  const std::string host = host_text();
+  std::string host = host_text();  // not const: it is moved out
   switch (family) {
     case Family::kNone:
     case Family::kUnix: return host;
@@ -390,8 +390,9 @@ std::string Endpoint::meant_plain_target(std::string_view text) {
     const std::string_view head = text.substr(0, colon);
     const std::string_view tail = text.substr(colon + 1);
     const bool six = head.find(':') != std::string_view::npos && Addr::parse(head, 0);
-    if (six && tail.size() > 2 && parse_port(tail)) return std::string("[").append(head).append("]:").append(tail);
+    if (six && tail.size() > 2 && parse_port(tail).value_or(0) != 0) return std::string("[").append(head).append("]:").append(tail);
   }
+  if (text.starts_with('_')) return {};  // a service's name, and those have no port
   const Result<HostPort> parts = split(text);
   if (!parts.ok() || (parts->port && !parts->port->empty()) || host_fault(*parts)) return {};
   const std::string host(parts->host);

@@ -3,6 +3,7 @@
 #include "net/flow.h"
 
 #include <array>
+#include <cerrno>
 
 namespace relay {
 namespace {
@@ -49,7 +50,7 @@ Flow::State Flow::hold(Conn& from, uint64_t bound) {
       break;
     }
     if (!queue_->reserve()) {
-      if (queue_->empty()) return fail(State::kFromFailed, {Code::kLimit, "no memory for the queue"});
+      if (queue_->empty()) return fail(State::kFromFailed, {Code::kLimit, "no memory for the queue", ENOMEM});
       state = State::kWaiting;  // as full as it can be: what it holds goes first
       break;
     }
@@ -125,7 +126,7 @@ Flow::State Flow::flush_queue(Conn& to) {
 }
 
 Flow::State Flow::copy(Loop& loop, Conn& from, Conn& to) {
-  if (!buffer_.borrow(loop.buffers())) return fail(State::kFromFailed, {Code::kLimit, "no memory for a buffer"});
+  if (!buffer_.borrow(loop.buffers())) return fail(State::kFromFailed, {Code::kLimit, "no memory for a buffer", ENOMEM});
   const Result<size_t> got = from.read(buffer_.room());
   if (!got.ok()) return from_answer(got.status());
   buffer_.commit(*got);

@@ -5,14 +5,18 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <link.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -21,6 +25,9 @@
 #include <csignal>
 #include <cstring>
 #include <ctime>
+#include <span>
+
+extern "C" const ElfW(Ehdr) __ehdr_start;  // the linker's: our file's first bytes
 
 namespace relay::sys {
 namespace {
@@ -147,6 +154,7 @@ int signal_open(const int* signals) {
   }
   if (::sigprocmask(SIG_BLOCK, &set, nullptr) < 0) return -errno;
   std::signal(SIGPIPE, SIG_IGN);  // splice(2) has no MSG_NOSIGNAL
+  std::signal(SIGXFSZ, SIG_IGN);  // a log file as large as it may be: its lines are dropped
   return checked(::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
 }
 int signal_take(int fd) {
@@ -250,22 +258,21 @@ int send_datagram(const char* unix_path, const char* data, size_t length) {
   return result;
 }
 
-int process_id() { return ::getpid(); }
-void release_program_text() {
-  ::dl_iterate_phdr(
-      [](dl_phdr_info* object, size_t, void*) {
-        for (size_t i = 0; i < object->dlpi_phnum; ++i) {
-          const auto& segment = object->dlpi_phdr[i];
-          if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0) continue;
-          const uintptr_t page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-          const uintptr_t begin = (object->dlpi_addr + segment.p_vaddr) & ~(page - 1);
-          const uintptr_t end = object->dlpi_addr + segment.p_vaddr + segment.p_memsz;
-          static_cast<void>(::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED));
-        }
-        return 1;  // the program itself comes first; libraries are shared with others
-      },
-      nullptr);
+// Text and constants are pages of our file. Where they have been looked at they count as ours, and most of it was for the start:
+// reading a configuration takes more code than relaying.
+void forget_code() {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto base = reinterpret_cast<uintptr_t>(&__ehdr_start);
+  const auto* const segments = reinterpret_cast<const ElfW(Phdr)*>(base + __ehdr_start.e_phoff);
+  const uintptr_t bias = __ehdr_start.e_type == ET_DYN ? base : 0;
+  for (const auto& segment : std::span{segments, __ehdr_start.e_phnum}) {
+    if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0) continue;
+    const uintptr_t begin = (bias + segment.p_vaddr) / page * page;
+    static_cast<void>(::madvise(reinterpret_cast<void*>(begin), bias + segment.p_vaddr + segment.p_memsz - begin, MADV_DONTNEED));
+  }
 }
+
+int process_id() { return ::getpid(); }
 int make_folder(const char* path) { return checked(::mkdir(path, 0700)); }
 
 std::vector<std::string> list_folder(const char* path) {
@@ -297,6 +304,13 @@ int64_t resident_bytes() {
   if (const int error = read_file("/proc/self/statm", 4096, text); error < 0) return error;
   const size_t space = text.find(' ');
   return space == std::string::npos ? -EINVAL : std::atoll(text.c_str() + space) * ::sysconf(_SC_PAGESIZE);
+}
+
+// What it refuses goes into the kernel's log (audit) by this flag, what it kills always.
+int set_filter(const sock_filter* code, size_t length) {
+  const sock_fprog program{static_cast<uint16_t>(length), const_cast<sock_filter*>(code)};  // the kernel only reads it
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -errno;
+  return checked(static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_LOG, &program)));
 }
 
 }  // namespace relay::sys

@@ -16,6 +16,8 @@
 #include <string>
 #include <vector>
 
+struct sock_filter;
+
 namespace relay::sys {
 
 // Sockets. Each returns what the kernel returned (>= 0) or -errno.
@@ -71,13 +73,14 @@ int log_open();                          // a descriptor for stderr that does no
 ssize_t log_write(int fd, const char* data, size_t length);  // -EAGAIN instead of blocking
 bool same_file(int fd, const char* device_inode);  // "DEV:INO" as in $JOURNAL_STREAM
 int send_datagram(const char* unix_path, const char* data, size_t length);  // for sd_notify(3)
+void forget_code();                      // unmaps from memory what ran at the start; what is needed again is found in the file
 int process_id();
-void release_program_text();             // its pages leave this process; those that are needed come back from the page cache
 int make_folder(const char* path);       // mode 0700
 std::vector<std::string> list_folder(const char* path);  // the names in it, sorted; none if it cannot be read
 bool is_terminal(int fd);
 size_t terminal_columns(int fd);         // 0: it is none
 int64_t cpu_us();                        // processor time used so far
 int64_t resident_bytes();                // or -errno
+int set_filter(const sock_filter* code, size_t length);  // seccomp(2): for good, and no new privileges from then on
 
 }  // namespace relay::sys

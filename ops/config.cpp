@@ -19,7 +19,7 @@ constexpr std::string_view kNone = "none";
 constexpr uint16_t kDnsPort = 53;
 constexpr size_t kMostItemFaults = 20;  // of one list: one that is nonsense throughout need not be shown in full
 
-constexpr std::array<Key, 9> kGlobalKeys = {{
+constexpr std::array<Key, 10> kGlobalKeys = {{
     {.name = "log-level",
      .type = KeyType::kChoice,
      .metavar = "LEVEL",
@@ -81,6 +81,13 @@ constexpr std::array<Key, 9> kGlobalKeys = {{
      .help = "how many admin connections at a time; for one more an idle one is closed, or else it is",
      .min = 1,
      .max = 10'000,
+     .choices = {},
+     .restart = true},
+    {.name = "no-seccomp",
+     .type = KeyType::kBool,
+     .metavar = "BOOL",
+     .fallback = "false",
+     .help = "do not give up the system calls that a relay does not need",
      .choices = {},
      .restart = true},
 }};

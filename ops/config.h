@@ -64,7 +64,7 @@ class Section {
   explicit Section(std::span<const Key> keys) : keys_(keys) {}
 
   std::span<const Key> keys() const { return keys_; }
-  const Key* find(std::string_view key) const;    // its row, nullptr if the table has none
+  const Key* find(std::string_view name) const;    // its row, nullptr if the table has none
   bool has(std::string_view key) const;           // given by the user, and good (a default is not)
   bool same(const Section& other) const;          // the same keys were given, with the same values
   bool same(const Section& other, std::string_view key) const;
@@ -85,10 +85,10 @@ class Section {
   std::vector<std::string_view> items(const Key& key) const;
 
   // Sets one value (again: the last wins unless repeatable). A bad one becomes a Fault and leaves the values as they were.
-  // `where` is "--KEY" or "FILE:LINE". REQUIRES: find(key).
-  void set(std::string_view key, std::string_view value, std::string where, Faults& faults);
+  // `where` is "--KEY" or "FILE:LINE". REQUIRES: find(name).
+  void set(std::string_view name, std::string_view text, std::string where, Faults& faults);
   // What set does with a bad one, for a caller that finds the fault itself: `what` goes on behind the key's name.
-  void refuse(std::string_view key, std::string where, std::string_view what, Faults& faults);
+  void refuse(std::string_view name, std::string where, std::string_view what, Faults& faults);
   void set_origin(std::string origin) { origin_ = std::move(origin); }
   // Adds a Fault for each required key that is missing; one that was given but bad has had its own.
   void require(Faults& faults) const;
@@ -98,7 +98,7 @@ class Section {
     std::vector<std::string> items;  // as written, each one checked; empty if only bad ones were given
     std::string where;
   };
-  const Key& row(std::string_view key) const;  // REQUIRES: there is one
+  const Key& row(std::string_view name) const;  // REQUIRES: there is one
 
   std::span<const Key> keys_;
   std::map<std::string, Value, std::less<>> values_;
@@ -108,7 +108,7 @@ class Section {
 // What to show where a value is missing or unfit, as a line of a file: `port = 9000`, `target = "10.0.0.5:9999"`.
 std::string example_line(const Key& key);
 
-// The keys of the whole process: log-level, log-format, drain-timeout, dns, admin and what belongs to it.
+// The keys of the whole process: log-level, log-format, drain-timeout, dns, no-seccomp, admin and what belongs to it.
 std::span<const Key> global_keys();
 
 // What config knows of a kind: its name in `kind = "cluster"` and its keys.

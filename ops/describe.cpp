@@ -6,10 +6,10 @@
 namespace relay {
 namespace {
 
-// Bare where TOML has the type, in quotes otherwise. REQUIRES: `value` has passed its key's checks.
+// Bare where TOML has the type, and as TOML writes it (true and not yes, 80 and not 080); in quotes otherwise. REQUIRES: `value`
+// has passed its key's checks.
 std::string toml_value(const Key& key, std::string_view value) {
-  // As TOML writes them: `no` and `007` are good on a command line or in quotes.
-  if (key.type == KeyType::kBool) return parse_bool(value).value_or(false) ? "true" : "false";
+  if (key.type == KeyType::kBool) return parse_bool(value) == true ? "true" : "false";
   if (key.type == KeyType::kInteger || key.type == KeyType::kPort) return std::to_string(parse_integer(value).value_or(0));
   std::string out = "\"";
   for (const char c : value) {
@@ -25,7 +25,7 @@ std::string section_lines(const Section& section) {
     const std::vector<std::string_view> items = section.items(key);
     if (items.empty()) continue;
     std::string value;
-    for (const std::string_view item : items) value += (value.empty() ? "" : ", ") + toml_value(key, item);
+    for (const std::string_view item : items) value.append(value.empty() ? "" : ", ").append(toml_value(key, item));
     if (key.repeatable) value = "[" + value + "]";
     out += std::string(key.name) + " = " + value + (section.has(key.name) ? "\n" : "  # default\n");
   }

@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "lib/text.h"
 #include "net/sys.h"
+#include "ops/confine.h"
 #include "ops/notify.h"
 
 namespace relay {
@@ -74,10 +75,11 @@ int Process::run() {
   }
   for (const std::string& place : sockets_.unused())
     LogLine(Level::kWarn, "socket-unused").text("addr", place).text("remedy", "let a relay listen there, or take it out of the socket unit");
+  confine(global_);
   LogLine(Level::kInfo, "ready").number("relays", fleet_.relays().size());
   log_flush();
   settle_with_manager();
-  sys::release_program_text();  // what only the start needed
+  sys::forget_code();  // what only the start needed
   for (bool sweeping = false; !(draining_ && fleet_.idle());) {
     loop_.turn(sweeping ? Delay{0} : Delay::max());
     if (std::exchange(drain_asked_, false)) drain();

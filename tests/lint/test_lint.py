@@ -86,6 +86,18 @@ def test_unused_headers_of_the_standard_library() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_only_the_log_knows_the_time_of_day() -> None:
+    """No timer goes by a clock that somebody may set."""
+    wall = re.compile(r"\bunix_ms\b|CLOCK_REALTIME|\bgettimeofday\b|\bsystem_clock\b|\btime\(nullptr\)")
+    found = {
+        str(path)
+        for path in sources(".cpp", ".h", under=PROGRAM)
+        for line in lines(path)
+        if wall.search(re.sub(r"//.*|SYS_\w+", "", line))
+    }
+    assert found == {"lib/log.h", "lib/log.cpp", "net/sys.h", "net/sys.cpp", "ops/console.h", "ops/console.cpp"}
+
+
 def test_headers_are_guarded() -> None:
     """Each header says #pragma once."""
     wrong = [str(path) for path in sources(".h") if "#pragma once" not in lines(path)]

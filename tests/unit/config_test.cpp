@@ -641,6 +641,16 @@ TEST(Hostile, EveryPrefixOfAFileIsReadOrRefused) {
 
 // ---- help ----
 
+TEST(Describe, WritesValuesAsTomlWantsThem) {
+  // A user may write a number or a flag as a text; TOML has no 09000 and no yes.
+  const File as_text = file("[[relay]]\ntarget = \"10.0.0.5:9999\"\nport = \"09000\"\nnodelay = \"no\"\n");
+  ASSERT_EQ(as_text.faults, Lines{});
+  const std::string text = describe(as_text.config);
+  EXPECT_NE(text.find("port = 9000\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("nodelay = false\n"), std::string::npos) << text;
+  EXPECT_EQ(file(text).faults, Lines{}) << text;
+}
+
 TEST(Help, ShowsEachOptionInItsColumn) {
   const std::string help = help_table(kKeys);
   EXPECT_TRUE(help.starts_with("  --name NAME          its name\n")) << help;

@@ -282,6 +282,7 @@ TEST(Flow, WithoutMemoryForItsQueueItFails) {
   test::g_no_memory = false;
   EXPECT_TRUE(failed);
   EXPECT_EQ(link.flow.failure().code(), Code::kLimit);
+  EXPECT_EQ(link.flow.failure().error(), ENOMEM) << "what the log says";
 }
 
 // ---- back-pressure
