@@ -72,8 +72,9 @@ void Greeter::serve() {
 }
 
 void Greeter::step(Guest& guest) {
-  if (guest.tls == nullptr) guest.tls = Tls::make(guest.context, guest.fd.get(), loop_.buffers(), loop_.now());
-  if (guest.tls == nullptr) return fail(guest, "no memory");
+  // A new configuration may have taken the certificate away.
+  if (guest.tls == nullptr && guest.context.loaded()) guest.tls = Tls::make(guest.context, guest.fd.get(), loop_.buffers(), loop_.now());
+  if (guest.tls == nullptr) return fail(guest, guest.context.loaded() ? "no memory" : "no certificate any more");
   std::string why;
   const Status status = guest.tls->handshake(why);
   if (status.code() == Code::kAgain) return;
