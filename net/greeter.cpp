@@ -10,9 +10,11 @@ namespace relay {
 
 class Greeter::Guest final : public Mortal, public ListNode, public Watcher, private TimerUser {
  public:
-  Guest(Greeter& greeter, Fd own, const Addr& from) : peer(from), fd(std::move(own)), timer(greeter.loop_, *this), greeter_(greeter) {}
+  Guest(Greeter& greeter, Fd own, const Addr& from, TlsContext& with)
+      : peer(from), context(with), fd(std::move(own)), timer(greeter.loop_, *this), greeter_(greeter) {}
 
   Addr peer;
+  TlsContext& context;
   Fd fd;
   std::unique_ptr<Tls> tls;
   std::unique_ptr<Guest> self;  // until it is buried
@@ -23,7 +25,7 @@ class Greeter::Guest final : public Mortal, public ListNode, public Watcher, pri
  private:
   void on_event(uint32_t now) override {
     events |= now;
-    greeter_.due(*this);
+    if ((events & ~uint32_t{EPOLLOUT}) != 0) greeter_.due(*this);  // else it has not said anything yet
   }
   void on_timer(Timer&) override { greeter_.fail(*this, "no handshake within handshake-timeout"); }
 
@@ -31,15 +33,13 @@ class Greeter::Guest final : public Mortal, public ListNode, public Watcher, pri
 };
 
 void Greeter::greet(Fd fd, const Addr& peer, TlsContext& context) {
-  auto made = std::make_unique<Guest>(*this, std::move(fd), peer);
+  auto made = std::make_unique<Guest>(*this, std::move(fd), peer, context);
   Guest& guest = *made;
   guest.self = std::move(made);
   ++count_;
   waiting_.push_back(guest);
   const Status status = loop_.watch(guest, guest.fd.get(), Conn::kEvents);
   if (!status.ok()) return fail(guest, std::strerror(status.error()));
-  guest.tls = Tls::make(context, guest.fd.get(), loop_.buffers(), loop_.now());
-  if (guest.tls == nullptr) return fail(guest, "no memory");
   guest.timer.arm(timeout_);
 }
 
@@ -72,6 +72,9 @@ void Greeter::serve() {
 }
 
 void Greeter::step(Guest& guest) {
+  // A new configuration may have taken the certificate away.
+  if (guest.tls == nullptr && guest.context.loaded()) guest.tls = Tls::make(guest.context, guest.fd.get(), loop_.buffers(), loop_.now());
+  if (guest.tls == nullptr) return fail(guest, guest.context.loaded() ? "no memory" : "no certificate any more");
   std::string why;
   const Status status = guest.tls->handshake(why);
   if (status.code() == Code::kAgain) return;

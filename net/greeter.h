@@ -3,7 +3,7 @@
 //
 //   accepted ─► under way, at most `limit` of them, each at most `timeout` ─► greeted, or failed and closed
 //
-// A handshake costs as much processor time as passing on a megabyte. So the steps that are due stand in a queue, and a turn of
+// A handshake costs as much processor time as passing on a megabyte, and who says nothing costs no memory but his place. The steps that are due stand in a queue, and a turn of
 // the loop takes kStepsATurn of them: a flood of handshakes slows other handshakes down, not the bytes of those who are there.
 #pragma once
 
@@ -37,11 +37,12 @@ class Greeter final {
 
   bool full() const { return count_ >= limit_; }
   size_t under_way() const { return count_; }
+  // Borrows `context` until the handshake is over, or close().
   void greet(Fd fd, const Addr& peer, TlsContext& context);
   void close();  // all that are under way, with no more calls
 
  private:
-  static constexpr int kStepsATurn = 4;
+  static constexpr int kStepsATurn = 1;  // a turn costs little beside a step
 
   class Guest;
   void due(Guest& guest);

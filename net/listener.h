@@ -28,7 +28,8 @@ class ListenerUser {
   virtual void on_accept(Listener& listener, Socket socket, const Addr& peer) = 0;
   virtual void on_accept_paused(Listener& listener, const Status& why) = 0;
   virtual void on_accept_resumed(Listener& listener) = 0;
-  // With TLS: with which side's certificate and trust `peer` is to be greeted; nullptr: not at all. Borrowed for the call.
+  // With TLS: with which side's certificate and trust `peer` is to be greeted; nullptr: not at all. Borrowed until the
+  // listener is closed.
   virtual TlsContext* on_knock(Listener&, const Addr&) { return nullptr; }
   virtual void on_handshake_failed(Listener&, const Addr&, const std::string&) {}
 

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Certificates are changed without a restart: SIGHUP."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from harness.certs import Authority, client_context
+from harness.lab import CLIENT, Lab
+from harness.peers.target import echo
+from harness.peers.tls import TlsPeer
+from harness.process import Relay, has_tls
+
+
+@pytest.fixture(autouse=True)
+def _built_with_tls() -> None:
+    if not has_tls():
+        pytest.skip("built without TLS")
+
+
+def relay_with(lab: Lab, folder: Path) -> Relay:
+    return lab.run(
+        f'log-level = "debug"\n[[relay]]\nlisten = "tls://127.0.0.1:0"\ngateway-listen = "127.0.0.1:0"\ngateway = "127.0.0.2"\npairs = 4\n'
+        f'target = "{lab.target(echo).address}"\ncert = "{folder}/now.pem"\nkey = "{folder}/now.key"\n'
+    )
+
+
+def install(folder: Path, cert: Path, key: Path) -> None:
+    shutil.copy(cert, folder / "now.pem")
+    shutil.copy(key, folder / "now.key")
+
+
+def serial(peer: TlsPeer) -> str:
+    return peer.tls.getpeercert()["serialNumber"]  # type: ignore[index, return-value]
+
+
+def test_new_certificates_at_sighup(lab: Lab, tmp_path: Path) -> None:
+    """After SIGHUP who comes is shown the new certificate; who is there goes on with the old one."""
+    ca = Authority(tmp_path, "ca")
+    first, second = ca.issue("first", dns=["localhost"]), ca.issue("second", dns=["localhost"])
+    install(tmp_path, first.cert, first.key)
+    relay = relay_with(lab, tmp_path)
+    context = client_context(ca.cert)
+    old = lab.add(TlsPeer(relay.connect("client", CLIENT), context, name="localhost"))
+    install(tmp_path, second.cert, second.key)
+    mark = relay.mark()
+    relay.signal(signal.SIGHUP)
+    relay.wait_log("reloaded", after=mark)
+    new = lab.add(TlsPeer(relay.connect("client", CLIENT), context, name="localhost"))
+    assert serial(old) != serial(new)  # type: ignore[arg-type]
+    for peer in (old, new):
+        peer.send(b"hello")
+        assert peer.read(5) == b"hello"
+
+
+def test_bad_certificates_at_sighup(lab: Lab, tmp_path: Path) -> None:
+    """A file that is half written changes nothing: the fault is logged, and the old certificate serves on."""
+    ca = Authority(tmp_path, "ca")
+    first = ca.issue("first", dns=["localhost"])
+    install(tmp_path, first.cert, first.key)
+    relay = relay_with(lab, tmp_path).allow("reload-failed", "config-fault")
+    (tmp_path / "now.key").write_text("-----BEGIN PRIVATE KEY-----\n")
+    mark = relay.mark()
+    relay.signal(signal.SIGHUP)
+    relay.wait_log("reload-failed", after=mark)
+    client = lab.add(TlsPeer(relay.connect("client", CLIENT), client_context(ca.cert), name="localhost"))
+    client.send(b"hello")
+    assert client.read(5) == b"hello"
