@@ -41,10 +41,13 @@ _relay_values() {
   local line
   while IFS= read -r line; do
     [[ $line == "$3 "* ]] || continue
-    if [[ $line =~ \(([a-z]+(\|[a-z]+)+)[\;\)] ]]; then
+    if [[ $line =~ \(([a-z0-9.]+(\|[a-z0-9.]+)+)[\;\)] ]]; then
       mapfile -t COMPREPLY < <(compgen -W "${BASH_REMATCH[1]//|/ }" -- "$4")
     elif [[ $line == "$3 [BOOL]"* ]]; then
       mapfile -t COMPREPLY < <(compgen -W 'true false' -- "$4")
+    elif [[ $line == "$3 FILE"* ]]; then
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -f -- "$4")
     elif [[ $line == "$3 HOST:PORT"* ]]; then
       compopt -o nospace 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -A hostname -- "$4")
