@@ -17,6 +17,7 @@ constexpr std::string_view kText = "text/plain; charset=utf-8";
 constexpr std::string_view kMetricsText = "text/plain; version=0.0.4; charset=utf-8";
 constexpr Delay kLongestWait{3'600'000};
 constexpr Delay kDefaultWait{30'000};
+constexpr Delay kBusyEvery{1000};
 constexpr size_t kReadMost = 16 * 1024;
 constexpr size_t kPieceMost = 64 * 1024;  // what is made of a page before it is sent on
 
@@ -171,7 +172,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
       const Result<size_t> n = reader_.feed(std::as_bytes(std::span(pending_)));
       if (!n.ok()) {
         keep_alive_ = false;
-        problem(n.status().code() == Code::kLimit ? 431 : 400, n.status().reason());
+        problem(n.status().code() != Code::kLimit ? 400 : reader_.in_body() ? 413 : 431, n.status().reason());
         return;
       }
       pending_.erase(0, *n);
@@ -255,6 +256,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
     answer_ = Answer::kWait;
     ++admin_.waits_;
     admin_.on_timer(admin_.timer_);  // which looks at the deadlines again
+    conn_.again();                   // its end may have come with the request
   }
 
   void end_wait() {
@@ -275,6 +277,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
 
   void reload(const HttpTarget&) {
     answer_ = Answer::kReload;
+    conn_.again();
     admin_.user_.begin_reload();
   }
 
@@ -314,7 +317,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   void begin_page(Answer page, std::string_view type) {
     out_ += http_response_head(200, type, std::nullopt, keep_alive_);
     if (!head_only_) answer_ = page;
-    page_at_ = 0;
+    page_place_ = {};
     conn_.again();
   }
 
@@ -322,7 +325,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
     std::string piece;
     bool more = true;
     while (more && piece.size() < kPieceMost)
-      more = answer_ == Answer::kStatus ? admin_.user_.status_page(page_at_, query_, piece) : admin_.user_.metrics_page(page_at_, piece);
+      more = answer_ == Answer::kStatus ? admin_.user_.status_page(page_place_, query_, piece) : admin_.user_.metrics_page(page_place_, piece);
     if (!piece.empty()) http_append_chunk(out_, piece);
     if (more) return;
     http_append_chunk(out_, {});
@@ -393,7 +396,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   bool keep_alive_ = true;
   bool head_only_ = false;
   bool ended_ = false;
-  uint64_t page_at_ = 0;
+  AdminPlace page_place_;
   AdminQuery query_;
   std::string wait_relay_;
   std::string wait_stat_;
@@ -452,7 +455,10 @@ bool Admin::make_room() {
       client->end();
       return true;
     }
-  LogLine(Level::kWarn, "admin-busy").number("connections", count_);
+  ++busy_untold_;
+  if (loop_.now() - busy_told_ < kBusyEvery) return false;
+  busy_told_ = loop_.now();
+  LogLine(Level::kWarn, "admin-busy").number("connections", count_).number("refused", std::exchange(busy_untold_, 0));
   return false;
 }
 
@@ -471,7 +477,9 @@ void Admin::on_timer(Timer&) {
     client = following;
   }
   if (count_ == 0) return timer_.disarm();
-  timer_.arm(next == Time::max() ? plan_.patience : std::max(Delay{1}, next - loop_.now()));
+  // No later than patience: one who comes, or begins a request, after this has a deadline no earlier than that.
+  const Time soon = loop_.now() + plan_.patience;
+  timer_.arm(std::max(Delay{1}, std::min(next, soon) - loop_.now()));
 }
 
 void Admin::look() {

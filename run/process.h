@@ -55,8 +55,8 @@ class Process final : private Watcher, private TimerUser, private ReloadUser, pr
   void reload();
   void take_global(const Section& global);
 
-  bool status_page(uint64_t& at, const AdminQuery& query, std::string& out) override;
-  bool metrics_page(uint64_t& at, std::string& out) override;
+  bool status_page(AdminPlace& place, const AdminQuery& query, std::string& out) override;
+  bool metrics_page(AdminPlace& place, std::string& out) override;
   std::optional<uint64_t> statistic(std::string_view relay, std::string_view name) override;
   bool accepts() const override { return !draining_; }
   void begin_drain() override;
