@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.scale import seconds
-from harness.sockets import split_address
+from harness.sockets import Peer, split_address
 
 PATIENCE = 60.0  # the relay's own answers to what takes long (a wait, a reload) come before that
 
@@ -54,6 +54,64 @@ def raw(place: str, timeout: float | None = None) -> socket.socket:
     return sock
 
 
+class Dialogue:
+    """One connection, byte by byte as the test wants it; answers are read strictly, and nothing behind them."""
+
+    def __init__(self, place: str, data: bytes = b"", rcvbuf: int = 0) -> None:
+        sock = raw(place)
+        if rcvbuf:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        self.peer = Peer(sock, f"admin client of {place}")
+        self._read = b""
+        if data:
+            self.peer.send(data)
+
+    def send(self, data: bytes) -> None:
+        self.peer.send(data)
+
+    def _more(self) -> None:
+        piece = self.peer.sock.recv(1 << 16)
+        assert piece, f"end after {self._read!r}"
+        self._read += piece
+
+    def _take(self, count: int) -> bytes:
+        while len(self._read) < count:
+            self._more()
+        taken, self._read = self._read[:count], self._read[count:]
+        return taken
+
+    def _line(self, end: bytes = b"\r\n") -> bytes:
+        while end not in self._read:
+            self._more()
+        line, _, self._read = self._read.partition(end)
+        return line
+
+    def answer(self, method: str = "GET") -> Answer:
+        """The next response, to a request of that method."""
+        first, *rest = self._line(b"\r\n\r\n").decode().split("\r\n")
+        version, status, _ = first.split(" ", 2)
+        assert version == "HTTP/1.1", first
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in rest)}
+        if method == "HEAD":
+            return Answer(int(status), headers, b"")
+        if headers.get("transfer-encoding") != "chunked":
+            return Answer(int(status), headers, self._take(int(headers["content-length"])))
+        body = b""
+        while size := int(self._line(), 16):
+            body += self._take(size)
+            assert self._take(2) == b"\r\n"
+        assert self._take(2) == b"\r\n"
+        return Answer(int(status), headers, body)
+
+    def end(self) -> None:
+        """Nothing came behind the last answer but an orderly end."""
+        assert (self._read, self.peer.read_all()) == (b"", b"")
+        self.close()
+
+    def close(self) -> None:
+        self.peer.close()
+
+
 def ask(place: str, method: str, target: str, headers: dict[str, str] | None = None, body: bytes | None = None, timeout: float = PATIENCE) -> Answer:
     """One request on a connection of its own."""
     connection = Connection(place, timeout)
@@ -73,12 +131,14 @@ def _ask(connection: Connection, method: str, target: str, headers: dict[str, st
 class AdminClient:
     """One connection that is kept, so that asking changes nothing that a test counts. For any thread, one at a time."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, token: str = "") -> None:
         self.place = place
+        self._headers = {"Authorization": "Bearer " + token} if token else {}
         self._connection: Connection | None = None
         self._lock = threading.Lock()
 
     def ask(self, method: str, target: str, headers: dict[str, str] | None = None) -> Answer:
+        headers = {**self._headers, **(headers or {})}
         with self._lock:
             if self._connection is not None:
                 try:

@@ -75,6 +75,7 @@ class Relay:
         env: Mapping[str, str] | None = None,
         nofile: int = 0,
         journal: bool = False,
+        token: str = "",
     ) -> None:
         self.args = list(args)
         self.folder = folder
@@ -87,10 +88,9 @@ class Relay:
         self._flow = threading.Event()
         self._flow.set()
         self._ended = False
-        self._notes: list[str] = []
+        self.notes: list[str] = []  # lines of what it told its service manager
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(folder / f"notify-{id(self):x}"))
-        self._notify.setblocking(False)
         read_end, write_end = os.pipe()
         runtime = folder / f"run-{id(self):x}"
         runtime.mkdir(exist_ok=True)
@@ -108,9 +108,11 @@ class Relay:
         self.pid = self.process.pid
         self._reader = threading.Thread(target=self._read, args=(read_end,), daemon=True)
         self._reader.start()
+        threading.Thread(target=self._listen, daemon=True).start()
         self._first_sockets = 0  # those that are no listeners of relays
         self._admin_place = f"unix:{runtime}/admin.sock"
         self._admin: AdminClient | None = None
+        self._token = token
 
     # Start
 
@@ -123,13 +125,22 @@ class Relay:
         return self
 
     def _find_admin(self) -> None:
-        """Where the log says it is (a port may have been chosen by the kernel), or where it was to be."""
-        said = [line["addr"] for line in self.lines if line.event == "admin"]
-        place = said[0] if said else self._admin_place
-        if said or os.path.exists(place.removeprefix("unix:")):
-            self._admin_place = place
-            self._admin = AdminClient(place)
-            self._admin.ask("GET", "/healthz")  # connected before sockets are counted
+        """Where the command line or the environment has put it, or else where the log says (the kernel may have chosen the port)."""
+        given = [value for name, value in zip(self.args, self.args[1:]) if name == "--admin"]
+        if given and given[-1].startswith("unix:"):
+            self._admin_place = given[-1]
+        elif given or not os.path.exists(self._admin_place.removeprefix("unix:")):
+            self.wait_log("ready")
+            said = [line["addr"] for line in self.lines if line.event == "admin"]
+            if not said:
+                return
+            self._admin_place = said[0]
+        self._admin = AdminClient(self._admin_place, self._token)
+        self._admin.ask("GET", "/healthz")  # connected before sockets are counted
+
+    def first_sockets(self) -> int:
+        """How many there are while nobody is connected but the harness itself."""
+        return self._first_sockets + self._listeners()
 
     def _listeners(self) -> int:
         if self._admin is None:
@@ -162,15 +173,19 @@ class Relay:
         """POST /reload, answered when it is over."""
         return self.admin("POST", "/reload")
 
-    def _noted(self, message: str) -> bool:
+    def _listen(self) -> None:
+        """Takes what the relay tells the service manager, as that would: at once. Ends when its socket is closed."""
         try:
-            while True:
-                self._notes += self._notify.recv(4096).decode().splitlines()
-        except BlockingIOError:
-            return message in self._notes
+            while message := self._notify.recv(4096):
+                self.notes += message.decode().splitlines()
+        except OSError:
+            pass
 
-    def wait_note(self, message: str) -> None:
-        until(lambda: self._noted(message), f"{message} on NOTIFY_SOCKET")
+    def _noted(self, message: str, after: int = 0) -> bool:
+        return message in self.notes[after:]
+
+    def wait_note(self, message: str, after: int = 0) -> None:
+        until(lambda: self._noted(message, after), lambda: f"{message} on NOTIFY_SOCKET, only {self.notes[after:]}")
 
     # Where it listens
 
@@ -343,6 +358,10 @@ class Relay:
                 return int(line.split()[1]) * 1024
         raise AssertionError(f"no {field} in /proc/{self.pid}/status")
 
+    def age(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started_at
+
     def cpu(self) -> float:
         """Seconds of CPU used so far."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
@@ -395,6 +414,10 @@ class Relay:
         """Two signals: an end without waiting for what nobody fetches. Then check_exit()."""
         self.signal(signal.SIGTERM)
         self.wait_log("draining")
+        self.terminate_again()
+
+    def terminate_again(self) -> None:
+        """The second signal, and a good end."""
         self.signal(signal.SIGTERM)
         self.check_exit()
 
@@ -423,7 +446,7 @@ class Relay:
         assert code == 0, f"exit code {code}"
         bad = [line.raw for line in self.lines if line.level in ("warn", "error") and line.event not in self._allowed]
         assert not bad, "undeclared warnings: " + "\n".join(bad[:20])
-        assert self._noted("STOPPING=1"), f"no STOPPING=1 on NOTIFY_SOCKET, only {self._notes}"
+        self.wait_note("STOPPING=1")
         levels = {line.level for line in self.lines}
         if "info" in levels:
             assert self.lines[-1].event == "stopped", f"the last line is not `stopped`: {self.lines[-1].raw}"
@@ -437,6 +460,8 @@ class Relay:
             self.process.kill()
         self.process.wait(seconds(10))
         self._reader.join(seconds(10))
+        if self._notify.fileno() >= 0:
+            self._notify.shutdown(socket.SHUT_RDWR)  # wakes _listen()
         self._notify.close()
 
     def report(self) -> str:
