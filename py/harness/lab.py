@@ -116,6 +116,11 @@ class Lab:
     def blackhole(self) -> Blackhole:
         return self.keep(Blackhole())
 
+    def port(self, host: str = "127.0.0.1") -> int:
+        """A port that a relay may listen on and that the kernel gives to nobody else meanwhile."""
+        held = Refusing(host, shared=True)
+        return int(self.keep(held).port)
+
     def dns(self) -> Dns:
         return self.keep(Dns())
 

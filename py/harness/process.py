@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -39,6 +40,18 @@ NOBODY = 65534
 # What the tests' own surroundings may have set, and a relay would go by.
 FOREIGN = ("JOURNAL_STREAM", "XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "WATCHDOG_PID")
 SYS_PIDFD_GETFD = 438  # the same number on every architecture
+
+# A service manager's part: the sockets get the numbers from 3 on, and the environment says that they are for this process.
+PASS_ON = """
+import os, sys
+numbers = [int(number) for number in sys.argv[1].split(",")]
+copies = [os.dup2(number, 100 + i) for i, number in enumerate(numbers)]
+for i, copy in enumerate(copies):
+    os.dup2(copy, 3 + i)
+os.closerange(3 + len(copies), 200)
+os.environ.update(LISTEN_FDS=str(len(copies)), LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 def command(*args: str, timeout: float = 10.0, user: int | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -76,6 +89,7 @@ class Relay:
         nofile: int = 0,
         journal: bool = False,
         token: str = "",
+        listening: Iterable[socket.socket] = (),
     ) -> None:
         self.args = list(args)
         self.folder = folder
@@ -100,8 +114,10 @@ class Relay:
             place = os.fstat(write_end)
             environment["JOURNAL_STREAM"] = f"{place.st_dev}:{place.st_ino}"
         self.started_at = time.monotonic()
+        passed = [one.fileno() for one in listening]
+        wrapper = [sys.executable, "-c", PASS_ON, ",".join(map(str, passed))] if passed else []
         self.process = subprocess.Popen(
-            [str(scale.BIN), *self.args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write_end, env=environment,
+            [*wrapper, str(scale.BIN), *self.args], pass_fds=passed, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write_end, env=environment,
             preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))) if nofile else None,
         )
         os.close(write_end)
