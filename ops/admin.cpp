@@ -117,8 +117,8 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
     reply(200, wait_body(*value));
   }
 
-  void reloaded(const Faults& faults) {
-    if (answer_ != Answer::kReload) return;
+  void reloaded(uint64_t number, const Faults& faults) {
+    if (answer_ != Answer::kReload || reload_ > number) return;
     answer_ = Answer::kNone;
     std::string body;
     Json json(body);
@@ -278,7 +278,8 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   void reload(const HttpTarget&) {
     answer_ = Answer::kReload;
     conn_.again();
-    admin_.user_.begin_reload();
+    reload_ = 0;
+    reload_ = admin_.user_.begin_reload();  // may be over within the call
   }
 
   void log_level(const HttpTarget& target) {
@@ -402,6 +403,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   std::string wait_stat_;
   std::string wait_op_;
   uint64_t wait_value_ = 0;
+  uint64_t reload_ = 0;  // the number of the one that it waits for
   Time wait_until_{};
 };
 
@@ -490,10 +492,10 @@ void Admin::look() {
   }
 }
 
-void Admin::reloaded(const Faults& faults) {
+void Admin::reloaded(uint64_t number, const Faults& faults) {
   for (Client* client = clients_.front(); client != nullptr;) {
     Client* following = clients_.next(*client);
-    client->reloaded(faults);
+    client->reloaded(number, faults);
     client = following;
   }
 }

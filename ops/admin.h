@@ -50,7 +50,8 @@ class AdminUser {
   virtual std::optional<uint64_t> statistic(std::string_view relay, std::string_view name) = 0;
   virtual bool accepts() const = 0;
   virtual void begin_drain() = 0;
-  virtual void begin_reload() = 0;  // ends with Admin::reloaded()
+  // Returns the number of the reload that will see what is in the file now; only grows. Ends with Admin::reloaded().
+  virtual uint64_t begin_reload() = 0;
   virtual void set_log_level(Level level) = 0;
 
  protected:
@@ -81,8 +82,8 @@ class Admin final : private ListenerUser, private TimerUser {
   bool waited_for() const { return waits_ > 0; }
   // Looks whether what /wait waits for has come about. To be called after each turn in which waited_for().
   void look();
-  // The reload is over; `faults` is what was wrong.
-  void reloaded(const Faults& faults);
+  // The reload of that number is over; `faults` is what was wrong. Who waits for a later one waits on.
+  void reloaded(uint64_t number, const Faults& faults);
   // Accepts nobody any more, and closes whoever has no answer under way.
   void finish();
   bool idle() const { return count_ == 0; }

@@ -99,7 +99,7 @@ bool Process::status_page(AdminPlace& place, const AdminQuery& query, std::strin
     return true;
   }
   for (const auto& running : fleet_.retired())
-    if (running->id >= id && wanted(*running)) {
+    if (wanted(*running)) {
       relay_status(*running, first, query.connections, out);
       first = false;
     }
