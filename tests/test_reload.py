@@ -369,15 +369,15 @@ def test_gateways_get_a_port_of_their_own(lab: Lab) -> None:
 def test_two_relays_swap_their_ports(lab: Lab) -> None:
     """Each port belongs to the other relay then; nobody is refused, and who is connected stays where he is."""
     one, two = lab.port(), lab.port()
-    relay = start(lab, table("a", port=one, pairs=2), table("b", port=two, pairs=2))
+    known = {"pairs": 2, "client": CLIENT}  # whoever knocks is turned away
+    relay = start(lab, table("a", port=one, **known), table("b", port=two, **known)).allow("refused")
     pairs = [pair(lab, relay, "a"), pair(lab, relay, "b")]
     knocker = Knocker(f"127.0.0.1:{one}", f"127.0.0.1:{two}")
     for i in range(10):
         ports = (two, one) if i % 2 == 0 else (one, two)
-        assert counts(change(lab, relay, table("a", port=ports[0], pairs=2), table("b", port=ports[1], pairs=2))) == {"changed": 2}
+        assert counts(change(lab, relay, table("a", port=ports[0], **known), table("b", port=ports[1], **known))) == {"changed": 2}
         assert places(relay) == {"a": [f"127.0.0.1:{ports[0]}"], "b": [f"127.0.0.1:{ports[1]}"]}
-    relay.allow("refused", "dial-failed", "session-end")
-    knocker.stop()
+    assert knocker.stop() > 20
     for one_pair in pairs:
         talk(*one_pair)
 
@@ -393,8 +393,11 @@ class Knocker:
     def _knock(self, addresses: tuple[str, ...]) -> None:
         while not self._stop.is_set():
             for address in addresses:
-                connect(address, "127.0.0.9").reset()  # raises if it is refused
-                self.count += 1
+                try:
+                    connect(address, "127.0.0.9").reset()  # raises if it is refused
+                    self.count += 1
+                except BlockingIOError:
+                    pass  # a Unix socket's backlog is full for a moment: TCP would have held us back
 
     def stop(self) -> int:
         self._stop.set()
@@ -406,12 +409,11 @@ class Knocker:
 def test_renamed_relay_takes_the_port_over(lab: Lab, unix: bool) -> None:
     """In 50 reloads, each with the relay under another name, nobody who connects is refused."""
     address = f"unix:{unused_path(lab.folder, 'door')}" if unix else f"127.0.0.1:{lab.port()}"
-    listen = {"port": None, "listen": address, "client": "unix" if unix else "127.0.0.0/8", "pairs": 50, "gateway": None if unix else GATEWAY}
-    target = lab.target(echo)
-    relay = start(lab, table("r0", target=target, **listen), head="").allow("refused", "session-end", "dial-failed")
+    listen = {"port": None, "listen": address, "client": CLIENT}  # whoever knocks is turned away
+    relay = start(lab, table("r0", **listen), head="").allow("refused")
     knocker = Knocker(address)
     for i in range(1, 51):
-        assert counts(change(lab, relay, table(f"r{i}", target=target, **listen), head="")) == {"added": 1, "removed": 1}
+        assert counts(change(lab, relay, table(f"r{i}", **listen), head="")) == {"added": 1, "removed": 1}
     assert knocker.stop() > 50
     assert places(relay) == {"r50": [address]}
     until(lambda: len(relay.status()["relays"]) == 1, "the end of those taken out")
@@ -474,7 +476,7 @@ def test_removed_relay_delivers(lab: Lab) -> None:
     until(lambda: [one["name"] for one in relay.status()["relays"]] == ["b"], "the end of the relay")
     with pytest.raises(ConnectionRefusedError):
         connect(place)
-    assert relay.find("stats", relay="a"), "its last statistics are logged"
+    assert relay.wait_log("stats", relay="a")["to_client_bytes"] >= 300_000  # its last statistics
     relay.check_at_rest()
 
 

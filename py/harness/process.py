@@ -194,8 +194,8 @@ class Relay:
         try:
             while message := self._notify.recv(4096):
                 self.notes += message.decode().splitlines()
-        except OSError:
-            pass
+        except OSError as error:
+            self.notes.append(f"(not heard any more: {error})")
 
     def _noted(self, message: str, after: int = 0) -> bool:
         return message in self.notes[after:]
