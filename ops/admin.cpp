@@ -502,7 +502,7 @@ void Admin::reloaded(uint64_t number, const Faults& faults) {
 
 void Admin::on_handshake_failed(Listener& listener, const Addr& peer, const std::string& why) {
   if (!log_enabled(Level::kDebug)) return;  // whoever floods us must not flood the log
-  LogLine(Level::kDebug, "handshake-failed").text("relay", "admin").text("addr", listener.text()).text("peer", peer.text()).text("error", why);
+  LogLine(Level::kDebug, "admin-tls-failed").text("addr", listener.text()).text("peer", peer.text()).text("error", why);
 }
 
 void Admin::on_accept_paused(Listener& listener, const Status& why) {

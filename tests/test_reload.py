@@ -949,7 +949,7 @@ def test_keys_of_the_manual_need_a_restart() -> None:
     from harness.process import command
 
     page = (ROOT / "man" / "relay.toml.5").read_text()
-    listed = set(re.findall(r"^\.Ic (\S+)", page.partition("\n.Sh RELOAD")[2].partition("\n.Sh ")[0].partition("restart")[2], re.MULTILINE))
+    listed = set(re.findall(r"^\.Ic (\S+)", page.partition("\n.Sh RELOAD")[2].partition("\n.Sh ")[0].partition("restart")[2].partition("All others")[0], re.MULTILINE))
     table_text = command("help", "run").stdout.partition("For the whole process:\n")[2].partition("\n\n")[0]
     options = re.split(r"^  --", table_text, flags=re.MULTILINE)[1:]
     marked = {option.split()[0] for option in options if "needs a restart" in " ".join(option.split())}
