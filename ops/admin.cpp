@@ -17,6 +17,7 @@ constexpr std::string_view kText = "text/plain; charset=utf-8";
 constexpr std::string_view kMetricsText = "text/plain; version=0.0.4; charset=utf-8";
 constexpr Delay kLongestWait{3'600'000};
 constexpr Delay kDefaultWait{30'000};
+constexpr Delay kBusyEvery{1000};
 constexpr size_t kReadMost = 16 * 1024;
 constexpr size_t kPieceMost = 64 * 1024;  // what is made of a page before it is sent on
 
@@ -116,8 +117,8 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
     reply(200, wait_body(*value));
   }
 
-  void reloaded(const Faults& faults) {
-    if (answer_ != Answer::kReload) return;
+  void reloaded(uint64_t number, const Faults& faults) {
+    if (answer_ != Answer::kReload || reload_ > number) return;
     answer_ = Answer::kNone;
     std::string body;
     Json json(body);
@@ -171,7 +172,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
       const Result<size_t> n = reader_.feed(std::as_bytes(std::span(pending_)));
       if (!n.ok()) {
         keep_alive_ = false;
-        problem(n.status().code() == Code::kLimit ? 431 : 400, n.status().reason());
+        problem(n.status().code() != Code::kLimit ? 400 : reader_.in_body() ? 413 : 431, n.status().reason());
         return;
       }
       pending_.erase(0, *n);
@@ -255,6 +256,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
     answer_ = Answer::kWait;
     ++admin_.waits_;
     admin_.on_timer(admin_.timer_);  // which looks at the deadlines again
+    conn_.again();                   // its end may have come with the request
   }
 
   void end_wait() {
@@ -275,7 +277,9 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
 
   void reload(const HttpTarget&) {
     answer_ = Answer::kReload;
-    admin_.user_.begin_reload();
+    conn_.again();
+    reload_ = 0;
+    reload_ = admin_.user_.begin_reload();  // may be over within the call
   }
 
   void log_level(const HttpTarget& target) {
@@ -314,7 +318,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   void begin_page(Answer page, std::string_view type) {
     out_ += http_response_head(200, type, std::nullopt, keep_alive_);
     if (!head_only_) answer_ = page;
-    page_at_ = 0;
+    page_place_ = {};
     conn_.again();
   }
 
@@ -322,7 +326,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
     std::string piece;
     bool more = true;
     while (more && piece.size() < kPieceMost)
-      more = answer_ == Answer::kStatus ? admin_.user_.status_page(page_at_, query_, piece) : admin_.user_.metrics_page(page_at_, piece);
+      more = answer_ == Answer::kStatus ? admin_.user_.status_page(page_place_, query_, piece) : admin_.user_.metrics_page(page_place_, piece);
     if (!piece.empty()) http_append_chunk(out_, piece);
     if (more) return;
     http_append_chunk(out_, {});
@@ -393,12 +397,13 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   bool keep_alive_ = true;
   bool head_only_ = false;
   bool ended_ = false;
-  uint64_t page_at_ = 0;
+  AdminPlace page_place_;
   AdminQuery query_;
   std::string wait_relay_;
   std::string wait_stat_;
   std::string wait_op_;
   uint64_t wait_value_ = 0;
+  uint64_t reload_ = 0;  // the number of the one that it waits for
   Time wait_until_{};
 };
 
@@ -452,7 +457,10 @@ bool Admin::make_room() {
       client->end();
       return true;
     }
-  LogLine(Level::kWarn, "admin-busy").number("connections", count_);
+  ++busy_untold_;
+  if (loop_.now() - busy_told_ < kBusyEvery) return false;
+  busy_told_ = loop_.now();
+  LogLine(Level::kWarn, "admin-busy").number("connections", count_).number("refused", std::exchange(busy_untold_, 0));
   return false;
 }
 
@@ -471,7 +479,9 @@ void Admin::on_timer(Timer&) {
     client = following;
   }
   if (count_ == 0) return timer_.disarm();
-  timer_.arm(next == Time::max() ? plan_.patience : std::max(Delay{1}, next - loop_.now()));
+  // No later than patience: one who comes, or begins a request, after this has a deadline no earlier than that.
+  const Time soon = loop_.now() + plan_.patience;
+  timer_.arm(std::max(Delay{1}, std::min(next, soon) - loop_.now()));
 }
 
 void Admin::look() {
@@ -482,17 +492,17 @@ void Admin::look() {
   }
 }
 
-void Admin::reloaded(const Faults& faults) {
+void Admin::reloaded(uint64_t number, const Faults& faults) {
   for (Client* client = clients_.front(); client != nullptr;) {
     Client* following = clients_.next(*client);
-    client->reloaded(faults);
+    client->reloaded(number, faults);
     client = following;
   }
 }
 
 void Admin::on_handshake_failed(Listener& listener, const Addr& peer, const std::string& why) {
   if (!log_enabled(Level::kDebug)) return;  // whoever floods us must not flood the log
-  LogLine(Level::kDebug, "handshake-failed").text("relay", "admin").text("addr", listener.text()).text("peer", peer.text()).text("error", why);
+  LogLine(Level::kDebug, "admin-tls-failed").text("addr", listener.text()).text("peer", peer.text()).text("error", why);
 }
 
 void Admin::on_accept_paused(Listener& listener, const Status& why) {

@@ -34,17 +34,24 @@ struct AdminQuery {
   std::string relay;         // that one only; empty: all
 };
 
+// Where a page goes on: 0 and 0 for its first piece, then whatever its maker has left.
+struct AdminPlace {
+  uint64_t at = 0;
+  uint64_t end = 0;
+};
+
 // What the process has to say and to do.
 class AdminUser {
  public:
-  // Appends a piece of the page; `at` is 0 for the first and left as the next call is to find it. False: that was all.
-  virtual bool status_page(uint64_t& at, const AdminQuery& query, std::string& out) = 0;
-  virtual bool metrics_page(uint64_t& at, std::string& out) = 0;
+  // Appends a piece of the page and moves `place` on. False: that was all.
+  virtual bool status_page(AdminPlace& place, const AdminQuery& query, std::string& out) = 0;
+  virtual bool metrics_page(AdminPlace& place, std::string& out) = 0;
   // The sum over the relays of that name (empty: all); nothing if no such relay or statistic is there.
   virtual std::optional<uint64_t> statistic(std::string_view relay, std::string_view name) = 0;
   virtual bool accepts() const = 0;
   virtual void begin_drain() = 0;
-  virtual void begin_reload() = 0;  // ends with Admin::reloaded()
+  // Returns the number of the reload that will see what is in the file now; only grows. Ends with Admin::reloaded().
+  virtual uint64_t begin_reload() = 0;
   virtual void set_log_level(Level level) = 0;
 
  protected:
@@ -75,8 +82,8 @@ class Admin final : private ListenerUser, private TimerUser {
   bool waited_for() const { return waits_ > 0; }
   // Looks whether what /wait waits for has come about. To be called after each turn in which waited_for().
   void look();
-  // The reload is over; `faults` is what was wrong.
-  void reloaded(const Faults& faults);
+  // The reload of that number is over; `faults` is what was wrong. Who waits for a later one waits on.
+  void reloaded(uint64_t number, const Faults& faults);
   // Accepts nobody any more, and closes whoever has no answer under way.
   void finish();
   bool idle() const { return count_ == 0; }
@@ -104,6 +111,9 @@ class Admin final : private ListenerUser, private TimerUser {
   size_t count_ = 0;
   size_t waits_ = 0;
   Timer timer_;
+  // One line a second tells that there is no room, whoever floods us.
+  Time busy_told_{Delay{-1000}};
+  uint64_t busy_untold_ = 0;
 };
 
 // The word of a log level, and the level of a word.

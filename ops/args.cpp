@@ -103,6 +103,7 @@ std::string sentence(const Key& key) {
   if (key.required) add("required");
   if (key.repeatable) add("repeatable");
   if (!key.fallback.empty()) add("default: " + std::string(key.fallback));
+  if (key.restart) add("needs a restart");
   return open ? out + ')' : out;
 }
 

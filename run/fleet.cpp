@@ -29,6 +29,12 @@ bool Fleet::sweep() {
   return left == 0;
 }
 
+Delay Fleet::patience() const {
+  Delay least = Delay::max();
+  for (const auto& running : retired_) least = std::min(least, std::max(Delay{1}, running->until - env_.loop.now()));
+  return least;
+}
+
 void Fleet::drain() {
   for (const auto& running : relays_) running->relay->drain();
 }

@@ -36,6 +36,8 @@ class Fleet {
   // Destroys some of those taken out that have ended; ends those whose time is up. True: there are more to destroy. REQUIRES: outside
   // a turn of the loop.
   bool sweep();
+  // How long until the time of one of those is up.
+  Delay patience() const;
   void drain();
   void stop(std::string_view why);
   bool idle() const;

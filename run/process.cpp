@@ -81,9 +81,10 @@ int Process::run() {
   settle_with_manager();
   sys::forget_code();  // what only the start needed
   for (bool sweeping = false; !(draining_ && fleet_.idle());) {
-    loop_.turn(sweeping ? Delay{0} : Delay::max());
+    loop_.turn(sweeping ? Delay{0} : fleet_.patience());
     if (std::exchange(drain_asked_, false)) drain();
     sweeping = !fleet_.retired().empty() && fleet_.sweep();
+    log_flush();  // of what was done here: the next turn may wait for long
     if (admin_ != nullptr && admin_->waited_for()) admin_->look();
   }
   reload_.cancel();
@@ -234,17 +235,17 @@ void Process::begin_drain() { drain_asked_ = true; }
 
 // ---- reload
 
-void Process::reload() {
+uint64_t Process::reload() {
   if (draining_) {
     on_reload_failed({{"relay", "it is draining and takes no new configuration"}});
-    return;
+    return 0;
   }
   LogLine(Level::kInfo, "reloading").text("file", reload_.path().empty() ? "-" : reload_.path());
   tell_manager(reloading_state());
-  reload_.begin(global_.duration("drain-timeout"));
+  return reload_.begin(global_.duration("drain-timeout"));
 }
 
-void Process::begin_reload() { reload(); }
+uint64_t Process::begin_reload() { return reload(); }
 
 void Process::on_reloaded(const Change::Counts& counts, const Section* global) {
   if (global != nullptr) take_global(*global);
@@ -255,7 +256,7 @@ void Process::on_reloaded(const Change::Counts& counts, const Section* global) {
   if (admin_ == nullptr) return;
   if (const std::optional<TlsFault> fault = admin_->load_certificate())
     LogLine(Level::kError, "config-fault").text("where", "admin-" + std::string(fault->key)).text("what", fault->what);
-  admin_->reloaded({});
+  admin_->reloaded(reload_.number(), {});
 }
 
 void Process::take_global(const Section& global) {
@@ -271,8 +272,8 @@ void Process::on_reload_failed(const Faults& faults) {
   for (size_t i = 0; i < std::min(faults.size(), kFaultsTold); ++i)
     LogLine(Level::kError, "config-fault").text("where", faults[i].where).text("what", faults[i].what);
   LogLine(Level::kError, "reload-failed").number("faults", faults.size()).text("remedy", "the old configuration stays in force; mend the file and reload again");
-  tell_manager("READY=1");
-  if (admin_ != nullptr) admin_->reloaded(faults);
+  if (!draining_) tell_manager("READY=1");
+  if (admin_ != nullptr) admin_->reloaded(reload_.number(), faults);
 }
 
 void Process::set_log_level(Level level) {

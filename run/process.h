@@ -52,15 +52,15 @@ class Process final : private Watcher, private TimerUser, private ReloadUser, pr
   void on_reloaded(const Change::Counts& counts, const Section* global) override;
   void on_reload_failed(const Faults& faults) override;
   void drain();
-  void reload();
+  uint64_t reload();
   void take_global(const Section& global);
 
-  bool status_page(uint64_t& at, const AdminQuery& query, std::string& out) override;
-  bool metrics_page(uint64_t& at, std::string& out) override;
+  bool status_page(AdminPlace& place, const AdminQuery& query, std::string& out) override;
+  bool metrics_page(AdminPlace& place, std::string& out) override;
   std::optional<uint64_t> statistic(std::string_view relay, std::string_view name) override;
   bool accepts() const override { return !draining_; }
   void begin_drain() override;
-  void begin_reload() override;
+  uint64_t begin_reload() override;
   void set_log_level(Level level) override;
   void status_head(std::string& out);
   void relay_status(Running& running, bool first, size_t most, std::string& out);

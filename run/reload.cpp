@@ -6,11 +6,11 @@
 
 namespace relay {
 
-void Reload::begin(Delay drain) {
+uint64_t Reload::begin(Delay drain) {
   drain_ = drain;
   if (active()) {
     once_more_ = true;
-    return;
+    return number_ + 1;
   }
   faults_.clear();
   phase_ = Phase::kRead;
@@ -23,6 +23,7 @@ void Reload::begin(Delay drain) {
     file_ = std::make_unique<ConfigFile>(kinds_, path_, args_, ConfigFile::When::kReload);
   }
   timer_.arm(Delay{0});
+  return ++number_;
 }
 
 void Reload::cancel() {

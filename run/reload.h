@@ -34,8 +34,10 @@ class Reload final : private TimerUser {
 
   const std::string& path() const { return path_; }
   bool active() const { return file_ != nullptr || change_.has_value(); }
-  // `drain` is how long a relay that goes may take. One that comes while another is active begins again after it.
-  void begin(Delay drain);
+  // `drain` is how long a relay that goes may take. One that comes while another is active begins again after it. Returns its
+  // number; several that come while one is active are one.
+  uint64_t begin(Delay drain);
+  uint64_t number() const { return number_; }  // of the last that has begun
   void cancel();
 
  private:
@@ -60,6 +62,7 @@ class Reload final : private TimerUser {
   Faults faults_;
   Phase phase_ = Phase::kRead;
   bool once_more_ = false;
+  uint64_t number_ = 0;
 };
 
 }  // namespace relay

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Process: what it shows of itself, as JSON and as Prometheus metrics, a piece at a time.
 //
-// A page is made over many turns, in which relays come and go: `at` remembers the id of the next relay, not its place.
+// A page is made over many turns, in which relays come and go: it remembers the id of the next relay, not its place, and leaves
+// out those that have come since it was begun: one that was taken out and came back would be there twice.
 #include <algorithm>
 #include <array>
 
@@ -18,11 +19,12 @@ constexpr uint64_t kSomeShown = uint64_t{1} << 63;  // one relay is there alread
 constexpr unsigned kFamilyShift = 40;             // metrics: the family above, the relay's id below
 constexpr size_t kSamplesACall = 64;
 
-// The first relay of that id or a later one.
-Running* from_id(const std::vector<std::unique_ptr<Running>>& relays, uint64_t id) {
-  const auto at = std::lower_bound(relays.begin(), relays.end(), id, [](const auto& running, uint64_t wanted) { return running->id < wanted; });
-  return at == relays.end() ? nullptr : at->get();
+// The relays of that id or a later one.
+auto from_id(const std::vector<std::unique_ptr<Running>>& relays, uint64_t id) {
+  return std::lower_bound(relays.begin(), relays.end(), id, [](const auto& running, uint64_t wanted) { return running->id < wanted; });
 }
+
+uint64_t next_id(const std::vector<std::unique_ptr<Running>>& relays) { return relays.empty() ? 0 : relays.back()->id + 1; }
 
 std::string label_value(std::string_view text) {
   std::string out;
@@ -76,21 +78,24 @@ void Process::relay_status(Running& running, bool first, size_t most, std::strin
   json.end('}');
 }
 
-bool Process::status_page(uint64_t& at, const AdminQuery& query, std::string& out) {
+bool Process::status_page(AdminPlace& place, const AdminQuery& query, std::string& out) {
+  uint64_t& at = place.at;
   if (at == 0) {
     status_head(out);
     at = kAtRelays;
+    place.end = next_id(fleet_.relays());
     return true;
   }
   const auto wanted = [&query](const Running& running) { return query.relay.empty() || running.relay->name() == query.relay; };
   bool first = (at & kSomeShown) == 0;
   const uint64_t id = at & ~kSomeShown;
-  if (Running* running = from_id(fleet_.relays(), id); running != nullptr) {
-    if (wanted(*running)) {
-      relay_status(*running, first, query.connections, out);
+  if (const auto next = from_id(fleet_.relays(), id); next != from_id(fleet_.relays(), place.end)) {
+    Running& running = **next;
+    if (wanted(running)) {
+      relay_status(running, first, query.connections, out);
       first = false;
     }
-    at = (running->id + 1) | (first ? 0 : kSomeShown);
+    at = (running.id + 1) | (first ? 0 : kSomeShown);
     return true;
   }
   for (const auto& running : fleet_.retired())
@@ -104,8 +109,10 @@ bool Process::status_page(uint64_t& at, const AdminQuery& query, std::string& ou
 
 // ---- /metrics
 
-bool Process::metrics_page(uint64_t& at, std::string& out) {
+bool Process::metrics_page(AdminPlace& place, std::string& out) {
+  uint64_t& at = place.at;
   if (at == 0) {
+    place.end = next_id(fleet_.relays());
     append(out, {"relay_build_info", "gauge", "the version that runs", 1}, "{version=\"" + std::string(kVersion) + "\"}");
     append(out, {"relay_draining", "gauge", "whether it takes nothing new and will end", draining_ ? 1.0 : 0.0});
     append(out, {"relay_relays", "gauge", "relays that run, without those taken out of the configuration", static_cast<double>(fleet_.relays().size())});
@@ -134,9 +141,9 @@ bool Process::metrics_page(uint64_t& at, std::string& out) {
     if (id == 0) {
       out.append("# HELP " + name + " ").append(row.help).append("\n# TYPE " + name).append(row.type == StatRow::Type::kCounter ? " counter\n" : " gauge\n");
     }
-    const auto& relays = fleet_.relays();
-    auto next = std::lower_bound(relays.begin(), relays.end(), id, [](const auto& running, uint64_t wanted) { return running->id < wanted; });
-    for (size_t left = kSamplesACall; next != relays.end() && left > 0; ++next, --left) {
+    auto next = from_id(fleet_.relays(), id);
+    const auto end = from_id(fleet_.relays(), place.end);
+    for (size_t left = kSamplesACall; next != end && left > 0; ++next, --left) {
       Running& running = **next;
       if (running.kind != kind) continue;
       running.shown.resize(rows.size());
@@ -146,7 +153,7 @@ bool Process::metrics_page(uint64_t& at, std::string& out) {
       shown = row.type == StatRow::Type::kCounter ? std::max(shown, now) : now;
       out.append(name).append("{relay=\"").append(label_value(running.relay->name())).append("\"} ").append(std::to_string(shown)).append("\n");
     }
-    at = next != relays.end() ? (family << kFamilyShift | (*next)->id) : (family + 1) << kFamilyShift;
+    at = next != end ? (family << kFamilyShift | (*next)->id) : (family + 1) << kFamilyShift;
     return true;
   }
   return false;

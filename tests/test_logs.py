@@ -50,7 +50,7 @@ def test_life_of_a_session(lab: Lab) -> None:
     relay.finish()
     assert all(line["session"] == end["session"] for line in relay.find("accepted"))
     events = [line.event for line in relay.lines if line.event not in ("stats", "waiting", "confined", "not-confined")]
-    assert events == ["started", "listening", "ready", "accepted", "accepted", "paired", "session-end", "draining", "stopped"]
+    assert events == ["started", "admin", "listening", "ready", "accepted", "accepted", "paired", "session-end", "draining", "stopped"]
     assert {line["session"] for line in relay.lines if "session" in line.fields} == {end["session"]}
     started = relay.lines[0]
     assert started["pid"] == relay.pid
@@ -102,7 +102,7 @@ def test_json_lines(lab: Lab) -> None:
     assert gateway.read(5) == b"hello"
     client.reset()
     end = relay.wait_log("session-end")
-    assert relay.stats()
+    assert relay.signal_stats()
     for line in relay.lines:
         fields = json.loads(line.raw)
         assert list(fields)[:3] == ["ts", "level", "event"]
@@ -178,7 +178,7 @@ def test_stats_have_every_field(lab: Lab) -> None:
     client.finish()
     assert client.read_all() == b""
     relay.wait_log("session-end")
-    stats = relay.stats()
+    (stats,) = relay.signal_stats().values()
     assert set(STATS) <= set(stats), f"missing: {set(STATS) - set(stats)}"
     assert all(isinstance(value, int) for value in stats.values())
     counted = {key: value for key, value in stats.items() if value and key != "spliced_flows"}

@@ -27,7 +27,9 @@ struct HttpReader::Parser {
   bool value_begun = false;
   bool begun = false;
   bool done = false;
+  bool head_done = false;
   bool too_long = false;
+  bool bad = false;
 
   static Parser& of(http_parser* parser) { return *static_cast<Parser*>(parser->data); }
 
@@ -44,6 +46,7 @@ struct HttpReader::Parser {
 
   void end_header() {
     if (name.empty()) return;
+    bad = bad || name.find(' ') != std::string::npos;  // http-parser lets it pass; two readers may then see two things
     auto [at, is_new] = message.headers.emplace(std::move(name), value);
     if (!is_new) at->second += ", " + value;
     name.clear();
@@ -51,6 +54,7 @@ struct HttpReader::Parser {
     value_begun = false;
   }
 
+  static constexpr int kRefuse = -1;  // of on_headers_complete: neither 0, 1 nor 2 has a meaning of failure there
   static const http_parser_settings& settings() {
     static const http_parser_settings kSettings = [] {
       http_parser_settings s{};
@@ -75,7 +79,9 @@ struct HttpReader::Parser {
       };
       s.on_headers_complete = [](http_parser* p) {
         of(p).end_header();
-        return 0;
+        of(p).head_done = true;
+        of(p).bad = of(p).bad || p->http_major > 1;
+        return of(p).bad ? kRefuse : 0;
       };
       s.on_body = [](http_parser* p, const char* at, size_t n) {
         size_t used = of(p).message.body.size();
@@ -112,7 +118,7 @@ void HttpReader::next() {
   parser.name.clear();
   parser.value.clear();
   parser.head = 0;
-  parser.value_begun = parser.begun = parser.done = parser.too_long = false;
+  parser.value_begun = parser.begun = parser.done = parser.head_done = parser.too_long = parser.bad = false;
 }
 
 Result<size_t> HttpReader::feed(std::span<const std::byte> bytes) {
@@ -120,7 +126,8 @@ Result<size_t> HttpReader::feed(std::span<const std::byte> bytes) {
   if (parser.done || bytes.empty()) return size_t{0};
   const size_t n = http_parser_execute(&parser.state, &Parser::settings(), reinterpret_cast<const char*>(bytes.data()), bytes.size());
   const http_errno error = HTTP_PARSER_ERRNO(&parser.state);
-  if (parser.too_long || error == HPE_HEADER_OVERFLOW) return Status{Code::kLimit, "the message is too long"};
+  if (parser.too_long || error == HPE_HEADER_OVERFLOW) return Status{Code::kLimit, parser.head_done ? "the body is too long" : "the head is too long"};
+  if (parser.bad) return Status{Code::kInvalid, "the head is malformed"};
   if (error != HPE_OK && error != HPE_PAUSED) return Status{Code::kInvalid, http_errno_description(error)};
   return n;
 }
@@ -134,6 +141,7 @@ Status HttpReader::finish() {
 
 bool HttpReader::done() const { return parser_->done; }
 bool HttpReader::begun() const { return parser_->begun && !parser_->done; }
+bool HttpReader::in_body() const { return parser_->head_done && !parser_->done; }
 HttpMessage& HttpReader::message() { return parser_->message; }
 
 // ---- the target

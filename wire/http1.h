@@ -47,6 +47,7 @@ class HttpReader {
   Status finish();
   bool done() const;
   bool begun() const;  // something of a message that is not done yet has come
+  bool in_body() const;  // its head is over
   HttpMessage& message();
   void next();
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from harness.peers.dns import Dns
 from harness.peers.target import Behaviour, Blackhole, Refusing, Target
 from harness.process import Relay
-from harness.sockets import Peer
+from harness.sockets import Peer, connect
 
 GATEWAY = "127.0.0.2"
 CLIENT = "127.0.0.3"
@@ -58,12 +58,13 @@ class Lab:
 
     # Relays
 
-    def relay(self, *words: str, nofile: int = 0, journal: bool = False, env: dict[str, str] | None = None, **keys: Any) -> Relay:
+    def relay(self, *words: str, nofile: int = 0, journal: bool = False, env: dict[str, str] | None = None, token: str = "",
+              **keys: Any) -> Relay:
         """`relay start` with the lab's defaults, READY."""
         defaults = {"listen": "127.0.0.1", "port": 0, "gateway": GATEWAY, "log_level": "debug"}
         if "target" not in keys:
             defaults["target"] = self.refusing()
-        return self.start("start", *options(**{**defaults, **keys}), *words, nofile=nofile, journal=journal, env=env)
+        return self.start("start", *options(**{**defaults, **keys}), *words, nofile=nofile, journal=journal, env=env, token=token)
 
     def run(self, config: str, **process: Any) -> Relay:
         """`relay run -c FILE` with that text in the file, READY."""
@@ -86,6 +87,10 @@ class Lab:
 
     def gateway(self, relay: Relay, source: str | None = GATEWAY, **how: Any) -> Peer:
         return self.add(relay.connect("gateway", source, **how))
+
+    def at(self, address: str, source: str | None = CLIENT) -> Peer:
+        """A connection to an address that the test knows."""
+        return self.add(connect(address, source))
 
     def pair(self, relay: Relay) -> tuple[Peer, Peer]:
         """A client and a gateway that the relay has joined: the gateway came first."""
@@ -110,6 +115,11 @@ class Lab:
 
     def blackhole(self) -> Blackhole:
         return self.keep(Blackhole())
+
+    def port(self, host: str = "127.0.0.1") -> int:
+        """A port that a relay may listen on and that the kernel gives to nobody else meanwhile."""
+        held = Refusing(host, shared=True)
+        return int(self.keep(held).port)
 
     def dns(self) -> Dns:
         return self.keep(Dns())

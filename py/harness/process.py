@@ -3,18 +3,22 @@
 
 import ctypes
 import functools
+import http.client
 import os
 import resource
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from harness import logs, scale
+from harness.admin import AdminClient, Answer
 from harness.logs import Line, Wanted
 from harness.scale import seconds
 from harness.sockets import Peer, address_text, connect
@@ -33,7 +37,21 @@ OPERATORS = {
     "<": lambda a, b: a < b,
 }
 NOBODY = 65534
+# What the tests' own surroundings may have set, and a relay would go by.
+FOREIGN = ("JOURNAL_STREAM", "XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "WATCHDOG_PID")
 SYS_PIDFD_GETFD = 438  # the same number on every architecture
+
+# A service manager's part: the sockets get the numbers from 3 on, and the environment says that they are for this process.
+PASS_ON = """
+import os, sys
+numbers = [int(number) for number in sys.argv[1].split(",")]
+copies = [os.dup2(number, 100 + i) for i, number in enumerate(numbers)]
+for i, copy in enumerate(copies):
+    os.dup2(copy, 3 + i)
+os.closerange(3 + len(copies), 200)
+os.environ.update(LISTEN_FDS=str(len(copies)), LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 def command(*args: str, timeout: float = 10.0, user: int | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -56,6 +74,7 @@ def has_tls() -> bool:
 class Relay:
     """One relay process, from exec to exit.
 
+    Each has an admin socket in a folder of its own, found by RUNTIME_DIRECTORY, unless the test says otherwise with --admin or `env`.
     Its stderr is read by a thread into `lines`. Warnings and errors must have been declared with allow(), and finish()
     checks that the relay ends as it began: gauges at zero, no socket left over, exit code 0, nothing odd on stderr.
     """
@@ -69,6 +88,8 @@ class Relay:
         env: Mapping[str, str] | None = None,
         nofile: int = 0,
         journal: bool = False,
+        token: str = "",
+        listening: Iterable[socket.socket] = (),
     ) -> None:
         self.args = list(args)
         self.folder = folder
@@ -81,26 +102,33 @@ class Relay:
         self._flow = threading.Event()
         self._flow.set()
         self._ended = False
-        self._notes: list[str] = []
+        self.notes: list[str] = []  # lines of what it told its service manager
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(folder / f"notify-{id(self):x}"))
-        self._notify.setblocking(False)
         read_end, write_end = os.pipe()
-        environment = {**os.environ, "NOTIFY_SOCKET": self._notify.getsockname(), **(env or {})}
-        environment.pop("JOURNAL_STREAM", None)
+        runtime = folder / f"run-{id(self):x}"
+        runtime.mkdir(exist_ok=True)
+        inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+        environment = {**inherited, "NOTIFY_SOCKET": self._notify.getsockname(), "RUNTIME_DIRECTORY": str(runtime), **(env or {})}
         if journal:
             place = os.fstat(write_end)
             environment["JOURNAL_STREAM"] = f"{place.st_dev}:{place.st_ino}"
         self.started_at = time.monotonic()
+        passed = [one.fileno() for one in listening]
+        wrapper = [sys.executable, "-c", PASS_ON, ",".join(map(str, passed))] if passed else []
         self.process = subprocess.Popen(
-            [str(scale.BIN), *self.args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write_end, env=environment,
+            [*wrapper, str(scale.BIN), *self.args], pass_fds=passed, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write_end, env=environment,
             preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))) if nofile else None,
         )
         os.close(write_end)
         self.pid = self.process.pid
         self._reader = threading.Thread(target=self._read, args=(read_end,), daemon=True)
         self._reader.start()
-        self._first_sockets = 0
+        threading.Thread(target=self._listen, daemon=True).start()
+        self._first_sockets = 0  # those that are no listeners of relays
+        self._admin_place = f"unix:{runtime}/admin.sock"
+        self._admin: AdminClient | None = None
+        self._token = token
 
     # Start
 
@@ -108,18 +136,72 @@ class Relay:
         """Waits for READY=1, and remembers how many sockets a relay at rest has."""
         until(lambda: self._noted("READY=1") or self.process.poll() is not None, "READY=1 on NOTIFY_SOCKET")
         assert self.process.poll() is None, f"exit code {self.process.returncode} before READY"
-        self._first_sockets = self.sockets()
+        self._find_admin()
+        self._first_sockets = self.sockets() - self._listeners()
         return self
 
-    def _noted(self, message: str) -> bool:
-        try:
-            while True:
-                self._notes += self._notify.recv(4096).decode().splitlines()
-        except BlockingIOError:
-            return message in self._notes
+    def _find_admin(self) -> None:
+        """Where the command line or the environment has put it, or else where the log says (the kernel may have chosen the port)."""
+        given = [value for name, value in zip(self.args, self.args[1:]) if name == "--admin"]
+        if given and given[-1].startswith("unix:"):
+            self._admin_place = given[-1]
+        elif given or not os.path.exists(self._admin_place.removeprefix("unix:")):
+            self.wait_log("ready")
+            said = [line["addr"] for line in self.lines if line.event == "admin"]
+            if not said:
+                return
+            self._admin_place = said[0]
+        self._admin = AdminClient(self._admin_place, self._token)
+        self._admin.ask("GET", "/healthz")  # connected before sockets are counted
 
-    def wait_note(self, message: str) -> None:
-        until(lambda: self._noted(message), f"{message} on NOTIFY_SOCKET")
+    def first_sockets(self) -> int:
+        """How many there are while nobody is connected but the harness itself."""
+        return self._first_sockets + self._listeners()
+
+    def _listeners(self) -> int:
+        if self._admin is None:
+            return 0
+        return sum(len(relay["listening"]) for relay in self.status(connections=0)["relays"])
+
+    # Admin
+
+    @property
+    def admin_place(self) -> str:
+        """`unix:PATH` or `IP:PORT`."""
+        return self._admin_place
+
+    def admin(self, method: str, target: str, headers: dict[str, str] | None = None) -> Answer:
+        """Asks on the one connection that this object keeps."""
+        assert self._admin is not None, "this relay has no admin socket"
+        return self._admin.ask(method, target, headers)
+
+    def status(self, **query: Any) -> Any:
+        """What /status says."""
+        answer = self.admin("GET", "/status?" + urlencode(query))
+        assert answer.status == 200, answer
+        return answer.json()
+
+    def relay_status(self, relay: str | None = None, **query: Any) -> Any:
+        """What /status says of one relay; of the first by name, if it is not said of which."""
+        return min((one for one in self.status(**query)["relays"] if relay in (None, one["name"])), key=lambda one: one["name"])
+
+    def reload(self) -> Answer:
+        """POST /reload, answered when it is over."""
+        return self.admin("POST", "/reload")
+
+    def _listen(self) -> None:
+        """Takes what the relay tells the service manager, as that would: at once. Ends when its socket is closed."""
+        try:
+            while message := self._notify.recv(4096):
+                self.notes += message.decode().splitlines()
+        except OSError as error:
+            self.notes.append(f"(not heard any more: {error})")
+
+    def _noted(self, message: str, after: int = 0) -> bool:
+        return message in self.notes[after:]
+
+    def wait_note(self, message: str, after: int = 0) -> None:
+        until(lambda: self._noted(message, after), lambda: f"{message} on NOTIFY_SOCKET, only {self.notes[after:]}")
 
     # Where it listens
 
@@ -207,8 +289,20 @@ class Relay:
 
     # Statistics
 
+    def all_stats(self) -> dict[str, dict[str, int]]:
+        """Of each relay, those included that were taken out and have something left to do."""
+        if self._admin is None:
+            return self.signal_stats()
+        status = self.status(connections=0)
+        return {relay["name"]: {**relay["stats"], "log_dropped": status["log_dropped"]} for relay in status["relays"]}
+
     def stats(self, relay: str | None = None) -> dict[str, int]:
-        """Asks with SIGUSR1; the fields of the answer, all numbers. With several relays `relay` says whose."""
+        """The statistics now. With several relays `relay` says whose."""
+        found = self.all_stats()
+        return found[relay or min(found)]
+
+    def signal_stats(self) -> dict[str, dict[str, int]]:
+        """The same by SIGUSR1: the fields of the log lines that answer it, all numbers."""
         self.wait_log("ready")
         names = {line["relay"] for line in self.lines if line.event == "listening"}
         mark = self.mark()
@@ -225,20 +319,25 @@ class Relay:
 
         until(answered, "a `stats` line of each relay")
         assert answers, "no `listening` line yet"
-        name = relay or min(names)
-        return {key: value for key, value in answers[name].fields.items() if key != "relay"}  # type: ignore[misc]
+        return {name: {key: value for key, value in line.fields.items() if key != "relay"} for name, line in answers.items()}  # type: ignore[misc]
 
     def wait_stat(self, name: str, op: str, number: int, *, relay: str | None = None, timeout: float = 10.0) -> dict[str, int]:
-        """Waits until e.g. wait_stat("clients", ">=", 2) holds; returns all statistics of that moment."""
-        last: dict[str, int] = {}
-
-        def holds() -> bool:
-            nonlocal last
-            last = self.stats(relay)
-            return OPERATORS[op](last[name], number)
-
-        until(holds, lambda: f"{name} {op} {number}; statistics: {last}", timeout)
+        """Waits until e.g. wait_stat("clients", ">=", 2) holds; returns all statistics of a moment in which it did."""
+        deadline = time.monotonic() + seconds(timeout)
+        while not OPERATORS[op]((last := self.stats(relay))[name], number):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Overdue(f"not within {seconds(timeout):g} s: {name} {op} {number}; statistics: {last}")
+            self._wait(name, op, number, relay or min(self.all_stats()), left)
         return last
+
+    def _wait(self, name: str, op: str, number: int, relay: str, left: float) -> None:
+        if self._admin is None:
+            until(lambda: OPERATORS[op](self.signal_stats()[relay][name], number), f"{name} {op} {number}", left)
+            return
+        query = urlencode({"stat": name, "op": op, "value": number, "relay": relay, "timeout": f"{max(1, int(left * 1000))}ms"})
+        answer = self.admin("GET", "/wait?" + query)
+        assert answer.status in (200, 504), answer
 
     # The process, seen from outside
 
@@ -274,6 +373,10 @@ class Relay:
             if line.startswith(field + ":"):
                 return int(line.split()[1]) * 1024
         raise AssertionError(f"no {field} in /proc/{self.pid}/status")
+
+    def age(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started_at
 
     def cpu(self) -> float:
         """Seconds of CPU used so far."""
@@ -327,28 +430,29 @@ class Relay:
         """Two signals: an end without waiting for what nobody fetches. Then check_exit()."""
         self.signal(signal.SIGTERM)
         self.wait_log("draining")
+        self.terminate_again()
+
+    def terminate_again(self) -> None:
+        """The second signal, and a good end."""
         self.signal(signal.SIGTERM)
         self.check_exit()
 
     def check_at_rest(self, timeout: float = 10.0) -> None:
         """Without peers: gauges at zero, no more sockets than at the start, pipes within the documented pool."""
-        names = sorted({line["relay"] for line in self.lines if line.event == "listening"})
         left: dict[str, Any] = {}
 
         def at_rest() -> bool:
             nonlocal left
-            left = {f"{name}.{gauge}": value for name in names for gauge, value in self._gauges(name).items() if value}
-            if (sockets := self.sockets()) > self._first_sockets:
-                left["sockets"] = f"{sockets}, {self._first_sockets} at the start"
+            stats = self.all_stats().items()
+            left = {f"{name}.{gauge}": values[gauge] for name, values in stats for gauge in GAUGES if values[gauge]}
+            listeners = self._listeners()
+            if (sockets := self.sockets()) > self._first_sockets + listeners:
+                left["sockets"] = f"{sockets}, {self._first_sockets} at the start beside the listeners, which are {listeners}"
             if (pipes := self.pipes()) > 2 * POOLED_PIPES + 1:  # and stderr
                 left["pipes"] = pipes
             return not left
 
         until(at_rest, lambda: f"the relay does not come to rest: {left}", timeout)
-
-    def _gauges(self, name: str) -> dict[str, int]:
-        stats = self.stats(name)
-        return {gauge: stats[gauge] for gauge in GAUGES}
 
     def check_exit(self) -> None:
         """An orderly end: exit code 0, `stopped` last, STOPPING=1, and no line but log lines of a kind that is allowed."""
@@ -358,7 +462,7 @@ class Relay:
         assert code == 0, f"exit code {code}"
         bad = [line.raw for line in self.lines if line.level in ("warn", "error") and line.event not in self._allowed]
         assert not bad, "undeclared warnings: " + "\n".join(bad[:20])
-        assert self._noted("STOPPING=1"), f"no STOPPING=1 on NOTIFY_SOCKET, only {self._notes}"
+        self.wait_note("STOPPING=1")
         levels = {line.level for line in self.lines}
         if "info" in levels:
             assert self.lines[-1].event == "stopped", f"the last line is not `stopped`: {self.lines[-1].raw}"
@@ -366,10 +470,14 @@ class Relay:
     def kill(self) -> None:
         """For a test that has failed, or after finish(): nothing survives."""
         self._flow.set()
+        if self._admin is not None:
+            self._admin.close()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(seconds(10))
         self._reader.join(seconds(10))
+        if self._notify.fileno() >= 0:
+            self._notify.shutdown(socket.SHUT_RDWR)  # wakes _listen()
         self._notify.close()
 
     def report(self) -> str:
@@ -377,9 +485,9 @@ class Relay:
         now = "ended" if self.process.poll() is not None else "running"
         if now == "running":
             try:
-                now = str({name: self.stats(name) for name in {line["relay"] for line in self.find("listening")}})
-            except (AssertionError, OSError) as error:
-                now = f"running, but does not answer SIGUSR1: {error}"
+                now = str(self.all_stats())
+            except (AssertionError, OSError, http.client.HTTPException) as error:
+                now = f"running, but does not answer: {error}"
         shown = [line.raw for line in self.lines]
         if len(shown) > 400:
             shown = shown[:100] + [f"... {len(shown) - 400} lines ..."] + shown[-300:]

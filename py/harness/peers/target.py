@@ -148,12 +148,17 @@ class Target:
 
 
 class Refusing:
-    """A port that refuses connections, and that nobody else can get meanwhile. open() makes it a Target."""
+    """A port that refuses connections, and that nobody else can get meanwhile. open() makes it a Target.
+
+    With `shared` somebody else may listen there who asks for just this port.
+    """
 
     transcript: list[str] = []
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", shared: bool = False) -> None:
         self._held = socket.socket(FAMILIES[":" in host])
+        if shared:
+            self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._held.bind((host, 0))
         self.address = address_text(self._held.getsockname())
         self.port = self._held.getsockname()[1]
