@@ -21,7 +21,6 @@
 
 namespace relay {
 
-// Fixed for the life of those who dial by it.
 struct DialPlan {
   Endpoint target;
   SockOptions options;
@@ -48,7 +47,7 @@ class DialUser {
 
 class Dial final : private Watcher, private TimerUser, private LookupUser {
  public:
-  // Borrows all for its life.
+  // Borrows all but the plan for its life.
   Dial(Loop& loop, Resolver& resolver, const DialPlan& plan, DialUser& user);
   ~Dial() { stop(); }
 
@@ -72,7 +71,7 @@ class Dial final : private Watcher, private TimerUser, private LookupUser {
   void close();
 
   Loop& loop_;
-  const DialPlan& plan_;
+  const DialPlan plan_;
   DialUser& user_;
   Lookup lookup_;
   Timer timer_;

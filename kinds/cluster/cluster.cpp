@@ -90,15 +90,15 @@ void ClusterRelay::prepare(const Section& section, Faults& faults) {
 }
 
 void ClusterRelay::commit() {
-  const std::string target = config_.target;
+  const bool elsewhere = config_.target != next_->config.target || config_.api.host.text() != next_->config.api.host.text();
   config_ = std::move(next_->config);
   use_certificates();
   take_doors();
   next_.reset();
-  if (target != config_.target) target_addrs_.clear();
+  if (elsewhere) target_addrs_.clear();
   if (target_names_gateways() && target_addrs_.empty()) hold_off_until_target_is_known();
   else accept_now();
-  each([](Session& session) { session.limits_changed(); });
+  each([elsewhere](Session& session) { session.reconfigured(elsewhere); });
 }
 
 // What has to be the same for a door to stay as it is.

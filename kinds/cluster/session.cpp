@@ -36,7 +36,7 @@ class Session::Dialing final : public Mortal, private DialUser, private ImportUs
   }
 
   void start() {
-    if (import_ && !config_.import.empty()) return import_->ask(config_.import);  // a reload may have done away with it
+    if (import_) return import_->ask(config_.import);
     begin(config_.dial);
   }
   void stop() {
@@ -80,9 +80,9 @@ class Session::Dialing final : public Mortal, private DialUser, private ImportUs
   // ---- at the gateway's API
 
   void on_import(uint16_t port) override {
-    plan_ = config_.dial;
-    plan_.target.port = plan_.target.addr.port = port;
-    begin(plan_);
+    DialPlan plan = config_.dial;
+    plan.target.port = plan.target.addr.port = port;
+    begin(plan);
   }
   void on_import_failed(const std::string& why) override {
     const Delay retry = pause();
@@ -113,9 +113,8 @@ class Session::Dialing final : public Mortal, private DialUser, private ImportUs
   }
 
   Session& session_;
-  const ClusterConfig& config_;  // of the relay: it may change under way
+  const ClusterConfig& config_;  // of the relay; with another target another Dialing begins
   std::optional<Import> import_;
-  DialPlan plan_;                // as the API said
   std::optional<Dial> dial_;
   Timer timer_;
   Delay pause_;
@@ -194,6 +193,14 @@ void Session::dial() {
   dialing_ = std::make_unique<Dialing>(*this);
   relay_.stats().add(Stat::kDials);
   dialing_->start();
+}
+
+void Session::reconfigured(bool elsewhere) {
+  if (elsewhere && dialing_ != nullptr) {
+    stop_dialing();
+    dial();
+  }
+  if (state_ == State::kWaiting || state_ == State::kPaired || left_early_) schedule();
 }
 
 void Session::join(Side side, Socket socket, const Addr& peer) {

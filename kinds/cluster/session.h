@@ -50,10 +50,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void drain();
   // `why` is static. Once; the session is buried.
   void end(std::string_view why);
-  // The configuration has changed.
-  void limits_changed() {
-    if (state_ != State::kDying || left_early_) schedule();
-  }
+  // The configuration has changed; `elsewhere`: so has the target, and who is dialling begins again.
+  void reconfigured(bool elsewhere);
   void status(Json& json) const;
 
   uint64_t held() const { return flows_[0].held() + flows_[1].held(); }
