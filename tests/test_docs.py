@@ -322,9 +322,9 @@ def test_each_key_is_documented() -> None:
 
 def test_options_of_the_process_are_in_relay_1() -> None:
     """relay(1) has the options that each command takes."""
-    listed = set(re.findall(r"^\.It Fl -([a-z-]+) Ar", (ROOT / "man" / "relay.1").read_text(), re.MULTILINE)) - {"config"}
-    table = relay("help", "run").stdout.partition("For the whole process:\n")[2]
-    assert listed == set(re.findall(r"^  --([a-z-]+)", table, re.MULTILINE))
+    for title, said in (("Options", relay("help", "run").stdout.partition("For the whole process:\n")[2]), ("STATUS", relay("help", "status").stdout)):
+        listed = set(re.findall(r"^\.It Fl -([a-z-]+) Ar", section("relay.1", title), re.MULTILINE)) - {"config"}
+        assert listed == set(re.findall(r"^  --([a-z-]+)", said, re.MULTILINE)), title
 
 
 @pytest.mark.parametrize("key", sorted(options()))
