@@ -3,6 +3,7 @@
 #include "net/http_call.h"
 
 #include <array>
+#include <cerrno>
 #include <utility>
 
 namespace relay {
@@ -60,9 +61,10 @@ void HttpCall::on_timer(Timer&) {
   finish(Status{Code::kTimeout, "no answer in time"});
 }
 
-// What has come is no answer.
+// What has come is no answer. The errno of TLS says less than its reason.
 void HttpCall::refuse(const Status& why) {
-  if (why.code() == Code::kInvalid) details_ = std::string("the answer is no HTTP: ") + why.reason();
+  if (why.error() == EPROTO) details_ = why.reason();
+  else if (why.code() == Code::kInvalid) details_ = std::string("the answer is no HTTP: ") + why.reason();
   finish(why);
 }
 
@@ -92,7 +94,7 @@ void HttpCall::on_ready(Conn&) {
       if (status.ok() && !reader_->done()) status = {Code::kEof, "the server closed the connection without an answer"};
     }
     if (reader_->done()) return finish(std::move(reader_->message()));
-    if (!status.ok()) return finish(status);
+    if (!status.ok()) return refuse(status);
   }
 }
 

@@ -25,7 +25,8 @@ Result<GatewayApi> GatewayApi::parse(std::string_view url) {
   if (api.base.find_first_of(" ?#") != std::string::npos || printable(api.base) != api.base) return Status{Code::kInvalid, "has a path that is not one"};
   if (authority.find('@') != std::string_view::npos) return Status{Code::kInvalid, "has a password in it, which nobody asks for"};
   Result<Endpoint> host = Endpoint::parse_target(authority);
-  if (!host.ok() || !host->has_port) host = Endpoint::parse_target(std::string(authority) + (tls ? ":443" : ":80"));
+  const bool service = host.ok() && host->kind == Endpoint::Kind::kService;
+  if (!service && (!host.ok() || !host->has_port)) host = Endpoint::parse_target(std::string(authority) + (tls ? ":443" : ":80"));
   if (!host.ok()) return host.status();
   if (host->kind != Endpoint::Kind::kAddr && host->kind != Endpoint::Kind::kName) return Status{Code::kInvalid, "has no host"};
   api.host = *host;

@@ -153,7 +153,9 @@ void cluster_check(const Section& section, Faults& faults) {
 
   if (section.has("gateway-api"))
     if (const Result<GatewayApi> api = GatewayApi::parse(section.text("gateway-api")); !api.ok()) {
-      faults.push_back({section.where("gateway-api"), quote(section.text("gateway-api")) + ' ' + api.status().reason() + "; write for example http://10.0.0.5:8080"});
+      const std::string_view url = section.text("gateway-api");
+      const bool secret = url.find('@') != std::string_view::npos;  // not for a log
+      faults.push_back({section.where("gateway-api"), (secret ? "the URL" : quote(url)) + ' ' + api.status().reason() + "; write for example http://10.0.0.5:8080"});
       return;
     }
   if (!section.has("target") || (port_used && !section.has("port"))) return;

@@ -73,7 +73,7 @@ class Session::Dialing final : public Mortal, private DialUser, private ImportUs
       dial_->stop();
       retry = pause();
     }
-    failed(lookup ? "resolve-failed" : "dial-failed", lookup ? "name" : "target", lookup ? "" : to.text(),
+    failed(lookup ? "resolve-failed" : "dial-failed", lookup ? "name" : "target", "addr", lookup ? "" : to.text(),
            !details.empty() ? details : why.error() != 0 ? std::strerror(why.error()) : why.reason(), import_ ? rounds_ : round, retry);
   }
 
@@ -86,7 +86,7 @@ class Session::Dialing final : public Mortal, private DialUser, private ImportUs
   }
   void on_import_failed(const std::string& why) override {
     const Delay retry = pause();
-    failed("import-failed", "service", "", why, rounds_, retry);
+    failed("import-failed", "service", "api", config_.api.host.text(), why, rounds_, retry);
   }
   void on_timer(Timer&) override { start(); }
 
@@ -100,12 +100,13 @@ class Session::Dialing final : public Mortal, private DialUser, private ImportUs
     return now;
   }
 
-  void failed(std::string_view event, std::string_view what, const std::string& addr, const std::string& why, unsigned round, Delay retry) {
+  void failed(std::string_view event, std::string_view what, std::string_view where, const std::string& addr, const std::string& why, unsigned round,
+              Delay retry) {
     session_.relay_.stats().add(Stat::kDialFailures);
     error_ = why;
     LogLine line(Level::kWarn, event);
     line.text("relay", config_.name).number("session", session_.id_).text(what, config_.target);
-    if (!addr.empty()) line.text("addr", addr);
+    if (!addr.empty()) line.text(where, addr);
     line.text("error", why).number("attempt", round).count("retry_ms", retry.count());
     ++failures_;
     retry_at_ = session_.relay_.loop().now() + retry;
