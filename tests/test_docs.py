@@ -423,7 +423,7 @@ def described() -> dict[str, tuple[str, set[str]]]:
 def test_each_event_is_documented() -> None:
     """relay(1) has each event that the sources log, its level and its fields, and no others."""
     events, pages = logged(), described()
-    for event in ("resolve-failed", "dial-failed"):  # which of the two, a variable says
+    for event in ("resolve-failed", "dial-failed", "import-failed"):  # which of them, a variable says
         assert f'"{event}"' in source(*KINDS)
         events[event] = ({"Warn"}, pages[event][1])
     assert set(events) == set(pages)
