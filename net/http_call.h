@@ -30,7 +30,7 @@ class HttpCall final : private DialUser, private ConnUser, private TimerUser {
   HttpCall(Loop& loop, Resolver& resolver, HttpCallUser& user);
   ~HttpCall();
 
-  // `plan` is borrowed until the answer; each of its target's addresses is tried once. `request` is a whole message that asks for
+  // Each address of the plan's target is tried once. `request` is a whole message that asks for
   // "Connection: close". REQUIRES: not active.
   void start(const DialPlan& plan, std::string request, Delay timeout, HttpLimits limits);
   void cancel();

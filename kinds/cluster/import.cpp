@@ -34,11 +34,11 @@ Result<GatewayApi> GatewayApi::parse(std::string_view url) {
   return api;
 }
 
-void Import::ask(const std::string& service) {
-  std::string host = api_.host.text();
-  if (api_.host.tls) host.erase(0, std::strlen("tls://"));
-  call_.start(plan_, "GET " + api_.base + "/imports/" + service + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: application/json\r\nConnection: close\r\n\r\n",
-              plan_.connect_timeout * 2, kAnswerMost);
+void Import::ask(const ImportPlan& plan) {
+  std::string host = plan.api.host.text();
+  if (plan.api.host.tls) host.erase(0, std::strlen("tls://"));
+  call_.start(plan.dial, "GET " + plan.api.base + "/imports/" + plan.service + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: application/json\r\nConnection: close\r\n\r\n",
+              plan.dial.connect_timeout * 2, kAnswerMost);
 }
 
 void Import::on_answer(Result<HttpMessage> answer) {

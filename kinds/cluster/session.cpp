@@ -31,12 +31,11 @@ class Session::Dialing final : public Mortal, private DialUser, private ImportUs
  public:
   explicit Dialing(Session& session)
       : session_(session), config_(session.relay_.config()), timer_(session.relay_.loop(), *this), pause_(config_.dial.retry_min) {
-    if (!config_.import.empty())
-      import_.emplace(session.relay_.loop(), session.relay_.resolver(), config_.api, config_.api_dial, static_cast<ImportUser&>(*this));
+    if (config_.import != nullptr) import_.emplace(session.relay_.loop(), session.relay_.resolver(), static_cast<ImportUser&>(*this));
   }
 
   void start() {
-    if (import_) return import_->ask(config_.import);
+    if (import_) return import_->ask(*config_.import);
     begin(config_.dial);
   }
   void stop() {
@@ -86,7 +85,7 @@ class Session::Dialing final : public Mortal, private DialUser, private ImportUs
   }
   void on_import_failed(const std::string& why) override {
     const Delay retry = pause();
-    failed("import-failed", "service", "api", config_.api.host.text(), why, rounds_, retry);
+    failed("import-failed", "service", "api", config_.import->api.host.text(), why, rounds_, retry);
   }
   void on_timer(Timer&) override { start(); }
 
