@@ -366,6 +366,24 @@ def test_another_api_by_reload(lab: Lab) -> None:
     assert_served(client)
 
 
+def test_reload_of_something_else(lab: Lab) -> None:
+    """A client that waits for its import waits on while the file is read again with another limit, path of the API, or name."""
+    gateway = lab.target(echo)
+    api, server = api_of(lab)
+    text = '[[relay]]\nlisten = "127.0.0.1:0"\nname = "r"\ntarget = "svc"\ngateway = "127.0.0.2"\nretry-min = "20ms"\nretry-max = "40ms"\n'
+    relay = lab.run(f'{text}gateway-api = "http://{server.address}"\n').allow("import-failed")
+    client = lab.client(relay)
+    relay.wait_log("import-failed")
+    for path in ("/a", "/b", "/c"):
+        mark = relay.mark()
+        lab.file("relay.toml", f'{text}idle-timeout = "1h"\ngateway-api = "http://{server.address}{path}"\n')
+        assert relay.admin("POST", "/reload").status == 200
+        until(lambda path=path: f"{path}/imports/svc" in api.asked, "a question there")  # type: ignore[misc]
+        relay.wait_log("import-failed", after=mark)
+    api.answers["/c/imports/svc"] = http(import_of("svc", gateway.port))
+    assert_served(client)
+
+
 # What the target means
 
 
