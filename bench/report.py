@@ -5,11 +5,14 @@ import json
 import statistics
 import subprocess
 
+import many
 import measure
 import rivals
 
 US = "relay"
 KB = 1024
+
+RELOADS = [("same", "nothing changed"), ("removed", f"{many.SOME} removed"), ("added", f"{many.SOME} added"), ("changed", "all changed")]
 
 # column title, scenario, metric, divisor, decimals, more is better
 TABLES = [
@@ -74,6 +77,22 @@ TABLES = [
         ("shared libraries", "size", "shared_libraries", 1, 0, False),
         ("exec to accepting, ms", "start", "median_ms", 1, 2, False),
     ]),
+    (f"{many.RELAYS:,} relays in one process", [
+        ("start, s", "many", "start_s", 1, 3, False),
+        ("PSS, B a relay", "many", "relay_bytes", 1, 0, False),
+        ("RSS, KiB", "many", "rss", KB, 0, False),
+        ("idle CPU, %", "many", "idle_cpu_percent", 1, 3, False),
+        ("reload, nothing changed, s", "many", "reload_same_s", 1, 3, False),
+        (f"{many.SOME} removed", "many", "reload_removed_s", 1, 3, False),
+        (f"{many.SOME} added", "many", "reload_added_s", 1, 3, False),
+        ("all changed", "many", "reload_changed_s", 1, 3, False),
+    ]),
+    (f"The longest of the 64-byte round trips through one of {many.RELAYS:,} relays, ms", [
+        (f"{when}{what}", "many", f"{metric}_{kind}_ms", 1, 1, False)
+        for kind, what in RELOADS
+        for when, metric in (("reload, ", "stall"), ("before it", "quiet"))
+        for what in [what if metric == "stall" else ""]
+    ]),
     ("A full queue of 6400 KiB, read by a client that comes late", [
         ("first byte, ms", "drain", "first_byte_ms", 1, 2, False),
         ("all, ms", "drain", "ms", 1, 2, False),
@@ -109,6 +128,11 @@ BARS = [
     ("an idle pair", "memory", "pair_bytes", None, "under", 512, "B"),
     ("an idle pair after traffic", "memory", "pair_bytes_carried", None, "under", 512, "B"),
     ("exec to accepting", "start", "median_ms", None, "under", 2, "ms"),
+    (f"start of {many.RELAYS:,} relays", "many", "start_s", None, "under", 2, "s"),
+    (f"one of {many.RELAYS:,} relays", "many", "relay_bytes", None, "under", 4, "KiB"),
+    (f"idle CPU of {many.RELAYS:,} relays", "many", "idle_cpu_percent", None, "under", 0.1, "%"),
+    *[(f"reload, {what}", "many", f"reload_{kind}_s", None, "under", 1, "s") for kind, what in RELOADS],
+    *[(f"longest round trip during it, {what}", "many", f"stall_{kind}_ms", None, "under", 20, "ms") for kind, what in RELOADS],
     ("binary, stripped", "size", "stripped_bytes", None, "under", 7 * 1024, "KiB"),
 ]
 
@@ -127,6 +151,9 @@ def brief(scenario, figures):
     if scenario == "memory":
         return (f"RSS {of('rss_0') / KB:.0f} KiB, private {of('private_0') / KB:.0f}, of it written {of('written_0') / KB:.0f}; "
                 f"{of('written_open') / KB:.0f} with {measure.MANY} pairs, {of('written_carried') / KB:.0f} after traffic")
+    if scenario == "many":
+        return (f"start {of('start_s'):.2f} s, {of('relay_bytes'):.0f} B each, idle CPU {of('idle_cpu_percent'):.3f} %; reload, s / stall, ms (before it): "
+                + ", ".join(f"{kind} {of(f'reload_{kind}_s'):.3f} / {of(f'stall_{kind}_ms'):.1f} ({of(f'quiet_{kind}_ms'):.1f})" for kind in many.RELOADS))
     if scenario == "start":
         return f"{of('median_ms'):.2f} ms"
     return f"{of('stripped_bytes', 0) / KB:.0f} KiB stripped"
@@ -169,6 +196,8 @@ def bars(medians):
 def bar_text(row):
     if row["measured"] is None:
         return "-"
+    if row["unit"] in ("s", "%", "KiB") and row["measured"] < 10:
+        return f"{row['measured']:.3f} {row['unit']}"
     return f"{row['measured']:.2f}" if row["unit"] in ("x", "ms") else f"{row['measured']:.0f} {row['unit']}"
 
 

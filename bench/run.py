@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import many
 import measure
 import plot
 import report
@@ -86,6 +87,8 @@ def choose(args):
 def fits(scenario, rival):
     if scenario == "drain":
         return rival.queue
+    if scenario == "many":
+        return rival.name in many.PROGRAMS
     return not rival.direct or scenario not in measure.OTHERS
 
 
@@ -149,6 +152,8 @@ class Bench:
                 self.guarded(number, "memory", rival, lambda r=rival: measure.memory_run(self.load, r))
             if "start" in self.scenarios and fits("start", rival):
                 self.guarded(number, "start", rival, lambda r=rival: measure.start_run(self.load, r, self.how))
+            if "many" in self.scenarios and fits("many", rival):
+                self.guarded(number, "many", rival, lambda r=rival: many.run(r, self.how["rounds"] == 1))
 
     def begin(self, rival, up, number):
         try:

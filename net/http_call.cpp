@@ -3,6 +3,7 @@
 #include "net/http_call.h"
 
 #include <array>
+#include <cerrno>
 #include <utility>
 
 namespace relay {
@@ -45,6 +46,7 @@ void HttpCall::finish(Result<HttpMessage> answer) {
 
 void HttpCall::on_dialed(const Addr&) {
   dial_->dial.take(conn_);
+  details_.clear();  // an address before this one may have failed
   loop_.bury(std::move(dial_));
   conn_.again();
 }
@@ -54,7 +56,17 @@ void HttpCall::on_dial_failed(const Addr&, const Status& why, unsigned, Delay re
   if (retry.count() > 0) finish(why);
 }
 
-void HttpCall::on_timer(Timer&) { finish(Status{Code::kTimeout, "no answer in time"}); }
+void HttpCall::on_timer(Timer&) {
+  details_.clear();
+  finish(Status{Code::kTimeout, "no answer in time"});
+}
+
+// What has come is no answer. The errno of TLS says less than its reason.
+void HttpCall::refuse(const Status& why) {
+  if (why.error() == EPROTO) details_ = why.reason();
+  else if (why.code() == Code::kInvalid) details_ = std::string("the answer is no HTTP: ") + why.reason();
+  finish(why);
+}
 
 void HttpCall::on_ready(Conn&) {
   if (!conn_.is_open()) return;
@@ -75,13 +87,14 @@ void HttpCall::on_ready(Conn&) {
     if (status.code() == Code::kAgain) return;
     if (n.ok()) {
       const Result<size_t> taken = reader_->feed(std::span(bytes).first(*n));
-      if (!taken.ok()) return finish(taken.status());
+      if (!taken.ok()) return refuse(taken.status());
     } else if (status.code() == Code::kEof) {
       status = reader_->finish();
+      if (status.code() == Code::kInvalid) status = {Code::kEof, "the server closed the connection in the middle of its answer"};
       if (status.ok() && !reader_->done()) status = {Code::kEof, "the server closed the connection without an answer"};
     }
     if (reader_->done()) return finish(std::move(reader_->message()));
-    if (!status.ok()) return finish(status);
+    if (!status.ok()) return refuse(status);
   }
 }
 

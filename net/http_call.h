@@ -30,7 +30,7 @@ class HttpCall final : private DialUser, private ConnUser, private TimerUser {
   HttpCall(Loop& loop, Resolver& resolver, HttpCallUser& user);
   ~HttpCall();
 
-  // `plan` is borrowed until the answer; each of its target's addresses is tried once. `request` is a whole message that asks for
+  // Each address of the plan's target is tried once. `request` is a whole message that asks for
   // "Connection: close". REQUIRES: not active.
   void start(const DialPlan& plan, std::string request, Delay timeout, HttpLimits limits);
   void cancel();
@@ -46,6 +46,7 @@ class HttpCall final : private DialUser, private ConnUser, private TimerUser {
   void on_ready(Conn& conn) override;
   void on_timer(Timer& timer) override;
   void finish(Result<HttpMessage> answer);
+  void refuse(const Status& why);
   class Dialing;
 
   Loop& loop_;

@@ -286,9 +286,9 @@ std::vector<std::string> list_folder(const char* path) {
 }
 
 bool is_terminal(int fd) { return ::isatty(fd) == 1; }
-size_t terminal_columns(int fd) {
+TerminalSize terminal_size(int fd) {
   winsize size{};
-  return ::ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+  return ::ioctl(fd, TIOCGWINSZ, &size) == 0 ? TerminalSize{size.ws_col, size.ws_row} : TerminalSize{};
 }
 
 int64_t cpu_us() {

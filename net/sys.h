@@ -78,7 +78,11 @@ int process_id();
 int make_folder(const char* path);       // mode 0700
 std::vector<std::string> list_folder(const char* path);  // the names in it, sorted; none if it cannot be read
 bool is_terminal(int fd);
-size_t terminal_columns(int fd);         // 0: it is none
+struct TerminalSize {
+  size_t columns = 0;
+  size_t rows = 0;
+};
+TerminalSize terminal_size(int fd);      // 0 and 0: it is none, or does not know
 int64_t cpu_us();                        // processor time used so far
 int64_t resident_bytes();                // or -errno
 int set_filter(const sock_filter* code, size_t length);  // seccomp(2): for good, and no new privileges from then on

@@ -126,7 +126,11 @@ Status Tls::answer(int result, const char* call) {
   if (error == SSL_ERROR_ZERO_RETURN) return {Code::kEof, call};
   if (error == SSL_ERROR_SYSCALL && error_ != 0) return from_errno(error_, call);
   if (ended_) return {Code::kTruncated, "the connection ended without close_notify", EPROTO};
-  return {Code::kInvalid, "the peer broke the rules of TLS", EPROTO};
+  // With TLS 1.3 a server looks at our certificate when we believe that all is done: what it thinks of it comes to who reads.
+  const unsigned long what = ERR_peek_last_error();
+  const bool alert = ERR_GET_LIB(what) == ERR_LIB_SSL && ERR_GET_REASON(what) > SSL_AD_REASON_OFFSET;
+  const char* const said = alert ? ERR_reason_error_string(what) : nullptr;
+  return {Code::kInvalid, said != nullptr ? said : "the peer broke the rules of TLS", EPROTO};
 }
 
 Status Tls::handshake(std::string& why) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,19 +15,25 @@
 #include "net/sys.h"
 #include "run/config_file.h"
 #include "run/process.h"
+#include "run/status_page.h"
 #include "wire/json_read.h"
 
 namespace relay {
 namespace {
 
-constexpr Delay kPatience{10'000};
+constexpr Delay kPatience{5'000};  // a process that works answers within a turn or two of its loop
 constexpr HttpLimits kAnswerMost{.head = 8 * 1024, .body = size_t{256} << 20};
 constexpr size_t kNarrowest = 40;
+constexpr size_t kProblemMost = 300;  // of what a stranger says is wrong
 
 constexpr std::array kKeys = {
     Key{.name = "admin", .type = KeyType::kAdmin, .metavar = "PLACE", .fallback = "auto",
-        .help = "whom to ask: unix:PATH or tcp:ADDR:PORT; auto finds the sockets of the relays on this machine"},
+        .help = "whom to ask: unix:PATH, tcp:ADDR:PORT or tls:ADDR:PORT; auto finds the sockets of the relays on this machine"},
     Key{.name = "admin-token-file", .type = KeyType::kText, .metavar = "FILE", .fallback = "", .help = "a file with the secret that the admin address wants"},
+    Key{.name = "ca", .type = KeyType::kText, .metavar = "FILE", .fallback = "",
+        .help = "admin at tls: the certificates that vouch for it (default: those that the system trusts)"},
+    Key{.name = "server-name", .type = KeyType::kText, .metavar = "NAME", .fallback = "",
+        .help = "admin at tls: the name that its certificate must bear (default: its address)"},
     Key{.name = "relay", .type = KeyType::kText, .metavar = "NAME", .fallback = "", .help = "that relay only"},
     Key{.name = "connections", .type = KeyType::kInteger, .metavar = "N", .fallback = "0", .help = "show so many connections of each relay too", .max = 10'000},
     Key{.name = "json", .type = KeyType::kBool, .metavar = "", .fallback = "false", .help = "the answer as it comes, one JSON object a line and process"},
@@ -39,17 +46,25 @@ class Question final : private HttpCallUser {
  public:
   Question(Loop& loop, Resolver& resolver) : loop_(loop), call_(loop, resolver, *this) {}
 
-  Result<HttpMessage> ask(const Endpoint& place, const std::string& request) {
+  // `tls` is for a place that has it.
+  Result<HttpMessage> ask(const Endpoint& place, TlsContext& tls, const std::string& request) {
     DialPlan plan;
     plan.target = place;
+    if (place.tls) plan.tls = &tls;
     done_ = false;
     call_.start(plan, request, kPatience, kAnswerMost);
     while (!done_) loop_.turn(Delay::max());
     return std::move(answer_);
   }
+  // Of the last answer that failed, for an operator.
+  const std::string& why() const { return why_; }
 
  private:
   void on_answer(Result<HttpMessage> answer) override {
+    if (!answer.ok()) {
+      const Status& status = answer.status();
+      why_ = !call_.details().empty() ? printable(call_.details()) : status.error() != 0 ? std::strerror(status.error()) : status.reason();
+    }
     answer_ = std::move(answer);
     done_ = true;
   }
@@ -57,6 +72,7 @@ class Question final : private HttpCallUser {
   Loop& loop_;
   HttpCall call_;
   Result<HttpMessage> answer_{Status{Code::kTimeout, "not asked"}};
+  std::string why_;
   bool done_ = false;
 };
 
@@ -69,14 +85,18 @@ Endpoint socket_at(std::string path) {
   return place;
 }
 
-// Where a relay puts its socket by itself: its own units' run-time folders, and the user's.
+// Where a relay puts its socket by itself: its own units' run-time folders, and the user's. Each once.
 std::vector<Endpoint> known_places() {
   std::vector<Endpoint> places;
   const auto look_at = [&places](const std::string& path) {
-    if (sys::is_socket(path.c_str())) places.push_back(socket_at(path));
+    const auto same = [&path](const Endpoint& place) { return place.host == path; };
+    if (sys::is_socket(path.c_str()) && std::none_of(places.begin(), places.end(), same)) places.push_back(socket_at(path));
   };
-  if (const char* own = std::getenv("RUNTIME_DIRECTORY"); own != nullptr) look_at(std::string(own) + "/admin.sock");
-  if (const char* session = std::getenv("XDG_RUNTIME_DIR"); session != nullptr)
+  if (const char* own = std::getenv("RUNTIME_DIRECTORY"); own != nullptr && *own == '/') {
+    const std::string_view all = own;
+    look_at(std::string(all.substr(0, all.find(':'))) + "/admin.sock");
+  }
+  if (const char* session = std::getenv("XDG_RUNTIME_DIR"); session != nullptr && *session == '/')
     for (const std::string& name : sys::list_folder((std::string(session) + "/relay").c_str()))
       if (name.ends_with(".sock")) look_at(std::string(session) + "/relay/" + name);
   for (const std::string& name : sys::list_folder("/run"))
@@ -103,220 +123,155 @@ std::string request_for(const Section& options, const std::string& token) {
 
 // ---- how to show it
 
-std::string short_size(uint64_t bytes) {
-  constexpr std::array kUnits = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  size_t unit = 0;
-  auto value = static_cast<double>(bytes);
-  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
-  std::array<char, 32> out{};
-  std::snprintf(out.data(), out.size(), value < 10 && unit > 0 ? "%.1f%s" : "%.0f%s", value, kUnits[unit]);
-  return out.data();
+void print(FILE* to, std::string_view text) { static_cast<void>(std::fwrite(text.data(), 1, text.size(), to)); }
+
+// What an answer that is none of /status says is wrong: our own say it as {"error": …}.
+std::string problem_in(const HttpMessage& answer) {
+  const std::unique_ptr<JsonDocument> document = JsonDocument::parse(answer.body);
+  const std::string_view said = document != nullptr ? document->root()["error"].text() : std::string_view();
+  const std::string text = printable(said.empty() ? std::string_view(answer.body).substr(0, answer.body.find('\n')).substr(0, kProblemMost)
+                                                  : said.substr(0, kProblemMost));
+  return "answers " + std::to_string(answer.status) + (text.empty() ? "" : ": " + text);
 }
 
-std::string short_time(uint64_t ms) {
-  const uint64_t seconds = ms / 1000;
-  if (seconds < 60) return std::to_string(seconds) + "s";
-  if (seconds < 3600) return std::to_string(seconds / 60) + "m" + std::to_string(seconds % 60) + "s";
-  if (seconds < 86400) return std::to_string(seconds / 3600) + "h" + std::to_string(seconds / 60 % 60) + "m";
-  return std::to_string(seconds / 86400) + "d" + std::to_string(seconds / 3600 % 24) + "h";
-}
-
-// Rows of cells, laid out in columns: text to the left, numbers to the right.
-class Table {
- public:
-  void row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
-  // Appends the lines, cut at `width` columns.
-  void put(std::string& out, size_t width, std::string_view indent) const {
-    std::vector<size_t> widths;
-    for (const auto& cells : rows_)
-      for (size_t i = 0; i < cells.size(); ++i) {
-        if (i == widths.size()) widths.push_back(0);
-        widths[i] = std::max(widths[i], cells[i].size());
-      }
-    for (const auto& cells : rows_) {
-      std::string line(indent);
-      for (size_t i = 0; i < cells.size(); ++i) {
-        const std::string space(widths[i] - cells[i].size(), ' ');
-        const bool number = &cells != &rows_.front() && !cells[i].empty() && cells[i].find_first_not_of("0123456789.BKMGTPEi/s") == std::string::npos;
-        const bool right = number || right_header(i);
-        line += (i > 0 ? "  " : "") + (right ? space + cells[i] : cells[i] + space);
-      }
-      line.resize(std::min(line.find_last_not_of(' ') + 1, width));
-      out += line + "\n";
-    }
-  }
-
- private:
-  // A header stands over its numbers.
-  bool right_header(size_t column) const {
-    return rows_.size() > 1 && column < rows_[1].size() && !rows_[1][column].empty() &&
-           rows_[1][column].find_first_not_of("0123456789.BKMGTPEi/s") == std::string::npos;
-  }
-
-  std::vector<std::vector<std::string>> rows_;
-};
-
-std::string shown(std::string_view text) { return printable(text); }
-
-std::string heading(std::string_view name) {
+// The first lines of a page that is longer than the window, each no longer than a line of it: else it would scroll.
+std::string first_lines(std::string_view page, size_t lines, size_t columns) {
   std::string out;
-  for (const char c : name) out += c == '_' ? ' ' : static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
-  if (out.ends_with(" BYTES")) out.resize(out.size() - 6);
+  const auto all = static_cast<size_t>(std::count(page.begin(), page.end(), '\n'));
+  const size_t shown = all <= lines ? all : lines - 1;
+  for (size_t i = 0; i < shown; ++i) {
+    out += cut_to(page.substr(0, page.find('\n')), columns) + "\x1b[K\n";
+    page.remove_prefix(page.find('\n') + 1);
+  }
+  if (shown < all) out += cut_to("... " + std::to_string(all - shown) + " more lines; --relay NAME shows one relay", columns) + "\x1b[K\n";
   return out;
 }
 
-std::string stat_cell(std::string_view name, uint64_t value) { return name.ends_with("_bytes") ? short_size(value) : std::to_string(value); }
-
-std::string places_of(JsonView relay) {
-  std::string out;
-  const JsonView listening = relay["listening"];
-  for (size_t i = 0; i < listening.size(); ++i) {
-    const std::string_view role = listening[i]["role"].text();
-    out += (i > 0 ? "," : "") + shown(listening[i]["addr"].text()) + (role == "both" ? std::string() : "(" + shown(role) + ")");
-  }
-  return out.empty() ? "-" : out;
-}
-
-std::string error_of(JsonView relay) {
-  const JsonView error = relay["last_error"];
-  return error["error"].exists() ? shown(error["error"].text()) + " (" + short_time(error["ago_ms"].number().value_or(0)) + " ago)" : "-";
-}
-
-std::vector<std::string> connection_row(JsonView one) {
-  const auto number = [&one](std::string_view key) { return one[key].number().value_or(0); };
-  std::string dial = one["dial"].exists() ? "dialling, " + std::to_string(one["dial"]["failed"].number().value_or(0)) + " failed" : "";
-  if (const auto retry = one["dial"]["retry_in_ms"].number()) dial += ", again in " + format_duration(Delay{static_cast<int64_t>(*retry)});
-  return {std::to_string(number("session")), shown(one["state"].text()), shown(one["client"].text()), shown(one["gateway"].text()),
-          short_time(number("age_ms")), short_time(number("quiet_ms")), short_size(number("to_client_bytes")),
-          short_size(number("to_gateway_bytes")), short_size(number("queued_bytes")), short_size(number("queued_max_bytes")), dial};
-}
-
-void put_connections(JsonView relay, size_t width, std::string& out) {
-  const JsonView all = relay["connections"];
-  if (all.size() == 0) return;
-  out += "\n" + shown(relay["name"].text()) + "\n";
-  Table table;
-  table.row({"ID", "STATE", "CLIENT", "GATEWAY", "AGE", "QUIET", "TO CLIENT", "TO GATEWAY", "QUEUED", "QUEUED MAX", ""});
-  for (size_t i = 0; i < all.size(); ++i) table.row(connection_row(all[i]));
-  table.put(out, width, "  ");
-  if (const uint64_t hidden = relay["connections_not_shown"].number().value_or(0); hidden > 0) out += "  and " + std::to_string(hidden) + " more\n";
-}
-
-// The process in a line, then a table a kind.
-void put_status(std::span<const Kind* const> kinds, JsonView status, const Endpoint& place, size_t width, std::string& out) {
-  const JsonView relays = status["relays"];
-  out += "relay " + shown(status["version"].text()) + "  pid " + std::to_string(status["pid"].number().value_or(0)) + "  " +
-         shown(status["state"].text()) + "  up " + short_time(status["uptime_ms"].number().value_or(0)) + "  " +
-         std::to_string(relays.size()) + (relays.size() == 1 ? " relay" : " relays") + "  " + shown(place.text()) + "\n";
-  for (const Kind* kind : kinds) {
-    Table table;
-    std::vector<std::string> head = {"NAME", "LISTENING", "TARGET"};
-    std::vector<std::string_view> stats;
-    for (const StatRow& row : kind->stats())
-      if (row.type == StatRow::Type::kGauge) {
-        stats.push_back(row.name);
-        head.push_back(heading(row.name));
-      }
-    head.insert(head.end(), {"RATE", "LAST ERROR"});
-    table.row(std::move(head));
-    size_t rows = 0;
-    for (size_t i = 0; i < relays.size(); ++i) {
-      const JsonView relay = relays[i];
-      if (relay["kind"].text() != kind->name) continue;
-      std::vector<std::string> cells = {shown(relay["name"].text()) + (relay["removed"].flag() ? " (removed)" : ""), places_of(relay), shown(relay["target"].text())};
-      for (const std::string_view name : stats) cells.push_back(stat_cell(name, relay["stats"][name].number().value_or(0)));
-      cells.push_back(short_size(relay["bytes_a_second"].number().value_or(0)) + "/s");
-      cells.push_back(error_of(relay));
-      table.row(std::move(cells));
-      ++rows;
-    }
-    if (rows > 0) table.put(out, width, "  ");
-  }
-  for (size_t i = 0; i < relays.size(); ++i) put_connections(relays[i], width, out);
-}
-
-void print(FILE* to, std::string_view text) { static_cast<void>(std::fwrite(text.data(), 1, text.size(), to)); }
-
-std::string why(const Status& status) { return status.error() != 0 ? std::strerror(status.error()) : status.reason(); }
+struct Asker {
+  std::string token;
+  TlsContext tls;
+};
 
 class StatusView {
  public:
-  StatusView(std::span<const Kind* const> kinds, const Section& options, std::string token)
-      : kinds_(kinds), options_(options), request_(request_for(options, token)), resolver_(loop_, ""), question_(loop_, resolver_) {}
+  StatusView(std::span<const Kind* const> kinds, const Section& options, Asker asker)
+      : kinds_(kinds), options_(options), asker_(std::move(asker)), request_(request_for(options, asker_.token)), resolver_(loop_, ""),
+        question_(loop_, resolver_) {}
 
   int run() {
     const bool watch = options_.flag("watch");
-    const bool in_place = watch && sys::is_terminal(1);
-    for (;;) {
-      const int code = look(in_place);
-      if (!watch || (code != 0 && !in_place)) return code;
-      loop_.turn(options_.duration("interval"));
+    in_place_ = watch && sys::is_terminal(1) && !options_.flag("json");
+    for (bool first = true;; first = false) {
+      if (!first && !in_place_ && !options_.flag("json")) print(stdout, "\n");
+      const bool answered = look();
+      // Who watches in place sees who is not there yet; a script should learn at once that it asks in vain.
+      if (!watch || (first && !answered && !in_place_)) return answered ? 0 : 1;
+      if (std::ferror(stdout) != 0) {
+        print(stderr, "relay: standard output does not take any more\n");
+        return 1;
+      }
+      const Time next = loop_.now() + options_.duration("interval");
+      while (loop_.now() < next) loop_.turn(next - loop_.now());
     }
   }
 
  private:
-  int look(bool in_place) {
+  // Whether anybody has answered.
+  bool look() {
+    page_.clear();
+    trouble_.clear();
+    answered_ = 0;
     const std::vector<Endpoint> given = options_.endpoints("admin");
     const std::vector<Endpoint> places = given.empty() ? known_places() : given;
-    std::string page;
-    std::string trouble;
-    size_t answered = 0;
+    size_t stale = 0;
+    size_t asked = 0;
     for (const Endpoint& place : places) {
-      Result<HttpMessage> answer = question_.ask(place, request_);
-      if (!answer.ok()) {
-        const bool stale = given.empty() && answer.status().code() == Code::kRefused;  // its process has gone
-        if (!stale) trouble += "relay: " + place.text() + ": " + why(answer.status()) + remedy(answer.status()) + "\n";
-        continue;
+      const Result<HttpMessage> answer = question_.ask(place, asker_.tls, request_);
+      if (given.empty() && !answer.ok() && answer.status().code() == Code::kRefused) {
+        ++stale;  // its process has gone
+      } else {
+        ++asked;
+        if (!answer.ok()) complain_of(place, question_.why() + (answer.status().error() == EACCES ? "; its owner or root may ask (sudo relay status)" : ""));
+        else if (answer->status != 200) complain_of(place, problem_in(*answer) + (answer->status == 401 ? "; give --admin-token-file" : ""));
+        else take(*answer, place);
       }
-      if (answer->status != 200) {
-        trouble += "relay: " + place.text() + ": " + std::to_string(answer->status) + " " + printable(answer->body.substr(0, answer->body.find('\n'))) +
-                   (answer->status == 401 ? "; give --admin-token-file" : "") + "\n";
-        continue;
-      }
-      show(*answer, place, page, trouble, answered);
     }
-    if (places.empty()) trouble += "relay: no relay with an admin socket runs here for this user; give --admin PLACE (see --admin of relay start --help)\n";
-    if (in_place) page = "\x1b[H" + cleared_lines(page + trouble) + "\x1b[J";
-    else print(stderr, trouble);
-    print(stdout, page);
-    std::fflush(stdout);
-    return answered > 0 ? 0 : 1;
+    if (asked == 0)
+      trouble_ += "relay: no relay with an admin socket runs here for this user" +
+                  std::string(stale > 0 ? " (sockets of some that have gone are left)" : "") + "; give --admin PLACE as the relay has it\n";
+    else if (answered_ == 0 && trouble_.empty())
+      trouble_ += "relay: no relay is called " + quote(options_.text("relay")) + " here; relay status lists all\n";
+    show();
+    return answered_ > 0;
   }
 
-  void show(const HttpMessage& answer, const Endpoint& place, std::string& page, std::string& trouble, size_t& answered) {
-    if (options_.flag("json")) {
-      page += answer.body;
-      ++answered;
-      return;
-    }
+  void complain_of(const Endpoint& place, const std::string& what) { trouble_ += "relay: " + printable(place.text()) + ": " + what + "\n"; }
+
+  void take(const HttpMessage& answer, const Endpoint& place) {
     const std::unique_ptr<JsonDocument> document = JsonDocument::parse(answer.body);
-    if (document == nullptr) {
-      trouble += "relay: " + place.text() + ": the answer is no JSON\n";
-      return;
+    if (document == nullptr || !document->root()["relays"].is_array()) return complain_of(place, "answers, but not as a relay does; is it one's admin address?");
+    if (options_.has("relay") && document->root()["relays"].size() == 0) return;  // it is another's
+    if (options_.flag("json")) {
+      page_ += answer.body;
+      if (!page_.ends_with('\n')) page_ += '\n';
+    } else {
+      const size_t columns = sys::terminal_size(1).columns;
+      if (answered_ > 0) page_ += "\n";
+      put_status(kinds_, document->root(), place.text(), columns == 0 ? SIZE_MAX : std::max(columns, kNarrowest), page_);
     }
-    const size_t columns = sys::terminal_columns(1);
-    if (answered++ > 0) page += "\n";
-    put_status(kinds_, document->root(), place, columns == 0 ? SIZE_MAX : std::max(columns, kNarrowest), page);
+    ++answered_;
   }
 
-  static std::string remedy(const Status& status) {
-    return status.error() == EACCES ? "; its owner or root may ask (sudo relay status)" : "";
-  }
-
-  // Each line wipes what stood there before.
-  static std::string cleared_lines(const std::string& page) {
-    std::string out;
-    for (const char c : page) out += c == '\n' ? "\x1b[K\n" : std::string(1, c);
-    return out;
+  void show() {
+    const auto [columns, rows] = sys::terminal_size(1);
+    if (in_place_ && columns > 0 && rows > 1) {
+      print(stdout, "\x1b[H" + first_lines(trouble_ + page_, rows - 1, columns) + "\x1b[J");
+    } else {
+      std::fflush(stdout);
+      print(stderr, trouble_);
+      print(stdout, page_);
+    }
+    std::fflush(stdout);
   }
 
   std::span<const Kind* const> kinds_;
   const Section& options_;
+  Asker asker_;
   std::string request_;
   Loop loop_;
   Resolver resolver_;
   Question question_;
+  bool in_place_ = false;
+  std::string page_;
+  std::string trouble_;
+  size_t answered_ = 0;
 };
+
+// What has to be read before anybody is asked.
+Asker read_asker(const Section& options, Faults& faults) {
+  Asker asker;
+  if (options.has("admin-token-file")) {
+    const std::string path(options.text("admin-token-file"));
+    const int error = sys::read_file(path.c_str(), 4096, asker.token);
+    while (!asker.token.empty() && std::strchr("\r\n ", asker.token.back()) != nullptr) asker.token.pop_back();
+    if (error < 0) faults.push_back({"--admin-token-file", "cannot read " + quote(path) + ": " + std::strerror(-error)});
+    else if (asker.token.empty()) faults.push_back({"--admin-token-file", quote(path) + " is empty"});
+    else if (printable(asker.token) != asker.token) faults.push_back({"--admin-token-file", quote(path) + " has more in it than a token on one line"});
+  }
+  const std::vector<Endpoint> places = options.endpoints("admin");
+  if (places.empty() || !places.front().tls) {
+    for (const char* key : {"ca", "server-name"})
+      if (options.has(key)) faults.push_back({"--" + std::string(key), "is for an admin address with TLS; write --admin tls:ADDR:PORT"});
+    return asker;
+  }
+  TlsConfig config;
+  config.ca = options.text("ca");
+  config.ca_key = "ca";
+  config.verify = true;
+  config.server_name = options.has("server-name") ? std::string(options.text("server-name")) : places.front().addr.host_text();
+  if (const std::optional<TlsFault> fault = asker.tls.load(config)) faults.push_back({"--" + std::string(fault->key), fault->what});
+  return asker;
+}
 
 }  // namespace
 
@@ -327,17 +282,14 @@ int status_command(std::span<const Kind* const> kinds, std::span<const char* con
   Section options{kKeys};
   Section none{{}};
   read_args(args, options, none, faults);
-  std::string token;
-  if (faults.empty() && options.has("admin-token-file"))
-    if (const int error = sys::read_file(std::string(options.text("admin-token-file")).c_str(), 4096, token); error < 0)
-      faults.push_back({"--admin-token-file", "cannot read " + quote(options.text("admin-token-file")) + ": " + std::strerror(-error)});
-  while (!token.empty() && std::strchr("\r\n ", token.back()) != nullptr) token.pop_back();
+  if (options.text("admin") == "none") faults.push_back({"--admin", "none is nobody to ask; give a place, or auto"});
+  Asker asker = faults.empty() ? read_asker(options, faults) : Asker{};
   if (!faults.empty()) {
     complain(faults);
     print(stderr, "Try: relay status --help\n");
     return kExitUsage;
   }
-  return StatusView(kinds, options, std::move(token)).run();
+  return StatusView(kinds, options, std::move(asker)).run();
 }
 
 }  // namespace relay

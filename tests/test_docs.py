@@ -322,9 +322,9 @@ def test_each_key_is_documented() -> None:
 
 def test_options_of_the_process_are_in_relay_1() -> None:
     """relay(1) has the options that each command takes."""
-    listed = set(re.findall(r"^\.It Fl -([a-z-]+) Ar", (ROOT / "man" / "relay.1").read_text(), re.MULTILINE)) - {"config"}
-    table = relay("help", "run").stdout.partition("For the whole process:\n")[2]
-    assert listed == set(re.findall(r"^  --([a-z-]+)", table, re.MULTILINE))
+    for title, said in (("Options", relay("help", "run").stdout.partition("For the whole process:\n")[2]), ("STATUS", relay("help", "status").stdout)):
+        listed = set(re.findall(r"^\.It Fl -([a-z-]+) Ar", section("relay.1", title), re.MULTILINE)) - {"config"}
+        assert listed == set(re.findall(r"^  --([a-z-]+)", said, re.MULTILINE)), title
 
 
 @pytest.mark.parametrize("key", sorted(options()))
@@ -423,7 +423,7 @@ def described() -> dict[str, tuple[str, set[str]]]:
 def test_each_event_is_documented() -> None:
     """relay(1) has each event that the sources log, its level and its fields, and no others."""
     events, pages = logged(), described()
-    for event in ("resolve-failed", "dial-failed"):  # which of the two, a variable says
+    for event in ("resolve-failed", "dial-failed", "import-failed"):  # which of them, a variable says
         assert f'"{event}"' in source(*KINDS)
         events[event] = ({"Warn"}, pages[event][1])
     assert set(events) == set(pages)

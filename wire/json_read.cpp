@@ -42,7 +42,9 @@ JsonView JsonView::operator[](size_t index) const {
   return index < size() ? JsonView(&value_of(value_)[index]) : JsonView();
 }
 
-size_t JsonView::size() const { return value_ != nullptr && value_of(value_).IsArray() ? value_of(value_).Size() : 0; }
+bool JsonView::is_array() const { return value_ != nullptr && value_of(value_).IsArray(); }
+
+size_t JsonView::size() const { return is_array() ? value_of(value_).Size() : 0; }
 
 std::string_view JsonView::text() const {
   if (value_ == nullptr || !value_of(value_).IsString()) return {};

@@ -18,6 +18,7 @@ class JsonView {
   JsonView operator[](std::string_view key) const;  // of an object
   JsonView operator[](size_t index) const;          // of an array
   size_t size() const;                              // of an array
+  bool is_array() const;
   std::string_view text() const;
   std::optional<uint64_t> number() const;           // an integer that is not negative
   bool flag() const;

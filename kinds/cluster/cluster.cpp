@@ -68,6 +68,8 @@ std::string bind_remedy(const Endpoint& where, int error) {
   }
 }
 
+std::string api_host(const ClusterConfig& config) { return config.import != nullptr ? config.import->api.host.text() : std::string(); }
+
 }  // namespace
 
 std::span<const StatRow> stat_rows() { return kRows; }
@@ -90,7 +92,7 @@ void ClusterRelay::prepare(const Section& section, Faults& faults) {
 }
 
 void ClusterRelay::commit() {
-  const bool elsewhere = config_.target != next_->config.target || config_.api.host.text() != next_->config.api.host.text();
+  const bool elsewhere = config_.target != next_->config.target || api_host(config_) != api_host(next_->config);
   config_ = std::move(next_->config);
   use_certificates();
   take_doors();
@@ -104,7 +106,7 @@ void ClusterRelay::commit() {
 // What has to be the same for a door to stay as it is.
 std::string ClusterRelay::place_of(const Endpoint& where, const ClusterConfig& config) {
   if (!where.tls) return where.text();
-  return where.text() + " " + std::to_string(config.tls.handshake_limit) + " " + std::to_string(config.tls.handshake_timeout.count());
+  return where.text() + " " + std::to_string(config.tls->handshake_limit) + " " + std::to_string(config.tls->handshake_timeout.count());
 }
 
 // Doors that the new configuration has too stay as they are, with those who wait in front of them.
@@ -154,7 +156,7 @@ void ClusterRelay::open_door(const Endpoint& where, bool anywhere, Role role, Fa
   next_->doors.push_back(std::make_unique<Door>(env_.loop, static_cast<ListenerUser&>(*this), role, place));
   Listener& listener = next_->doors.back()->listener;
   listener.hold_off();
-  if (where.tls) listener.use_tls(config.tls.handshake_limit, config.tls.handshake_timeout);
+  if (where.tls) listener.use_tls(config.tls->handshake_limit, config.tls->handshake_timeout);
   if (const Status status = listener.open(std::move(*listening)); !status.ok())
     faults.push_back({config.name, "cannot watch " + where.text() + ": " + std::strerror(status.error())});
 }
@@ -276,12 +278,12 @@ void ClusterRelay::greeted(const Addr& peer, const Tls& tls) {
 
 void ClusterRelay::prepare_certificates(Faults& faults) {
   const ClusterConfig& config = next_->config;
-  if (!config.uses_tls()) return;
+  if (config.tls == nullptr) return;
   next_->tls = std::make_unique<TlsContexts>();
   std::vector<TlsFault> found;
-  next_->tls->load(config.tls, found);
-  if (config.api.host.tls)
-    if (const std::optional<TlsFault> fault = next_->api_tls.load(config.api_tls)) found.push_back(*fault);
+  next_->tls->load(*config.tls, found);
+  if (config.asks_by_tls())
+    if (const std::optional<TlsFault> fault = next_->api_tls.load(config.import->tls)) found.push_back(*fault);
   for (const TlsFault& fault : found) faults.push_back({config.name, std::string(fault.key) + ": " + fault.what});
 }
 
@@ -291,10 +293,10 @@ void ClusterRelay::use_certificates() {
   if (tls_ == nullptr) tls_ = std::make_unique<TlsContexts>();  // its address is the dial's, and lasts
   *tls_ = std::move(*next_->tls);
   api_tls_ = std::move(next_->api_tls);
-  if (config_.api.host.tls) config_.api_dial.tls = &api_tls_;
-  if (config_.tls.dials) config_.dial.tls = &tls_->target;
-  const TlsContext& shown = config_.tls.listens ? tls_->gateway : tls_->target;
-  for (const TlsFault& warning : shown.warnings(config_.tls.gateway))
+  if (config_.asks_by_tls()) config_.import->dial.tls = &api_tls_;
+  if (config_.tls->dials) config_.dial.tls = &tls_->target;
+  const TlsContext& shown = config_.tls->listens ? tls_->gateway : tls_->target;
+  for (const TlsFault& warning : shown.warnings(config_.tls->gateway))
     LogLine(Level::kWarn, "certificate").text("relay", config_.name).text("problem", warning.what);
 }
 

@@ -36,7 +36,7 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   void commit() override;
   void rollback() override { next_.reset(); }
   void lend() override;
-  bool reads_files() const override { return config_.uses_tls(); }
+  bool reads_files() const override { return config_.tls != nullptr; }
   void drain() override;
   void stop(std::string_view why) override;
   bool idle() const override { return stats_.get(Stat::kSessions) == sessions_ended_; }

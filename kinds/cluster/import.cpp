@@ -25,7 +25,8 @@ Result<GatewayApi> GatewayApi::parse(std::string_view url) {
   if (api.base.find_first_of(" ?#") != std::string::npos || printable(api.base) != api.base) return Status{Code::kInvalid, "has a path that is not one"};
   if (authority.find('@') != std::string_view::npos) return Status{Code::kInvalid, "has a password in it, which nobody asks for"};
   Result<Endpoint> host = Endpoint::parse_target(authority);
-  if (!host.ok() || !host->has_port) host = Endpoint::parse_target(std::string(authority) + (tls ? ":443" : ":80"));
+  const bool service = host.ok() && host->kind == Endpoint::Kind::kService;
+  if (!service && (!host.ok() || !host->has_port)) host = Endpoint::parse_target(std::string(authority) + (tls ? ":443" : ":80"));
   if (!host.ok()) return host.status();
   if (host->kind != Endpoint::Kind::kAddr && host->kind != Endpoint::Kind::kName) return Status{Code::kInvalid, "has no host"};
   api.host = *host;
@@ -33,11 +34,11 @@ Result<GatewayApi> GatewayApi::parse(std::string_view url) {
   return api;
 }
 
-void Import::ask(const std::string& service) {
-  std::string host = api_.host.text();
-  if (api_.host.tls) host.erase(0, std::strlen("tls://"));
-  call_.start(plan_, "GET " + api_.base + "/imports/" + service + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: application/json\r\nConnection: close\r\n\r\n",
-              plan_.connect_timeout * 2, kAnswerMost);
+void Import::ask(const ImportPlan& plan) {
+  std::string host = plan.api.host.text();
+  if (plan.api.host.tls) host.erase(0, std::strlen("tls://"));
+  call_.start(plan.dial, "GET " + plan.api.base + "/imports/" + plan.service + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: application/json\r\nConnection: close\r\n\r\n",
+              plan.dial.connect_timeout * 2, kAnswerMost);
 }
 
 void Import::on_answer(Result<HttpMessage> answer) {

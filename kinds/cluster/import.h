@@ -11,6 +11,7 @@
 
 #include "net/dial.h"
 #include "net/http_call.h"
+#include "net/tls.h"
 
 namespace relay::cluster {
 
@@ -19,6 +20,14 @@ struct GatewayApi {
   std::string base;  // the URL's path, without a slash at its end
   // "http://10.0.0.5:8080", "https://gateway.example/api". The Status goes on where the text stops.
   static Result<GatewayApi> parse(std::string_view url);
+};
+
+// What a relay has to know to ask for its target.
+struct ImportPlan {
+  std::string service;
+  GatewayApi api;
+  DialPlan dial;  // to the API
+  TlsConfig tls;  // of the API, if it has
 };
 
 class ImportUser {
@@ -33,18 +42,15 @@ class ImportUser {
 
 class Import final : private HttpCallUser {
  public:
-  // Borrows all for its life; `plan` dials the API.
-  Import(Loop& loop, Resolver& resolver, const GatewayApi& api, const DialPlan& plan, ImportUser& user)
-      : api_(api), plan_(plan), user_(user), call_(loop, resolver, *this) {}
+  // Borrows all for its life.
+  Import(Loop& loop, Resolver& resolver, ImportUser& user) : user_(user), call_(loop, resolver, *this) {}
 
-  void ask(const std::string& service);
+  void ask(const ImportPlan& plan);
   void cancel() { call_.cancel(); }
 
  private:
   void on_answer(Result<HttpMessage> answer) override;
 
-  const GatewayApi& api_;
-  const DialPlan& plan_;
   ImportUser& user_;
   HttpCall call_;
 };

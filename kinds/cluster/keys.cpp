@@ -104,7 +104,7 @@ bool dials_itself(const Endpoint& listen, const Endpoint& target) {
 
 // For the checks of TLS: what is dialled that needs it.
 const Endpoint& dialled_by_tls(const ClusterConfig& config) {
-  return config.dial.target.tls || !config.api.host.tls ? config.dial.target : config.api.host;
+  return config.dial.target.tls || !config.asks_by_tls() ? config.dial.target : config.import->api.host;
 }
 
 // A bare name: a service that the gateway knows, or else a host at which the port is the relay's own.
@@ -117,12 +117,14 @@ void find_service(const Section& section, uint16_t own_port, ClusterConfig& conf
     if (target.has_port) config.target = target.text();
     return;
   }
-  config.import = target.host;
-  config.api = *GatewayApi::parse(section.text("gateway-api"));
-  config.api_dial = config.dial;
-  config.api_dial.target = target = config.api.host;
+  config.import = std::make_unique<ImportPlan>();
+  ImportPlan& import = *config.import;
+  import.service = target.host;
+  import.api = *GatewayApi::parse(section.text("gateway-api"));
+  import.dial = config.dial;
+  import.dial.target = target = import.api.host;
   target.tls = tls;
-  config.api_tls = read_tls(section, {}, config.api.host).target;
+  if (import.api.host.tls) import.tls = read_tls(section, {}, import.api.host).target;
 }
 
 }  // namespace
@@ -153,7 +155,9 @@ void cluster_check(const Section& section, Faults& faults) {
 
   if (section.has("gateway-api"))
     if (const Result<GatewayApi> api = GatewayApi::parse(section.text("gateway-api")); !api.ok()) {
-      faults.push_back({section.where("gateway-api"), quote(section.text("gateway-api")) + ' ' + api.status().reason() + "; write for example http://10.0.0.5:8080"});
+      const std::string_view url = section.text("gateway-api");
+      const bool secret = url.find('@') != std::string_view::npos;  // not for a log
+      faults.push_back({section.where("gateway-api"), (secret ? "the URL" : quote(url)) + ' ' + api.status().reason() + "; write for example http://10.0.0.5:8080"});
       return;
     }
   if (!section.has("target") || (port_used && !section.has("port"))) return;
@@ -164,7 +168,7 @@ void cluster_check(const Section& section, Faults& faults) {
   }
   for (const auto* places : {&config.listen, &config.gateway_listen})
     for (const Endpoint& endpoint : *places)
-      if (config.import.empty() && dials_itself(endpoint, config.dial.target))
+      if (config.import == nullptr && dials_itself(endpoint, config.dial.target))
         faults.push_back({section.where("target"), "the relay itself listens on " + config.dial.target.text() + "; give the gateway's own address"});
   check_tls(section, all_places(config), dialled_by_tls(config), faults);
 }
@@ -219,7 +223,8 @@ ClusterConfig cluster_config(const Section& section) {
   dial.options.user_timeout = section.duration("user-timeout");
   config.target = dial.target.text();
   if (dial.target.kind == Endpoint::Kind::kName && !dial.target.has_port) find_service(section, port, config);
-  config.tls = read_tls(section, all_places(config), dial.target);
+  TlsKeys tls = read_tls(section, all_places(config), dial.target);
+  if (tls.listens || tls.dials || config.asks_by_tls()) config.tls = std::make_unique<TlsKeys>(std::move(tls));
   return config;
 }
 

@@ -2,6 +2,7 @@
 // The cluster relay's keys, and its configuration once they are read.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,17 +28,15 @@ struct ClusterConfig {
   uint64_t queue_size = 0;
   uint64_t egress_queue_size = 0;
   std::string target;   // as the log calls it
-  std::string import;   // the service that the gateway's API is asked for; empty: the target is dialled as it is
-  GatewayApi api;       // with import
-  DialPlan api_dial;
-  TlsConfig api_tls;
   DialPlan dial;        // with import: the gateway's host, the port to be asked for
-  TlsKeys tls;
+  // What most relays do not have is not in each of thousands.
+  std::unique_ptr<ImportPlan> import;  // of a service that the gateway's API is asked for; nullptr: the target is dialled as it is
+  std::unique_ptr<TlsKeys> tls;        // nullptr: there is none on either side, nor at the API
   Delay idle_timeout{};
   Delay half_close_timeout{};
   Delay wait_timeout{};
 
-  bool uses_tls() const { return tls.listens || tls.dials || api.host.tls; }
+  bool asks_by_tls() const { return import != nullptr && import->api.host.tls; }
 };
 
 std::span<const Key> cluster_keys();

@@ -31,12 +31,11 @@ class Session::Dialing final : public Mortal, private DialUser, private ImportUs
  public:
   explicit Dialing(Session& session)
       : session_(session), config_(session.relay_.config()), timer_(session.relay_.loop(), *this), pause_(config_.dial.retry_min) {
-    if (!config_.import.empty())
-      import_.emplace(session.relay_.loop(), session.relay_.resolver(), config_.api, config_.api_dial, static_cast<ImportUser&>(*this));
+    if (config_.import != nullptr) import_.emplace(session.relay_.loop(), session.relay_.resolver(), static_cast<ImportUser&>(*this));
   }
 
   void start() {
-    if (import_) return import_->ask(config_.import);
+    if (import_) return import_->ask(*config_.import);
     begin(config_.dial);
   }
   void stop() {
@@ -73,7 +72,7 @@ class Session::Dialing final : public Mortal, private DialUser, private ImportUs
       dial_->stop();
       retry = pause();
     }
-    failed(lookup ? "resolve-failed" : "dial-failed", lookup ? "name" : "target", lookup ? "" : to.text(),
+    failed(lookup ? "resolve-failed" : "dial-failed", lookup ? "name" : "target", "addr", lookup ? "" : to.text(),
            !details.empty() ? details : why.error() != 0 ? std::strerror(why.error()) : why.reason(), import_ ? rounds_ : round, retry);
   }
 
@@ -86,7 +85,7 @@ class Session::Dialing final : public Mortal, private DialUser, private ImportUs
   }
   void on_import_failed(const std::string& why) override {
     const Delay retry = pause();
-    failed("import-failed", "service", "", why, rounds_, retry);
+    failed("import-failed", "service", "api", config_.import->api.host.text(), why, rounds_, retry);
   }
   void on_timer(Timer&) override { start(); }
 
@@ -100,12 +99,13 @@ class Session::Dialing final : public Mortal, private DialUser, private ImportUs
     return now;
   }
 
-  void failed(std::string_view event, std::string_view what, const std::string& addr, const std::string& why, unsigned round, Delay retry) {
+  void failed(std::string_view event, std::string_view what, std::string_view where, const std::string& addr, const std::string& why, unsigned round,
+              Delay retry) {
     session_.relay_.stats().add(Stat::kDialFailures);
     error_ = why;
     LogLine line(Level::kWarn, event);
     line.text("relay", config_.name).number("session", session_.id_).text(what, config_.target);
-    if (!addr.empty()) line.text("addr", addr);
+    if (!addr.empty()) line.text(where, addr);
     line.text("error", why).number("attempt", round).count("retry_ms", retry.count());
     ++failures_;
     retry_at_ = session_.relay_.loop().now() + retry;

@@ -151,6 +151,8 @@ class Relay:
             if not said:
                 return
             self._admin_place = said[0]
+            if given and given[-1].startswith("tls:"):
+                return  # not for this client
         self._admin = AdminClient(self._admin_place, self._token)
         self._admin.ask("GET", "/healthz")  # connected before sockets are counted
 
