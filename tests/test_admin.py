@@ -922,6 +922,8 @@ def test_limit_of_connections(lab: Lab) -> None:
         peer.close()
     busy = [say(relay.admin_place, request(wait_for("clients", ">=", 1, "1h"))) for _ in range(4)]
     until(lambda: relay.sockets() == first + 3, "four who wait")
+    for _ in range(3):
+        relay.signal_stats()  # some turns later their requests have been read
     newcomer = Peer(raw(relay.admin_place))
     assert newcomer.gone() in ("eof", "reset")
     assert (line := relay.wait_log("admin-busy"))["connections"] == 4 and line["refused"] == 1
