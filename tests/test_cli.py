@@ -283,7 +283,7 @@ def test_nothing_is_logged_before_a_start_up_error(lab: Lab) -> None:
 
 def test_several_mistakes_at_once() -> None:
     """Three mistakes are three lines, not one a run."""
-    done = command("start", "--port", "x", "--target", "y:w", "--pairs", "z")
+    done = command("start", "--port", "x", "--target", "y:y", "--pairs", "z")
     assert done.returncode == 2
     assert len([line for line in done.stderr.splitlines() if line.startswith("relay: --")]) == 3, done.stderr
 

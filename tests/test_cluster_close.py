@@ -5,10 +5,10 @@
 import pytest
 
 from harness.lab import Lab
-from harness.peers.target import Target, answer, greet
+from harness.peers.target import Target, answer, greet, unused_path
 from harness.process import Relay
 from harness.scale import volume
-from harness.sockets import Peer
+from harness.sockets import Peer, connect
 from harness.stream import Stream
 from harness.task import Task
 
@@ -355,3 +355,43 @@ def test_target_that_resets_what_it_accepts(lab: Lab) -> None:
         mark = relay.mark()
         assert lab.client(relay).gone(within=2) == "reset"
         relay.wait_log("session-end", after=mark, reason="gateway-reset")
+
+
+@pytest.mark.parametrize("read", [0, 100_000], ids=["nothing", "a-part"])
+def test_losses_towards_a_unix_socket_are_counted(lab: Lab, read: int) -> None:
+    """A client on a Unix socket that goes in the middle of a queue: what it got and what is lost add up to what was sent."""
+    total = 5_000_000
+    stream = Stream("gateway")
+    path = unused_path(lab.folder, "door")
+    relay = lab.relay(listen=f"unix:{path}", port=None, gateway=None, gateway_listen="127.0.0.1:0").allow("session-end")
+    gateway = lab.add(connect(relay.address("gateway")))
+    gateway.send_stream(stream, total)
+    relay.wait_stat("queued_bytes", "==", total)
+    client = lab.add(connect(f"unix:{path}"))
+    client.read_stream(stream, read)
+    client.close()
+    end = relay.wait_log("session-end")
+    assert (end["reason"], end.level) == ("client-reset", "warn")
+    assert end["to_client"] + end["lost_to_client"] == total
+    assert end["to_client"] >= read and end["lost_to_client"] > 0
+    assert relay.stats()["lost_to_client_bytes"] == end["lost_to_client"]
+    assert gateway.gone() == "reset"
+
+
+def test_losses_from_a_unix_socket_are_counted(lab: Lab) -> None:
+    """A client on a Unix socket whose gateway goes: it sees an end, which is all that such a socket has, and the log says what is missing."""
+    total = 5_000_000
+    path = unused_path(lab.folder, "door")
+    target = lab.refusing()
+    relay = lab.relay(listen=f"unix:{path}", port=None, gateway="127.0.0.2", target=target, retry_min="20ms", retry_max="20ms").allow("session-end", "dial-failed")
+    client = lab.add(connect(f"unix:{path}"))
+    client.send_stream(Stream("client"), total)
+    relay.wait_stat("queued_bytes", "==", total)
+    gateway = target.open().accept()
+    gateway.read_stream(Stream("client"), 10_000)
+    gateway.reset()
+    end = relay.wait_log("session-end")
+    assert (end["reason"], end.level) == ("gateway-reset", "warn")
+    assert end["to_gateway"] + end["lost_to_gateway"] == total
+    assert end["to_gateway"] >= 10_000 and end["lost_to_gateway"] > 0
+    assert client.gone() in ("eof", "reset")

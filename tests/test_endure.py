@@ -157,7 +157,7 @@ def test_no_memory_for_a_whole_queue(lab: Lab) -> None:
 @pytest.mark.skipif(SLOW, reason="a sanitizer's memory is not the relay's")
 def test_no_memory_at_all_for_a_queue(lab: Lab) -> None:
     """Not even the first 16 KiB of a queue: that session ends and says why; idle ones stay, and go on when there is memory."""
-    relay = lab.relay(pairs=400).allow("session-end")
+    relay = lab.relay(pairs=400, admin="none").allow("session-end")
     client, gateway = lab.pair(relay)
     limit_memory(relay, 0)
     mark = relay.mark()
@@ -184,6 +184,7 @@ def test_out_of_memory(lab: Lab) -> None:
     words = ("--target", lab.refusing().address, "--pairs", "20000")
     peers: list[Peer] = []
     with open(log, "wb") as stderr, bare(lab, words=words, stderr=stderr, exit_code=1) as (process, place):
+        until(lambda: reachable(place + "-g"), "the gateways' place is open too")
         status = Path(f"/proc/{process.pid}/status").read_text()
         size = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmSize:")) * 1024
         resource.prlimit(process.pid, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))

@@ -352,7 +352,6 @@ TEST(Endpoint, RefusesTargetsWithAReasonAndAProposal) {
       {"quic://x:80", kScheme, ""},
       {"://x:80", kScheme, ""},
       {"tls://", "is empty", ""},
-      {"tls://10.0.0.5", "has no port", "tls://10.0.0.5:PORT"},
       {"tcp://::1:9999", kBrackets, "tcp://[::1]:9999"},
       {"tls://tls://x:80", kNeither, ""},
       {"tls://x:80/path", kPort, ""},

@@ -126,6 +126,63 @@ TEST(Section, GivesDefaults) {
   EXPECT_EQ(section.where("pairs"), "command line");
 }
 
+TEST(Section, IsTheSameWhateverItsPlace) {
+  Faults none;
+  const auto made = [&none](std::vector<std::pair<std::string_view, std::string_view>> values) {
+    Section section(kKeys);
+    for (const auto& [key, value] : values) section.set(key, value, "relay.toml:" + std::to_string(none.size()), none);
+    return section;
+  };
+  const Section one = made({{"port", "9000"}, {"client", "10.0.0.1"}, {"client", "10.0.0.2"}});
+  EXPECT_TRUE(one.same(made({{"client", "10.0.0.1,10.0.0.2"}, {"port", "9000"}})));
+  EXPECT_FALSE(one.same(made({{"client", "10.0.0.2,10.0.0.1"}, {"port", "9000"}})));
+  EXPECT_FALSE(one.same(made({{"port", "9000"}})));
+  EXPECT_FALSE(one.same(made({{"port", "9001"}, {"client", "10.0.0.1,10.0.0.2"}})));
+  EXPECT_FALSE(made({}).same(made({{"pairs", "1"}})));  // given and a default are two things
+  EXPECT_TRUE(made({}).same(made({{"pairs", "1"}}), "pairs"));  // but not for what is in force
+  EXPECT_FALSE(made({}).same(made({{"pairs", "2"}}), "pairs"));
+  EXPECT_TRUE(none.empty());
+}
+
+TEST(TomlReader, ReadsARelayAStep) {
+  // Headers of relays that are none, in all places where TOML may have them.
+  const std::string tricky =
+      "log-level = 'info' # [[relay]]\n"
+      "[[relay]]\nname = \"[[relay]]\"\ntarget = '10.0.0.5:1'\n# [[relay]]\n"
+      "  [[ relay ]] # odd\nname = 'a\"b'\ntarget = \"10.0.0.5:2\"\nclient = [\n'10.0.0.1', # ]\n\"10.0.0.2\",\n]\n"
+      "[[\"relay\"]]\ntarget = \"\"\"10.0.0.5:3\"\"\"\nname = 'third'\n"
+      "[['relay']]\r\ntarget = '10.0.0.5:4'\r\n[[relay]]\npairs = 0\ntarget = '10.0.0.5:5'";
+  Config config;
+  Faults faults;
+  TomlReader reader("relay.toml", tricky, std::span(kKinds).first(1), config, faults);
+  std::vector<size_t> after;
+  bool more = true;
+  while (more) {
+    more = reader.step();
+    after.push_back(config.relays.size());
+  }
+  EXPECT_EQ(after, (std::vector<size_t>{0, 1, 2, 3, 4, 5}));
+  EXPECT_FALSE(reader.step());
+  EXPECT_EQ(config.relays[0].section.text("name"), "[[relay]]");
+  EXPECT_EQ(config.relays[1].section.items(*config.relays[1].section.find("client")).size(), 2U);
+  EXPECT_EQ(config.relays[1].section.origin(), "relay.toml:6");
+  EXPECT_EQ(config.relays[3].section.origin(), "relay.toml:16");
+  EXPECT_EQ(lines(faults), (Lines{"relay.toml:19: pairs: \"0\" is out of range; give a number from 1 to 64"}));
+}
+
+// Wherever a line is broken into two, or a file ends, reading in pieces finds what is wrong, and does not fall.
+TEST(TomlReader, IsNotLedAstrayByAnyEnd) {
+  const std::string text = "dns = 'system'\n[[relay]]\ntarget = \"10.0.0.5:1\"\nclient = ['10.0.0.1',\n'10.0.0.2']\n\n[[relay]]\nname = \"\"\"x\"\"\"\ntarget='10.0.0.5:2'\n";
+  for (size_t end = 0; end <= text.size(); ++end) {
+    for (const std::string_view tail : {"", "\n[[relay]]\ntarget = '10.0.0.5:3'\n"}) {
+      const File read = file(text.substr(0, end) + std::string(tail));
+      EXPECT_TRUE(!read.faults.empty() || !read.config.relays.empty()) << end;
+      EXPECT_LE(read.config.relays.size(), 3U) << end;
+    }
+  }
+  EXPECT_EQ(file(text + "[[relay]]\ntarget = '10.0.0.5:3'\n").config.relays.size(), 3U);
+}
+
 TEST(SectionDeathTest, AWrongQuestionIsABug) {
   const Section section(kKeys);
   EXPECT_DEATH((void)section.integer("nonesuch"), "config.cpp");

@@ -365,5 +365,40 @@ TEST_F(ResolverTest, TheHostsFileComesFirst) {
   EXPECT_EQ(asker.addrs, Texts{"127.0.0.98:5"});
 }
 
+// ---- a flood
+
+TEST_F(ResolverTest, EqualQuestionsAreOne) {
+  dns.silent("slow.test");
+  std::vector<std::unique_ptr<Asker>> crowd;
+  for (int i = 0; i < 500; ++i) {
+    crowd.push_back(std::make_unique<Asker>(resolver));
+    crowd.back()->ask("slow.test:99");
+  }
+  ASSERT_TRUE(until(loop, [&] { return dns.asked >= 2; }));
+  settle(loop);
+  EXPECT_EQ(dns.asked, 2) << "A and AAAA, once";
+  crowd.resize(250);  // who leaves takes nothing from the others
+  for (int i = 0; i < 500; ++i) {
+    Asker passing(resolver);
+    passing.ask("slow.test:99");
+  }
+  asker.ask("slow.test:98");  // another port is another question
+  ASSERT_TRUE(until(loop, [&] { return dns.asked > 2; }));
+  settle(loop);
+  EXPECT_LE(dns.asked, 4);
+}
+
+TEST_F(ResolverTest, AllWhoAskedGetTheAnswer) {
+  dns.a("one.test", "127.0.0.5");
+  std::vector<std::unique_ptr<Asker>> crowd;
+  for (int i = 0; i < 100; ++i) {
+    crowd.push_back(std::make_unique<Asker>(resolver));
+    crowd.back()->ask("one.test:99");
+  }
+  ASSERT_TRUE(until(loop, [&] { return std::all_of(crowd.begin(), crowd.end(), [](const auto& one) { return one->answers == 1; }); }));
+  for (const auto& one : crowd) EXPECT_EQ(one->addrs, Texts{"127.0.0.5:99"});
+  EXPECT_LE(dns.asked, 2);
+}
+
 }  // namespace
 }  // namespace relay

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// ops/admin: the deadlines, which end to end would take minutes: one who is slow, one who waits, one who is idle, side by side.
+#include "ops/admin.h"
+
+#include "tests/unit/testing.h"
+
+namespace relay {
+namespace {
+
+using test::listen_place;
+using test::until;
+
+class Quiet final : public AdminUser {
+ public:
+  bool status_page(AdminPlace&, const AdminQuery&, std::string& out) override {
+    out += "{}";
+    return false;
+  }
+  bool metrics_page(AdminPlace&, std::string&) override { return false; }
+  std::optional<uint64_t> statistic(std::string_view, std::string_view) override { return value; }
+  bool accepts() const override { return true; }
+  void begin_drain() override {}
+  uint64_t begin_reload() override { return ++reloads; }
+  void set_log_level(Level) override {}
+  uint64_t value = 0;
+  uint64_t reloads = 0;
+};
+
+class AdminTest : public ::testing::Test {
+ protected:
+  AdminTest() {
+    Result<Listening> listening = listen_on(listen_place("127.0.0.1:0"), SockOptions{});
+    CHECK(listening.ok());
+    addr = listening->addr;
+    CHECK(admin.open(std::move(*listening)).ok());
+  }
+  static AdminPlan plan() {
+    AdminPlan plan;
+    plan.where = listen_place("127.0.0.1:0");
+    plan.connections = 8;
+    plan.patience = Delay{150};
+    plan.idle = Delay{600'000};
+    return plan;
+  }
+  Fd say(std::string_view text) {
+    Fd fd = test::connect_to(addr);
+    CHECK(::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()));
+    return fd;
+  }
+  // What has come so far; `ended` once the end has.
+  std::string hear(const Fd& fd, bool& ended) {
+    std::array<char, 4096> text;  // NOLINT: the kernel fills what is read
+    std::string all;
+    for (ssize_t n; (n = ::recv(fd.get(), text.data(), text.size(), 0)) >= 0;) {
+      if (n == 0) {
+        ended = true;
+        break;
+      }
+      all.append(text.data(), static_cast<size_t>(n));
+    }
+    return all;
+  }
+  std::string hear_all(const Fd& fd) {
+    bool ended = false;
+    std::string all;
+    EXPECT_TRUE(until(loop, [&] {
+      all += hear(fd, ended);
+      return ended;
+    }));
+    return all;
+  }
+  static std::string get(const std::string& target) { return "GET " + target + " HTTP/1.1\r\nHost: localhost\r\n\r\n"; }
+
+  Loop loop;
+  Quiet quiet;
+  Addr addr;
+  Admin admin{loop, quiet, plan()};
+};
+
+TEST_F(AdminTest, OneWhoIsSlowIsEndedBesideOneWhoIsIdleAndOneWhoWaits) {
+  const Fd idle = test::connect_to(addr);
+  const Fd waits = say(get("/wait?stat=x&value=1&timeout=1h"));
+  ASSERT_TRUE(until(loop, [&] { return admin.waited_for(); }));
+  const int64_t begin = sys::monotonic_ms();
+  const Fd slow = say("GET /st");
+  EXPECT_TRUE(hear_all(slow).starts_with("HTTP/1.1 408 "));
+  const int64_t took = sys::monotonic_ms() - begin;
+  EXPECT_GE(took, 140);
+  EXPECT_LT(took, 5000);
+  bool ended = false;
+  EXPECT_EQ(hear(idle, ended) + hear(waits, ended), "");
+  EXPECT_FALSE(ended);
+}
+
+TEST_F(AdminTest, PatienceCountsFromTheFirstByteOfEachRequest) {
+  const Fd fd = say(get("/healthz") + "GET /st");
+  const std::string all = hear_all(fd);
+  EXPECT_TRUE(all.starts_with("HTTP/1.1 200 "));
+  EXPECT_NE(all.find("HTTP/1.1 408 "), std::string::npos);
+}
+
+TEST_F(AdminTest, AWaitEndsByItsOwnTime) {
+  const Fd fd = say("GET /wait?stat=x&value=1&timeout=400ms HTTP/1.0\r\n\r\n");
+  const int64_t begin = sys::monotonic_ms();
+  EXPECT_TRUE(hear_all(fd).starts_with("HTTP/1.1 504 "));
+  EXPECT_GE(sys::monotonic_ms() - begin, 390);
+}
+
+TEST_F(AdminTest, AWaitIsAnsweredWhenItIsSo) {
+  const Fd fd = say("GET /wait?stat=x&value=3&timeout=1h HTTP/1.0\r\n\r\n");
+  ASSERT_TRUE(until(loop, [&] { return admin.waited_for(); }));
+  quiet.value = 2;
+  admin.look();
+  EXPECT_TRUE(admin.waited_for());
+  quiet.value = 3;
+  admin.look();
+  EXPECT_FALSE(admin.waited_for());
+  EXPECT_NE(hear_all(fd).find("\"value\":3"), std::string::npos);
+}
+
+TEST_F(AdminTest, AnEndThatComesWithAWaitIsSeen) {
+  Fd fd = say(get("/wait?stat=x&value=1&timeout=1h"));
+  fd.close();
+  EXPECT_TRUE(until(loop, [&] { return admin.waited_for() || admin.idle(); }));
+  EXPECT_TRUE(until(loop, [&] { return admin.idle(); }));
+  EXPECT_FALSE(admin.waited_for());
+}
+
+TEST_F(AdminTest, AReloadIsAnsweredByItsOwnNumber) {
+  const std::string post = "POST /reload HTTP/1.0\r\n\r\n";
+  const Fd first = say(post);
+  ASSERT_TRUE(until(loop, [&] { return quiet.reloads == 1; }));
+  const Fd second = say(post);
+  ASSERT_TRUE(until(loop, [&] { return quiet.reloads == 2; }));
+  admin.reloaded(1, {{"relay.toml:5", "wrong"}});
+  EXPECT_TRUE(hear_all(first).starts_with("HTTP/1.1 409 "));
+  bool ended = false;
+  EXPECT_EQ(hear(second, ended), "");
+  admin.reloaded(2, {});
+  EXPECT_TRUE(hear_all(second).starts_with("HTTP/1.1 200 "));
+}
+
+}  // namespace
+}  // namespace relay
