@@ -238,7 +238,7 @@ def test_client_that_never_reads(lab: Lab) -> None:
     lazy = [say(relay.admin_place, request("/status") * 50) for _ in range(20)]
     for _ in range(20):
         assert relay.admin("GET", "/healthz").status == 200
-    assert relay.memory() - memory < 8 << 20
+    assert SLOW or relay.memory() - memory < 8 << 20  # a sanitizer keeps freed memory
     for peer in lazy:
         peer.hung_up(within=15)  # ten seconds, and a little
         peer.close()
@@ -959,7 +959,7 @@ def test_flood_of_connections(lab: Lab) -> None:
             assert gateway.read(7) == b"traffic"
     until(lambda: relay.sockets() <= first + 2 + 64, "no more than the limit")
     busy = relay.find("admin-busy")
-    assert 0 < len(busy) <= 2 + int(relay.age()), "the flood must not fill the log"
+    assert (0 if SLOW else 1) <= len(busy) <= 2 + int(relay.age()), "the flood must not fill the log"
     for peer in flood:
         peer.reset()
     until(lambda: ask_ok(relay), "service again")

@@ -734,7 +734,7 @@ def test_reloads_leak_nothing(lab: Lab) -> None:
     before = rounds(2)
     after = rounds(volume(50))
     assert relay.descriptors() == descriptors
-    assert after - before < 512 * 1024
+    assert scale.SLOW or after - before < 512 * 1024  # a sanitizer keeps freed memory
     assert after < 16 << 20 or scale_is_slow()
 
 
