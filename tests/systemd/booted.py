@@ -181,7 +181,6 @@ def test_unix_socket_of_its_own(box: Machine) -> None:
     talk(connect(f"unix:/proc/{box.init}/root/run/relay-func0/clients"), peer(box, 9251))
 
 
-@pytest.mark.xfail(strict=True, reason="no STATUS= yet")
 def test_status_text(box: Machine) -> None:
     """`systemctl status` says how the relay is."""
     write_job(box, "status", 9300)
@@ -189,7 +188,6 @@ def test_status_text(box: Machine) -> None:
     assert re.search(r"^ +Status: \"\S", box.run("systemctl", "status", "relay@status"), re.MULTILINE)
 
 
-@pytest.mark.xfail(strict=True, reason="no `relay status` yet")
 def test_relay_status(box: Machine) -> None:
     """`relay status` finds each job by its admin socket, which is for root and the job alone."""
     for name, port in (("one", 9320), ("two", 9330)):
@@ -200,7 +198,6 @@ def test_relay_status(box: Machine) -> None:
     assert "the-job-one" in said and "the-job-two" in said
 
 
-@pytest.mark.xfail(strict=True, reason="SIGHUP does not reload yet")
 def test_reload(box: Machine) -> None:
     """A reload takes the new configuration, and those who are connected notice nothing."""
     write_job(box, "func2", 9400)
@@ -261,7 +258,6 @@ def test_killed(box: Machine) -> None:
     pair(box, 9700)
 
 
-@pytest.mark.xfail(strict=True, reason="no WATCHDOG=1 yet")
 def test_watchdog(box: Machine) -> None:
     """A relay that hangs is started again; one that works, though nothing happens, is left alone."""
     drop_in(box, "relay@func5.service", "[Service]\nWatchdogSec=2\n")
@@ -285,7 +281,6 @@ def test_watchdog(box: Machine) -> None:
 # Sockets that systemd holds
 
 
-@pytest.mark.xfail(strict=True, reason="no LISTEN_FDS yet")
 def test_socket_activation(box: Machine) -> None:
     """The first connection starts the job and is served; while the job restarts nobody is refused."""
     drop_in(box, "relay@func6.socket", "[Socket]\nListenStream=\nListenStream=127.0.0.1:9900\nListenStream=127.0.0.1:9901\n")
@@ -301,7 +296,6 @@ def test_socket_activation(box: Machine) -> None:
     assert "Address already in use" not in box.journal("relay@func6.service")
 
 
-@pytest.mark.xfail(strict=True, reason="no LISTEN_FDS yet")
 def test_unix_socket_activation(box: Machine) -> None:
     """Without a drop-in systemd listens on /run/relay-JOB.sock, which those may enter whom SocketGroup= names."""
     write_job(box, "func7", 9950)
@@ -316,7 +310,6 @@ def test_unix_socket_activation(box: Machine) -> None:
     assert not box.run("sh", "-c", "ls /run/relay-func7.sock 2>/dev/null", check=False)
 
 
-@pytest.mark.xfail(strict=True, reason="no LISTEN_FDS yet")
 def test_socket_that_nobody_uses(box: Machine) -> None:
     """A socket unit that is not about this job's places is told of in the journal, and the job runs all the same."""
     write_job(box, "func10", 9980)
