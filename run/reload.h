@@ -30,7 +30,7 @@ class Reload final : private TimerUser {
   // Borrows all for its life. `path` is empty if there is no file: the configuration stays, and only the
   // certificates are read again.
   Reload(Loop& loop, Fleet& fleet, std::span<const Kind* const> kinds, std::string path, std::span<const char* const> args, ReloadUser& user)
-      : loop_(loop), fleet_(fleet), kinds_(kinds), path_(std::move(path)), args_(args), user_(user), timer_(loop, *this) {}
+      : fleet_(fleet), kinds_(kinds), path_(std::move(path)), args_(args), user_(user), timer_(loop, *this) {}
 
   const std::string& path() const { return path_; }
   bool active() const { return file_ != nullptr || change_.has_value(); }
@@ -48,7 +48,6 @@ class Reload final : private TimerUser {
   bool step();
   void fail(const Faults& faults);
 
-  Loop& loop_;
   Fleet& fleet_;
   std::span<const Kind* const> kinds_;
   std::string path_;
