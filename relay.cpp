@@ -196,7 +196,10 @@ int file_command(std::string_view command, std::vector<const char*> args) {
   ConfigFile file(kKinds, path, args, ConfigFile::When::kStart);
   while (file.step()) {
   }
-  if (!file.faults().empty()) return complain(file.faults());
+  if (!file.faults().empty()) {
+    complain(file.faults());
+    return kExitUsage;
+  }
   if (command == "run") return run_config({kKinds, std::move(file.config()), path, args});
   print(stdout, describe(file.config()));
   return 0;

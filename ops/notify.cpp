@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Notify: one datagram. A service manager that does not take it is its own concern, not a reason to stop relaying.
+// Notify: one datagram. A service manager that cannot take it is its own concern, not a reason to stop relaying.
 #include "ops/notify.h"
 
+#include <cerrno>
 #include <cstdlib>
 
 #include "lib/text.h"
@@ -22,9 +23,9 @@ bool for_this_process(const char* name) { return environment(name) == std::to_st
 
 bool notify_wanted() { return !environment("NOTIFY_SOCKET").empty(); }
 
-void notify(std::string_view state) {
+bool notify(std::string_view state) {
   const char* socket = std::getenv("NOTIFY_SOCKET");
-  if (socket != nullptr) static_cast<void>(sys::send_datagram(socket, state.data(), state.size()));
+  return socket == nullptr || sys::send_datagram(socket, state.data(), state.size()) != -EAGAIN;
 }
 
 std::string reloading_state() { return "RELOADING=1\nMONOTONIC_USEC=" + std::to_string(sys::monotonic_us()); }

@@ -10,8 +10,9 @@
 
 namespace relay {
 
-// "READY=1", "STOPPING=1\nSTATUS=draining". Nothing happens if nobody asked for it.
-void notify(std::string_view state);
+// "READY=1", "STOPPING=1\nSTATUS=draining". Nothing happens if nobody asked for it. Never waits: false if the manager has too much to
+// read now, and should be told again in a while.
+bool notify(std::string_view state);
 bool notify_wanted();
 
 // What "RELOADING=1" needs beside it: the time at which it began.

@@ -18,10 +18,11 @@ namespace relay {
 namespace {
 
 constexpr Delay kStatusEvery{10'000};
+constexpr Delay kNotifyAgain{100};
 constexpr Delay kAdminEnd{1000};  // for the last answers to be taken
+constexpr Delay kDrainEnd{10'000};  // what the manager may wait beyond the drain-timeout
 constexpr size_t kTokenMost = 4096;
 constexpr size_t kFaultsTold = 20;  // at the start, and in the log
-
 
 void print(std::string_view text) { static_cast<void>(std::fwrite(text.data(), 1, text.size(), stderr)); }
 
@@ -50,9 +51,8 @@ std::optional<Endpoint> automatic_place() {
 
 }  // namespace
 
-int complain(const Faults& faults) {
+void complain(const Faults& faults) {
   for (const Fault& fault : faults) print("relay: " + fault.where + ": " + fault.what + "\n");
-  return kExitUsage;
 }
 
 Process::Process(Launch launch)
@@ -64,14 +64,15 @@ Process::Process(Launch launch)
 int Process::run() {
   Faults faults;
   open_log();
-  if (!open_signals()) return 1;
+  if (!open_signals()) return kExitFailed;
   check_descriptors();
   LogLine(Level::kInfo, "started").text("version", kVersion).number("pid", sys::process_id());
   take_passed_sockets();
   open_admin(faults);
   if (!start_relays(faults)) {
     log_discard();  // the faults alone
-    return complain(faults);
+    complain(faults);
+    return kExitFailed;
   }
   for (const std::string& place : sockets_.unused())
     LogLine(Level::kWarn, "socket-unused").text("addr", place).text("remedy", "let a relay listen there, or take it out of the socket unit");
@@ -190,22 +191,29 @@ void Process::settle_with_manager() {
   tell_manager("READY=1");
   watchdog_ = watchdog_patience();
   if (watchdog_.count() > 0) watchdog_timer_.arm(Delay{0});
-  if (notify_wanted()) status_timer_.arm(kStatusEvery);
 }
 
 void Process::tell_manager(std::string_view state) {
   if (!notify_wanted()) return;
   told_ = draining_ ? "draining: " + fleet_.summary() : fleet_.summary();
-  notify(std::string(state) + "\nSTATUS=" + told_);
+  unsent_ = std::string(state) + "\nSTATUS=" + told_;
+  send_to_manager();
+}
+
+// What it could not take is sent again, unless there is something newer by then.
+void Process::send_to_manager() {
+  if (notify(unsent_)) unsent_.clear();
+  status_timer_.arm(unsent_.empty() ? kStatusEvery : kNotifyAgain);
 }
 
 void Process::on_timer(Timer& timer) {
   if (&timer == &drain_timer_) return fleet_.stop("drain-timeout");
   if (&timer == &watchdog_timer_) {
-    notify("WATCHDOG=1");
-    return timer.arm(std::max(Delay{1}, watchdog_ / 2));
+    const Delay next = notify("WATCHDOG=1") ? watchdog_ / 2 : std::min(kNotifyAgain, watchdog_ / 2);
+    return timer.arm(std::max(Delay{1}, next));
   }
-  if (told_ != fleet_.summary() && !draining_) tell_manager("");
+  if (!unsent_.empty()) return send_to_manager();
+  if (told_ != fleet_.summary() && !draining_) return tell_manager("");
   timer.arm(kStatusEvery);
 }
 
@@ -226,7 +234,7 @@ void Process::drain() {
   draining_ = true;
   const auto timeout = global_.duration("drain-timeout");
   LogLine(Level::kInfo, "draining").number("timeout_ms", timeout.count());
-  tell_manager("STOPPING=1");
+  tell_manager("STOPPING=1\nEXTEND_TIMEOUT_USEC=" + std::to_string((timeout + kDrainEnd).count() * 1000));
   drain_timer_.arm(timeout);
   fleet_.drain();
 }

@@ -18,10 +18,11 @@
 
 namespace relay {
 
-inline constexpr int kExitUsage = 2;
+inline constexpr int kExitFailed = 1;  // something is not to be had now: trying again may help
+inline constexpr int kExitUsage = 2;   // a fault in the arguments or the file: it would not
 
-// Says all of `faults` on stderr; returns kExitUsage.
-int complain(const Faults& faults);
+// Says all of `faults` on stderr.
+void complain(const Faults& faults);
 
 struct Launch {
   std::span<const Kind* const> kinds;
@@ -46,6 +47,7 @@ class Process final : private Watcher, private TimerUser, private ReloadUser, pr
   bool start_relays(Faults& faults);
   void settle_with_manager();
   void tell_manager(std::string_view state);
+  void send_to_manager();
 
   void on_event(uint32_t events) override;
   void on_timer(Timer& timer) override;
@@ -82,6 +84,7 @@ class Process final : private Watcher, private TimerUser, private ReloadUser, pr
   Timer status_timer_;  // of the service manager's one line
   Delay watchdog_{};
   std::string told_;    // that line
+  std::string unsent_;  // what the manager could not take yet
   Time started_;
   uint64_t reloads_ = 0;
   uint64_t reload_failures_ = 0;

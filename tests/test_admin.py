@@ -699,7 +699,7 @@ def test_token_file_with_a_fault(lab: Lab) -> None:
     empty = lab.file("empty", "\n")
     for path, what in ((lab.folder / "nothing", "No such file or directory"), (empty, "is empty"), (lab.folder, "Is a directory")):
         done = command(*base, "--admin-token-file", str(path))
-        assert done.returncode == 2
+        assert done.returncode == 1
         assert re.search(rf"^relay: --admin-token-file: .*{what}", done.stderr), done.stderr
 
 
@@ -793,9 +793,9 @@ def test_chosen_place_that_cannot_be_had(lab: Lab) -> None:
         port = taken.getsockname()[1]
         base = ["start", "--port", "0", "--listen", "127.0.0.1", "--target", "127.0.0.1:9"]
         done = command(*base, "--admin", f"tcp:127.0.0.1:{port}")
-    assert (done.returncode, done.stderr) == (2, f"relay: --admin: cannot listen on 127.0.0.1:{port}: Address already in use; choose another place, or none\n")
+    assert (done.returncode, done.stderr) == (1, f"relay: --admin: cannot listen on 127.0.0.1:{port}: Address already in use; choose another place, or none\n")
     done = command(*base, "--admin", f"unix:{lab.folder}/nowhere/a.sock")
-    assert done.returncode == 2 and "No such file or directory" in done.stderr
+    assert done.returncode == 1 and "No such file or directory" in done.stderr
 
 
 def test_socket_of_a_killed_process_is_replaced(lab: Lab) -> None:

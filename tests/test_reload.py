@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGHUP and POST /reload: the file is read again; who stays is not touched, and a bad file changes nothing."""
 
+import contextlib
 import os
 import random
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -17,7 +19,7 @@ from harness.admin import ask
 from harness.lab import CLIENT, GATEWAY, Lab
 from harness.peers.target import echo, unused_path
 from harness.process import Relay
-from harness.scale import ROOT, SLOW, seconds, volume
+from harness.scale import BIN, ROOT, SLOW, seconds, volume
 from harness.sockets import Peer, connect
 from harness.stream import Stream
 from harness.task import Task
@@ -831,6 +833,33 @@ def test_service_manager_is_told(lab: Lab) -> None:
         (when,) = [int(note.removeprefix("MONOTONIC_USEC=")) for note in notes if note.startswith("MONOTONIC_USEC=")]
         assert begin <= when <= time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6
         until(lambda: [note for note in relay.notes[mark:] if note.startswith("STATUS=")][-1].startswith("STATUS=1 relay: "), "the new status")
+
+
+def test_busy_service_manager_is_told_later(lab: Lab) -> None:
+    """A manager whose queue is full hears READY=1 when it has read what was in it, and at the drain how long that may take."""
+    path = unused_path(lab.folder, "manager")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        manager.bind(str(path))
+        manager.settimeout(seconds(20))
+        other.setblocking(False)
+        waiting = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                other.sendto(b"of somebody else", str(path))
+                waiting += 1
+        words = [str(BIN), "start", "--listen", "127.0.0.1", "--port", "0", "--target", "127.0.0.1:9", "--drain-timeout", "1m"]
+        relay = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, "NOTIFY_SOCKET": str(path)})
+        assert relay.stderr
+        for line in relay.stderr:
+            if " ready " in line:
+                break
+        for _ in range(waiting):
+            assert manager.recv(4096) == b"of somebody else"
+        assert manager.recv(4096).startswith(b"READY=1\n")
+        relay.send_signal(signal.SIGTERM)
+        assert manager.recv(4096).startswith(b"STOPPING=1\nEXTEND_TIMEOUT_USEC=70000000\n")
+        relay.communicate(timeout=seconds(20))
+        assert relay.returncode == 0
 
 
 def test_watchdog(lab: Lab) -> None:

@@ -58,6 +58,17 @@ TEST_F(NotifyTest, NobodyWhoHearsIsNoHarm) {
   EXPECT_TRUE(notify_wanted());
 }
 
+TEST_F(NotifyTest, AManagerWithTooMuchToReadIsToBeToldAgain) {
+  const Fd fd = listen(folder.file("n"));
+  int taken = 0;
+  for (; taken < 10'000 && notify("WATCHDOG=1"); ++taken) {
+  }
+  EXPECT_GT(taken, 0);
+  EXPECT_LT(taken, 10'000);
+  EXPECT_EQ(heard(fd), "WATCHDOG=1");
+  EXPECT_TRUE(notify("READY=1"));
+}
+
 TEST_F(NotifyTest, SaysWhenAReloadBegan) {
   const int64_t before = sys::monotonic_us();
   const std::string state = reloading_state();
