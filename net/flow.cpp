@@ -78,16 +78,7 @@ Flow::State Flow::pump(Loop& loop, Conn* from, Conn& to, bool to_closes) {
       if (state != State::kBusy) break;
     }
     if (from_ended_) {
-      if (!end_passed_) {
-        const Status status = to_closes && !to.end_is_written() ? Status{} : to.shutdown_write();
-        if (status.code() == Code::kAgain) {
-          state = State::kWaiting;
-          break;
-        }
-        if (!status.ok()) return fail(State::kToFailed, status);
-        end_passed_ = true;
-      }
-      state = State::kDone;
+      state = pass_end(to, to_closes);
     } else if (from == nullptr || !from->readable() || !to.writable()) {
       state = State::kWaiting;
     } else if (full_reads_ >= kBulkReads && !never_splice_ && !from->urgent() && from->can_splice() && to.can_splice()) {
@@ -101,6 +92,15 @@ Flow::State Flow::pump(Loop& loop, Conn* from, Conn& to, bool to_closes) {
   buffer_.release(loop.buffers());
   return_pipe(loop);
   return state;
+}
+
+Flow::State Flow::pass_end(Conn& to, bool to_closes) {
+  if (end_passed_) return State::kDone;
+  const Status status = to_closes && !to.end_is_written() ? Status{} : to.shutdown_write();
+  if (status.code() == Code::kAgain) return State::kWaiting;
+  if (!status.ok()) return fail(State::kToFailed, status);
+  end_passed_ = true;
+  return State::kDone;
 }
 
 // kBusy: everything held has gone.

@@ -65,6 +65,7 @@ class Flow {
   static constexpr size_t kSpliceMost = 1024 * 1024;  // bytes a splice; also how much kernel memory a stalled reader holds
   static constexpr size_t kSpliceLeast = 16 * 1024;  // pieces below this are cheaper to copy
 
+  State pass_end(Conn& to, bool to_closes);
   State flush(Conn& to);
   State flush_queue(Conn& to);
   State copy(Loop& loop, Conn& from, Conn& to);

@@ -68,17 +68,18 @@ void HttpCall::refuse(const Status& why) {
   finish(why);
 }
 
-void HttpCall::on_ready(Conn&) {
-  if (!conn_.is_open()) return;
+void HttpCall::send_request() {
   while (sent_ < request_.size() && conn_.writable()) {
     const Result<size_t> n = conn_.write(std::as_bytes(std::span(request_)).subspan(sent_));
-    if (!n.ok()) {
-      if (n.status().code() == Code::kAgain) break;
-      sent_ = request_.size();  // it may have answered all the same
-    } else {
-      sent_ += *n;
-    }
+    if (n.ok()) sent_ += *n;
+    else if (n.status().code() == Code::kAgain) return;
+    else sent_ = request_.size();  // it may have answered all the same
   }
+}
+
+void HttpCall::on_ready(Conn&) {
+  if (!conn_.is_open()) return;
+  send_request();
   std::array<std::byte, 16 * 1024> bytes;  // NOLINT: the kernel fills what is read
   for (int left = 16; conn_.readable(); --left) {
     if (left == 0) return conn_.again();

@@ -46,6 +46,7 @@ class HttpCall final : private DialUser, private ConnUser, private TimerUser {
   void on_ready(Conn& conn) override;
   void on_timer(Timer& timer) override;
   void finish(Result<HttpMessage> answer);
+  void send_request();
   void refuse(const Status& why);
   class Dialing;
 

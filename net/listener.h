@@ -54,7 +54,7 @@ class Listener final : private Watcher, private TimerUser, private GreeterUser {
   void close();
   void hold_off() { held_off_ = true; }
   void go_on();
-  Status change(const SockOptions& options) { return change_options(listening_.fd.get(), listening_.addr, options); }
+  Status change(const SockOptions& options) const { return change_options(listening_.fd.get(), listening_.addr, options); }
 
   const Listening& listening() const { return listening_; }
   std::string text() const { return listening_.text(); }

@@ -303,7 +303,7 @@ int64_t resident_bytes() {
   std::string text;
   if (const int error = read_file("/proc/self/statm", 4096, text); error < 0) return error;
   const size_t space = text.find(' ');
-  return space == std::string::npos ? -EINVAL : std::atoll(text.c_str() + space) * ::sysconf(_SC_PAGESIZE);
+  return space == std::string::npos ? -EINVAL : std::strtoll(text.c_str() + space, nullptr, 10) * ::sysconf(_SC_PAGESIZE);
 }
 
 // What it refuses goes into the kernel's log (audit) by this flag, what it kills always.

@@ -57,7 +57,7 @@ class TlsContext {
     std::swap(keyed_, o.keyed_);
     return *this;
   }
-  ~TlsContext();
+  ~TlsContext();  // NOLINT(performance-trivially-destructible): it is where TLS is built in
 
   // Reads the files; blocks as reading them does. Nothing: it is ready. A fault leaves it as it was.
   std::optional<TlsFault> load(const TlsConfig& config);

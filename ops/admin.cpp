@@ -2,6 +2,8 @@
 // Admin: connections, routes and answers.
 #include "ops/admin.h"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -46,9 +48,8 @@ bool names_this_machine(std::string_view host) {
 }
 
 bool is_operator(std::string_view op) {
-  for (const std::string_view known : {"==", "!=", ">=", "<=", ">", "<"})
-    if (op == known) return true;
-  return false;
+  constexpr std::array<std::string_view, 6> kKnown = {"==", "!=", ">=", "<=", ">", "<"};
+  return std::find(kKnown.begin(), kKnown.end(), op) != kKnown.end();
 }
 
 }  // namespace

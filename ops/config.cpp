@@ -183,7 +183,7 @@ std::string check_target(std::string_view value) {
 std::string check_listen(std::string_view value) {
   const Result<Endpoint> listen = Endpoint::parse_listen(value);
   if (listen.ok()) return {};
-  const std::string fault = listen.status().reason();
+  std::string fault = listen.status().reason();
   if (fault.find(';') != std::string::npos) return fault;
   const std::string meant = Endpoint::meant_listen(value);
   return fault + "; write " + (meant.empty() ? "IP, IP:PORT, [IPV6]:PORT or unix:PATH" : meant);

@@ -26,7 +26,7 @@ std::string section_lines(const Section& section) {
     if (items.empty()) continue;
     std::string value;
     for (const std::string_view item : items) value.append(value.empty() ? "" : ", ").append(toml_value(key, item));
-    if (key.repeatable) value = "[" + value + "]";
+    if (key.repeatable) value.insert(0, 1, '[').append("]");
     out += std::string(key.name) + " = " + value + (section.has(key.name) ? "\n" : "  # default\n");
   }
   return out;

@@ -27,8 +27,8 @@ std::string find_config_file(const std::string& path, std::string& text, bool wa
     faults.push_back({path, cannot_read(error)});
     return {};
   }
-  const std::string toml = path + std::string(kToml);
-  const std::string env = path + std::string(kEnv);
+  std::string toml = path + std::string(kToml);
+  std::string env = path + std::string(kEnv);
   std::string other;
   const int no_toml = sys::read_file(toml.c_str(), kMost, text, wait);
   const int no_env = sys::read_file(env.c_str(), kMost, other, wait);

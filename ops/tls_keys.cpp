@@ -23,6 +23,20 @@ std::string own_name(const Endpoint& target) {
   return name;
 }
 
+// One that says what is so anyway misleads nobody, and `relay check` prints those.
+bool given(const Section& section, std::string_view key) { return section.has(key) && section.text(key) != section.find(key)->fallback; }
+
+// Keys of one side that need one another.
+void check_together(const Section& section, const TlsKeys& keys, Faults& faults) {
+  const auto fault = [&](std::string_view key, std::string what) { faults.push_back({section.where(key), std::move(what)}); };
+  if (keys.listens && !given(section, "cert")) fault("listen", "tls:// needs a certificate; give cert, and key if it is in another file");
+  if (given(section, "key") && !given(section, "cert")) fault("key", "a key without its certificate; give cert");
+  if (given(section, "client-name") && !given(section, "client-ca")) fault("client-name", "nobody vouches for that name; give client-ca");
+  if (keys.dials && keys.target.verify && keys.target.server_name.empty())
+    fault("target", "a Unix socket has no name that a certificate could bear; give server-name, or verify = false");
+  if (given(section, "ca") && given(section, "verify") && !keys.target.verify) fault("ca", "it is not asked, because verify is false; take out one of them");
+}
+
 }  // namespace
 
 TlsKeys read_tls(const Section& section, std::span<const Endpoint> places, const Endpoint& target) {
@@ -54,27 +68,20 @@ TlsKeys read_tls(const Section& section, std::span<const Endpoint> places, const
 
 void check_tls(const Section& section, std::span<const Endpoint> places, const Endpoint& target, Faults& faults) {
   const TlsKeys keys = read_tls(section, places, target);
-  // One that says what is so anyway misleads nobody, and `relay check` prints those.
-  const auto given = [&](std::string_view key) { return section.has(key) && section.text(key) != section.find(key)->fallback; };
   const auto fault = [&](std::string_view key, std::string what) { faults.push_back({section.where(key), std::move(what)}); };
   if (!keys.listens && !keys.dials) {
     for (const Key& key : kTlsKeys)
-      if (given(key.name)) return fault(key.name, std::string(key.name) + " is for TLS; write tls:// before the place to listen, or before the target");
+      if (given(section, key.name)) return fault(key.name, std::string(key.name) + " is for TLS; write tls:// before the place to listen, or before the target");
     return;
   }
   if (!TlsContext::kBuilt)
     return fault(keys.dials ? "target" : "listen", "tls:// is not to be had: this relay was built without TLS (RELAY_TLS=OFF); use another build");
   const size_t before = faults.size();
-  if (keys.listens && !given("cert")) fault("listen", "tls:// needs a certificate; give cert, and key if it is in another file");
-  if (given("key") && !given("cert")) fault("key", "a key without its certificate; give cert");
-  if (given("client-name") && !given("client-ca")) fault("client-name", "nobody vouches for that name; give client-ca");
   for (const std::string_view key : {"client-ca", "client-name", "handshake-timeout", "handshake-limit"})
-    if (given(key) && !keys.listens) fault(key, std::string(key) + " is for clients that come with TLS; write tls:// before the place to listen");
+    if (given(section, key) && !keys.listens) fault(key, std::string(key) + " is for clients that come with TLS; write tls:// before the place to listen");
   for (const std::string_view key : {"ca", "verify", "server-name"})
-    if (given(key) && !keys.dials) fault(key, std::string(key) + " is for a target with TLS; write tls:// before it");
-  if (keys.dials && keys.target.verify && keys.target.server_name.empty())
-    fault("target", "a Unix socket has no name that a certificate could bear; give server-name, or verify = false");
-  if (given("ca") && given("verify") && !keys.target.verify) fault("ca", "it is not asked, because verify is false; take out one of them");
+    if (given(section, key) && !keys.dials) fault(key, std::string(key) + " is for a target with TLS; write tls:// before it");
+  check_together(section, keys, faults);
   if (faults.size() > before) return;
 
   std::vector<TlsFault> found;

@@ -55,7 +55,7 @@ void complain(const Faults& faults) {
   for (const Fault& fault : faults) print("relay: " + fault.where + ": " + fault.what + "\n");
 }
 
-Process::Process(Launch launch)
+Process::Process(Launch&& launch)
     : kinds_(launch.kinds), global_(std::move(launch.config.global)), at_start_(global_), first_(std::move(launch.config.relays)),
       resolver_(loop_, dns_server(global_)), fleet_(launch.kinds, Env{loop_, resolver_, sockets_}),
       reload_(loop_, fleet_, launch.kinds, std::move(launch.path), launch.args, *this), drain_timer_(loop_, *this),

@@ -33,7 +33,7 @@ struct Launch {
 
 class Process final : private Watcher, private TimerUser, private ReloadUser, private AdminUser {
  public:
-  explicit Process(Launch launch);
+  explicit Process(Launch&& launch);
   ~Process() { loop_.forget(*this); }
   // Returns the exit code.
   int run();
@@ -65,7 +65,7 @@ class Process final : private Watcher, private TimerUser, private ReloadUser, pr
   uint64_t begin_reload() override;
   void set_log_level(Level level) override;
   void status_head(std::string& out);
-  void relay_status(Running& running, bool first, size_t most, std::string& out);
+  static void relay_status(Running& running, bool first, size_t most, std::string& out);
 
   std::span<const Kind* const> kinds_;
   Section global_;

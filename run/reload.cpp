@@ -78,7 +78,7 @@ bool Reload::step() {
 }
 
 void Reload::fail(const Faults& faults) {
-  const Faults told = faults;
+  const Faults told = faults;  // NOLINT(performance-unnecessary-copy-initialization): it may be the file's, which goes
   change_.reset();
   file_.reset();
   user_.on_reload_failed(told);

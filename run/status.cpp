@@ -281,7 +281,7 @@ int status_command(std::span<const Kind* const> kinds, std::span<const char* con
   Faults faults;
   Section options{kKeys};
   Section none{{}};
-  read_args(args, options, none, faults);
+  read_args(args, options, none, faults);  // NOLINT(readability-suspicious-call-argument): its options are not a relay's
   if (options.text("admin") == "none") faults.push_back({"--admin", "none is nobody to ask; give a place, or auto"});
   Asker asker = faults.empty() ? read_asker(options, faults) : Asker{};
   if (!faults.empty()) {

@@ -213,7 +213,7 @@ std::string http_response_head(int status, std::string_view type, std::optional<
 
 void http_append_chunk(std::string& out, std::string_view data) {
   std::array<char, 16> size{};
-  const auto end = std::to_chars(size.data(), size.data() + size.size(), data.size(), 16).ptr;
+  const char* const end = std::to_chars(size.data(), size.data() + size.size(), data.size(), 16).ptr;
   out.append(size.data(), static_cast<size_t>(end - size.data())).append("\r\n").append(data).append("\r\n");
 }
 

@@ -127,14 +127,8 @@ void find_service(const Section& section, uint16_t own_port, ClusterConfig& conf
   if (import.api.host.tls) import.tls = read_tls(section, {}, import.api.host).target;
 }
 
-}  // namespace
-
-std::span<const Key> cluster_keys() { return kKeys; }
-
-void cluster_check(const Section& section, Faults& faults) {
-  const std::vector<Endpoint> listen = section.endpoints("listen");
-  bool port_used = listen.empty();
-  for (const Endpoint& endpoint : listen) port_used = port_used || needs_port(endpoint);
+// Whether the places to listen have their ports.
+void check_ports(const Section& section, bool port_used, Faults& faults) {
   const bool port_missing = !section.has("port") && section.where("port") == section.origin();  // a bad one had its fault
   if (port_used && port_missing)
     faults.push_back({section.origin(), "no port to listen on; give one, for example port 9000, or listen ADDR:PORT or unix:PATH"});
@@ -147,6 +141,17 @@ void cluster_check(const Section& section, Faults& faults) {
   if (section.has("gateway-port") && section.integer("gateway-port") != 0 && section.has("port") &&
       section.integer("gateway-port") == section.integer("port") && !section.has("gateway-listen"))
     faults.push_back({section.where("gateway-port"), "the same as port; leave it out to tell gateways by their address, or choose another"});
+}
+
+}  // namespace
+
+std::span<const Key> cluster_keys() { return kKeys; }
+
+void cluster_check(const Section& section, Faults& faults) {
+  const std::vector<Endpoint> listen = section.endpoints("listen");
+  bool port_used = listen.empty();
+  for (const Endpoint& endpoint : listen) port_used = port_used || needs_port(endpoint);
+  check_ports(section, port_used, faults);
   if (section.duration("retry-min") > section.duration("retry-max"))
     faults.push_back({section.where(section.has("retry-min") ? "retry-min" : "retry-max"), "retry-min is longer than retry-max"});
   for (const std::string_view key : {"keepalive", "keepalive-interval"})
