@@ -101,7 +101,7 @@ check-dist: dist deb
 	test -d build/dist/root && test -z "$$(find build/dist/root -type f)"
 	$(MAKE) -C build/dist/relay-$(VERSION) check
 
-test-systemd: deps-systemd deb
+test-systemd: deps-systemd build deb
 	$(PYTHON) -m pytest -q -rsx tests/systemd/booted.py
 
 demo: build

@@ -19,6 +19,7 @@ from harness.lab import CLIENT, Lab
 from harness.peers.target import Refusing, Target, echo, stall
 from harness.peers.tls import over_tls
 from harness.process import Relay, command, has_tls
+from harness.scale import seconds
 from harness.sockets import Peer
 from harness.until import until
 
@@ -47,7 +48,10 @@ class Api:
     default: bytes = NOT_FOUND
     asked: list[str] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
-    clients: list[str] = field(default_factory=list)
+    go_on: threading.Event = field(default_factory=threading.Event)  # until then nobody is answered
+
+    def __post_init__(self) -> None:
+        self.go_on.set()
 
     def behave(self, peer: Peer) -> None:
         request = b""
@@ -61,6 +65,7 @@ class Api:
         method, path, version = head.split("\r\n")[0].split(" ")
         assert (method, version) == ("GET", "HTTP/1.1")
         self.asked.append(path)
+        self.go_on.wait(seconds(20))
         try:
             peer.send(self.answers.get(path, self.default))
             peer.finish()
@@ -350,6 +355,24 @@ def test_each_client_asks(lab: Lab) -> None:
         target.accept().send(b"x")
         assert client.read(1) == b"x"
     assert len(api.asked) == 2
+
+
+def test_many_clients_are_one_question(lab: Lab) -> None:
+    """Clients that come while the API is asked share its answer, and one that has left meanwhile changes nothing."""
+    gateway = lab.target(echo)
+    api, server = api_of(lab)
+    api.go_on.clear()
+    api.serve("svc", gateway.port)
+    relay = asking(lab, server, pairs=100)
+    clients = [lab.client(relay) for _ in range(50)]
+    leaver = lab.client(relay)
+    relay.wait_stat("clients", "==", 51)
+    leaver.reset()
+    relay.wait_stat("clients", "==", 50)
+    api.go_on.set()
+    for client in clients:
+        assert_served(client)
+    assert api.asked == ["/imports/svc"]
 
 
 def test_another_api_by_reload(lab: Lab) -> None:

@@ -98,6 +98,8 @@ void ClusterRelay::commit() {
   take_doors();
   next_.reset();
   if (elsewhere) target_addrs_.clear();
+  if (elsewhere && import_ != nullptr) import_->cancel();
+  if (config_.import != nullptr && import_ == nullptr) import_ = std::make_unique<Import>(env_.loop, env_.resolver);
   if (target_names_gateways() && target_addrs_.empty()) hold_off_until_target_is_known();
   else accept_now();
   each([elsewhere](Session& session) { session.reconfigured(elsewhere); });

@@ -49,6 +49,8 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   Loop& loop() { return env_.loop; }
   Resolver& resolver() { return env_.resolver; }
   Stats<Stat>& stats() { return stats_; }
+  // REQUIRES: there is one in the configuration.
+  Import& import() { return *import_; }
   bool draining() const { return draining_; }
   // A handshake is done.
   void greeted(const Addr& peer, const Tls& tls);
@@ -135,6 +137,7 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   Sparing handshake_failures_;
   std::unique_ptr<TlsContexts> tls_;  // where TLS is used, or was
   TlsContext api_tls_;                // towards the gateway's API
+  std::unique_ptr<Import> import_;    // where the target is looked up there, or was
 };
 
 extern const Kind kKind;

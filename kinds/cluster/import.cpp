@@ -34,26 +34,49 @@ Result<GatewayApi> GatewayApi::parse(std::string_view url) {
   return api;
 }
 
-void Import::ask(const ImportPlan& plan) {
+void Import::ask(const ImportPlan& plan, ImportUser& user) {
+  users_.push_back(user);
+  if (call_.active()) return;
   std::string host = plan.api.host.text();
   if (plan.api.host.tls) host.erase(0, std::strlen("tls://"));
   call_.start(plan.dial, "GET " + plan.api.base + "/imports/" + plan.service + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: application/json\r\nConnection: close\r\n\r\n",
               plan.dial.connect_timeout * 2, kAnswerMost);
 }
 
+void Import::leave(ImportUser& user) {
+  user.unlink();
+  if (users_.empty()) call_.cancel();
+}
+
+void Import::cancel() {
+  while (ImportUser* user = users_.front()) user->unlink();
+  call_.cancel();
+}
+
 void Import::on_answer(Result<HttpMessage> answer) {
-  if (!answer.ok()) {
-    const Status& why = answer.status();
-    const std::string& details = call_.details();
-    return user_.on_import_failed(!details.empty() ? details : why.error() != 0 ? std::strerror(why.error()) : why.reason());
+  std::string why;
+  const uint16_t port = read(answer, why);
+  while (ImportUser* user = users_.front()) {
+    user->unlink();
+    if (port != 0) user->on_import(port);
+    else user->on_import_failed(why);
   }
-  if (answer->status == 404) return user_.on_import_failed("the gateway knows no import of that name");
-  if (answer->status != 200) return user_.on_import_failed("the gateway's API answered " + std::to_string(answer->status));
+}
+
+uint16_t Import::read(const Result<HttpMessage>& answer, std::string& why) const {
+  if (!answer.ok()) {
+    const Status& status = answer.status();
+    why = !call_.details().empty() ? call_.details() : status.error() != 0 ? std::strerror(status.error()) : status.reason();
+    return 0;
+  }
   const std::unique_ptr<JsonDocument> document = JsonDocument::parse(answer->body);
-  if (document == nullptr) return user_.on_import_failed("the gateway's API answered with no JSON");
+  if (answer->status == 404) why = "the gateway knows no import of that name";
+  else if (answer->status != 200) why = "the gateway's API answered " + std::to_string(answer->status);
+  else if (document == nullptr) why = "the gateway's API answered with no JSON";
+  if (!why.empty()) return 0;
   const uint64_t port = document->root()["Status"]["Listener"]["Port"].number().value_or(0);
-  if (port == 0 || port > UINT16_MAX) return user_.on_import_failed("the gateway has no listener for that import yet");
-  user_.on_import(static_cast<uint16_t>(port));
+  if (port == 0 || port > UINT16_MAX) why = "the gateway has no listener for that import yet";
+  return why.empty() ? static_cast<uint16_t>(port) : uint16_t{0};
 }
 
 }  // namespace relay::cluster

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string>
 
+#include "lib/list.h"
 #include "net/dial.h"
 #include "net/http_call.h"
 #include "net/tls.h"
@@ -30,7 +31,7 @@ struct ImportPlan {
   TlsConfig tls;  // of the API, if it has
 };
 
-class ImportUser {
+class ImportUser : public ListNode {
  public:
   // The listener's port on the gateway's host, or why there is none, in words.
   virtual void on_import(uint16_t port) = 0;
@@ -40,18 +41,25 @@ class ImportUser {
   ~ImportUser() = default;
 };
 
+// One question at a time: who asks while it is under way hears the same answer, so that many clients are no flood for the gateway.
 class Import final : private HttpCallUser {
  public:
   // Borrows all for its life.
-  Import(Loop& loop, Resolver& resolver, ImportUser& user) : user_(user), call_(loop, resolver, *this) {}
+  Import(Loop& loop, Resolver& resolver) : call_(loop, resolver, *this) {}
 
-  void ask(const ImportPlan& plan);
-  void cancel() { call_.cancel(); }
+  // `user` hears once, from the loop or from here. A question that is under way is not asked again, though the plan be another by now.
+  void ask(const ImportPlan& plan, ImportUser& user);
+  // `user` does not want to hear any more.
+  void leave(ImportUser& user);
+  // Nobody hears.
+  void cancel();
 
  private:
   void on_answer(Result<HttpMessage> answer) override;
+  // The port; 0: there is none, `why` says why.
+  uint16_t read(const Result<HttpMessage>& answer, std::string& why) const;
 
-  ImportUser& user_;
+  List<ImportUser> users_;
   HttpCall call_;
 };
 

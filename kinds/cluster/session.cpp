@@ -30,17 +30,15 @@ constexpr Delay kNever = Delay::max();
 class Session::Dialing final : public Mortal, private DialUser, private ImportUser, private TimerUser {
  public:
   explicit Dialing(Session& session)
-      : session_(session), config_(session.relay_.config()), timer_(session.relay_.loop(), *this), pause_(config_.dial.retry_min) {
-    if (config_.import != nullptr) import_.emplace(session.relay_.loop(), session.relay_.resolver(), static_cast<ImportUser&>(*this));
-  }
+      : session_(session), config_(session.relay_.config()), timer_(session.relay_.loop(), *this), pause_(config_.dial.retry_min) {}
 
   void start() {
-    if (import_) return import_->ask(*config_.import);
+    if (config_.import != nullptr) return session_.relay_.import().ask(*config_.import, *this);
     begin(config_.dial);
   }
   void stop() {
     timer_.disarm();
-    if (import_) import_->cancel();
+    if (ImportUser::linked()) session_.relay_.import().leave(*this);
     if (dial_) dial_->stop();
   }
   void take(Conn& conn) { dial_->take(conn); }
@@ -68,12 +66,13 @@ class Session::Dialing final : public Mortal, private DialUser, private ImportUs
     const bool lookup = to.family == Addr::Family::kNone;
     const std::string& details = dial_->details();
     if (!details.empty()) session_.relay_.stats().add(Stat::kTlsHandshakeFailures);
-    if (import_ && retry.count() > 0) {
+    const bool asks = config_.import != nullptr;
+    if (asks && retry.count() > 0) {
       dial_->stop();
       retry = pause();
     }
     failed(lookup ? "resolve-failed" : "dial-failed", lookup ? "name" : "target", "addr", lookup ? "" : to.text(),
-           !details.empty() ? details : why.error() != 0 ? std::strerror(why.error()) : why.reason(), import_ ? rounds_ : round, retry);
+           !details.empty() ? details : why.error() != 0 ? std::strerror(why.error()) : why.reason(), asks ? rounds_ : round, retry);
   }
 
   // ---- at the gateway's API
@@ -114,7 +113,6 @@ class Session::Dialing final : public Mortal, private DialUser, private ImportUs
 
   Session& session_;
   const ClusterConfig& config_;  // of the relay; with another target another Dialing begins
-  std::optional<Import> import_;
   std::optional<Dial> dial_;
   Timer timer_;
   Delay pause_;
