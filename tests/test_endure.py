@@ -197,6 +197,60 @@ def test_out_of_memory(lab: Lab) -> None:
     assert log.read_text().splitlines()[-1] == "relay: out of memory: raise MemoryMax= or ulimit -v, or lower pairs and queue-size"
 
 
+@contextlib.contextmanager
+def confined(pid: int, limit: int) -> Iterator[None]:
+    """What the process takes from here on counts against a control group's limit, as MemoryMax= sets it."""
+    places = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
+    group = Path()
+    for top, name in places:
+        group = Path(top) / f"relay-test-{os.getpid()}"
+        with contextlib.suppress(OSError):
+            group.mkdir()
+            (group / name).write_text(str(limit))
+            (group / "cgroup.procs").write_text(str(pid))
+            break
+        with contextlib.suppress(OSError):
+            group.rmdir()
+    else:
+        pytest.skip("no control group with a limit of memory is to be had")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            (group.parent / "cgroup.procs").write_text(str(pid))
+        until(lambda: not (group / "cgroup.procs").read_text(), "the control group is empty")
+        group.rmdir()
+
+
+@ROOT_ONLY
+@pytest.mark.skipif(SLOW, reason="a sanitizer's memory is not the relay's")
+def test_memory_as_the_manual_says_is_enough(lab: Lab) -> None:
+    """Under a MemoryMax= of `pairs` queues and 4 MiB all queues fill and empty again."""
+    pairs, queue = 12, MIB
+    relay = lab.relay(pairs=pairs, queue_size=queue)
+    with confined(relay.pid, pairs * queue + 4 * MIB):
+        streams = [Stream(f"limited {number}") for number in range(pairs)]
+        sent = [lab.gateway(relay).fill(stream, 20 * MIB) for stream in streams]
+        relay.wait_stat("queued_bytes", "==", pairs * queue)
+        for stream, size in zip(streams, sent):
+            client = lab.client(relay)
+            assert not stream.mismatch(client.read(size), 0)
+
+
+@ROOT_ONLY
+@pytest.mark.skipif(SLOW, reason="a sanitizer's memory is not the relay's")
+@pytest.mark.skipif(len(Path("/proc/swaps").read_text().splitlines()) > 1, reason="it would swap")
+def test_memory_max_too_small_for_the_queues(lab: Lab) -> None:
+    """Under a MemoryMax= that the queues outgrow the kernel kills the relay; there is nothing in between, and no last words."""
+    words = ("--target", lab.refusing().address, "--pairs", "64", "--queue-size", str(MIB))
+    with bare(lab, words=words, exit_code=-signal.SIGKILL, stderr=subprocess.DEVNULL) as (process, place), confined(process.pid, 8 * MIB):
+        until(lambda: reachable(place + "-g"), "the gateways' place is open too")
+        with contextlib.suppress(OSError, Gone):
+            for number in range(64):
+                lab.add(connect(place + "-g")).fill(Stream(f"too much {number}"), 4 * MIB)
+        until(lambda: process.poll() is not None, "the end of the relay")
+
+
 # Time
 
 

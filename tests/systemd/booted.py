@@ -8,6 +8,7 @@ it does not find them. One machine serves all tests; each has a job, and ports, 
 import contextlib
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -228,6 +229,36 @@ def test_stop_delivers(box: Machine) -> None:
     until(lambda: state(box, "relay@func3") == "inactive", "it has stopped")
     assert box.show("relay@func3", "Result") == "success"
     assert "lost" not in box.journal("relay@func3", "-p", "warning")
+
+
+def test_stop_waits_for_the_drain(box: Machine) -> None:
+    """A drain-timeout that is longer than TimeoutStopSec= holds all the same: the relay asks for the time it needs."""
+    drop_in(box, "relay@func11.service", "[Service]\nTimeoutStopSec=1\n")
+    write_job(box, "func11", 9550)
+    path = box.path("/etc/relay/func11.toml")
+    path.write_text('drain-timeout = "1m"\n' + path.read_text())
+    box.run("systemctl", "start", "relay@func11")
+    gateway = peer(box, 9551)
+    gateway.send(b"the last words")
+    gateway.finish()
+    box.run("systemctl", "stop", "--no-block", "relay@func11")
+    until(lambda: "draining" in box.journal("relay@func11"), "it drains")
+    assert gateway.silent(3)
+    client = peer(box, 9550)
+    assert client.read_all() == b"the last words"
+    client.close()
+    until(lambda: state(box, "relay@func11") == "inactive", "it has stopped")
+    assert box.show("relay@func11", "Result") == "success"
+
+
+def test_port_that_is_not_to_be_had_yet(box: Machine) -> None:
+    """A job whose port somebody has is started again until it has it."""
+    write_job(box, "func12", 9620)
+    with box.network(), socket.create_server(("127.0.0.1", 9620)):
+        box.run("systemctl", "start", "relay@func12", check=False)
+        until(lambda: int(box.show("relay@func12", "NRestarts")) >= 2, "two more starts", 20)
+    until(lambda: state(box, "relay@func12") == "active", "it has its port", 20)
+    pair(box, 9620)
 
 
 def test_bad_configuration(box: Machine) -> None:
