@@ -20,7 +20,6 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 LIMITS = ["-timeout=10", "-rss_limit_mb=2048", "-max_len=4096"]
 
 
@@ -64,10 +63,11 @@ def coverage(build: Path, name: str, source: Path, *inputs: Path) -> list[tuple[
         ["llvm-cov", "export", "-summary-only", f"-instr-profile={merged}", str(build / f"fuzz_{name}")],
         capture_output=True, text=True, check=True,
     )
-    lines = {entry["filename"]: entry["summary"]["lines"] for entry in json.loads(report.stdout)["data"][0]["files"]}
+    # The build calls its folder ".", whatever it is: "BUILD/./net/addr.cpp".
+    lines = {entry["filename"].rpartition("/./")[2]: entry["summary"]["lines"] for entry in json.loads(report.stdout)["data"][0]["files"]}
     files = re.search(r"^// covers: (.*)$", source.read_text(), re.MULTILINE)
     assert files, f"{source}: no line // covers:"
-    return [(file, lines[str(ROOT / file)]["covered"], lines[str(ROOT / file)]["count"]) for file in files[1].split()]
+    return [(file, lines[file]["covered"], lines[file]["count"]) for file in files[1].split()]
 
 
 def keep(build: Path) -> None:
