@@ -35,7 +35,8 @@ inline void ask_all(const Section& section) {
       case KeyType::kSize: CHECK(section.size(key.name) <= static_cast<uint64_t>(key.max)); break;
       case KeyType::kListen:
       case KeyType::kTarget:
-      case KeyType::kServer: static_cast<void>(section.endpoints(key.name)); break;
+      case KeyType::kServer:
+      case KeyType::kAdmin: static_cast<void>(section.endpoints(key.name)); break;
       case KeyType::kNetwork: CHECK(!section.networks(key.name).empty()); break;
     }
   }
