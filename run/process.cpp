@@ -51,7 +51,7 @@ std::optional<Endpoint> automatic_place() {
 }  // namespace
 
 int complain(const Faults& faults) {
-  for (const Fault& fault : faults) print("relay: " + fault.where + ": " + fault.what + "\n");
+  for (const Fault& fault : faults) print("relay: " + printable(fault.where + ": " + fault.what) + "\n");
   return kExitUsage;
 }
 
