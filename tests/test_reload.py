@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from harness.admin import ask
 from harness.lab import CLIENT, GATEWAY, Lab
 from harness.peers.target import echo, unused_path
 from harness.process import Relay
-from harness.scale import ROOT, SLOW, seconds, volume
+from harness.scale import BIN, ROOT, SLOW, seconds, volume
 from harness.sockets import Peer, connect
 from harness.stream import Stream
 from harness.task import Task
@@ -922,6 +923,24 @@ def test_sockets_that_are_of_no_use(lab: Lab) -> None:
     for sock in (datagram, one, two):
         sock.close()
     pair(lab, relay, "a")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 20])
+def test_sockets_that_are_not_there(lab: Lab, count: int) -> None:
+    """LISTEN_FDS speaks of descriptors that nobody has passed: each is refused by name, and the relay takes none of its own for them."""
+    path, log = lab.file("relay.toml", table("a")), lab.folder / "log"
+    script = f'exec 3>&- 4>&- 5>&- 6>&-; export LISTEN_FDS={count} LISTEN_PID=$$; exec "$0" run -c "$1" --admin none'
+    with log.open("w") as stderr:
+        process = subprocess.Popen(["bash", "-c", script, str(BIN), str(path)], stdin=subprocess.DEVNULL, stderr=stderr)
+    try:
+        until(lambda: " ready " in log.read_text() or process.poll() is not None, "ready")
+        process.terminate()
+        assert process.wait(seconds(10)) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    refused = re.findall(r"socket-refused fd=(\d+) error=", log.read_text())
+    assert refused == [str(3 + i) for i in range(count)]
 
 
 def test_sockets_for_another_process(lab: Lab) -> None:
