@@ -15,7 +15,8 @@ constexpr Delay kTidy{250};  // what nobody used for so long is given back
 constexpr Delay kForEver{int64_t{100} * 365 * 24 * 3600 * 1000};
 }  // namespace
 
-Loop::Loop() : epoll_(sys::epoll_create()), now_(sys::monotonic_ms()), random_(sys::random_seed()), tidy_(*this, *this) { CHECK(epoll_.open()); }
+// If there is no descriptor for it, watch() says so.
+Loop::Loop() : epoll_(sys::epoll_create()), now_(sys::monotonic_ms()), random_(sys::random_seed()), tidy_(*this, *this) {}
 
 Status Loop::watch(Watcher& watcher, int fd, uint32_t events) {
   CHECK(watcher.loop_slot == Watcher::kNoSlot);

@@ -215,9 +215,11 @@ int raise_descriptor_limit() {
   return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 1 << 30));
 }
 
+bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
+
 void fill_standard_descriptors() {
   for (int fd = 0; fd <= 2; ++fd)
-    if (::fcntl(fd, F_GETFD) < 0) static_cast<void>(::open("/dev/null", O_RDWR));  // the lowest free number, which is fd
+    if (!is_open(fd)) static_cast<void>(::open("/dev/null", O_RDWR));  // the lowest free number, which is fd
 }
 
 // A terminal that polls writable may have room for one byte and block at the second; O_NONBLOCK on stderr itself would be set

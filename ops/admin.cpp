@@ -177,8 +177,8 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
         return;
       }
       pending_.erase(0, *n);
-      if (!was_begun_) touch();  // the patience counts from the first byte, not from the last
-      was_begun_ = true;
+      if (!was_begun_ && reader_.begun()) touch();  // the patience counts from the first byte, not from the last
+      was_begun_ = reader_.begun();
       if (reader_.done()) answer();
     }
     if (!ended_ && total >= kReadMost) conn_.again();
@@ -196,7 +196,8 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
     reader_.next();
     was_begun_ = false;
     touch();
-    keep_alive_ = request.keep_alive;
+    chunks_ = request.chunks;
+    keep_alive_ = request.keep_alive && chunks_;
     head_only_ = request.method == "HEAD";
     if (request.header("origin")) return problem(403, "browsers are not served here");
     if (admin_.plan_.token.empty() && admin_.plan_.where.kind == Endpoint::Kind::kAddr && !names_this_machine(request.header("host").value_or("")))
@@ -317,7 +318,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   }
 
   void begin_page(Answer page, std::string_view type) {
-    out_ += http_response_head(200, type, std::nullopt, keep_alive_);
+    out_ += http_response_head(200, type, std::nullopt, keep_alive_, {}, chunks_);
     if (!head_only_) answer_ = page;
     page_place_ = {};
     conn_.again();
@@ -328,15 +329,22 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
     bool more = true;
     while (more && piece.size() < kPieceMost)
       more = answer_ == Answer::kStatus ? admin_.user_.status_page(page_place_, query_, piece) : admin_.user_.metrics_page(page_place_, piece);
-    if (!piece.empty()) http_append_chunk(out_, piece);
+    if (!chunks_) out_ += piece;
+    else if (!piece.empty()) http_append_chunk(out_, piece);
     if (more) return;
-    http_append_chunk(out_, {});
+    if (chunks_) http_append_chunk(out_, {});
     answer_ = Answer::kNone;
   }
 
   // Whether the next request may be read. A page is made a piece a turn.
   bool send() {
-    if (out_.empty() && (answer_ == Answer::kStatus || answer_ == Answer::kMetrics)) make_piece();
+    if (out_.empty() && (answer_ == Answer::kStatus || answer_ == Answer::kMetrics)) {
+      make_piece();
+      if (out_.empty() && answer_ == Answer::kNone) {  // without chunks nothing need be left of a page at its end but that
+        end();
+        return false;
+      }
+    }
     while (sent_ < out_.size() && conn_.writable()) {
       const Result<size_t> n = conn_.write(std::as_bytes(std::span(out_)).subspan(sent_));
       if (!n.ok()) {
@@ -396,6 +404,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   Answer answer_ = Answer::kNone;
   bool was_begun_ = false;
   bool keep_alive_ = true;
+  bool chunks_ = true;
   bool head_only_ = false;
   bool ended_ = false;
   AdminPlace page_place_;

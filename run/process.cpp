@@ -23,6 +23,7 @@ constexpr Delay kAdminEnd{1000};  // for the last answers to be taken
 constexpr Delay kDrainEnd{10'000};  // what the manager may wait beyond the drain-timeout
 constexpr size_t kTokenMost = 4096;
 constexpr size_t kFaultsTold = 20;  // at the start, and in the log
+constexpr int kFirstPassed = 3;     // sd_listen_fds(3)
 
 void print(std::string_view text) { static_cast<void>(std::fwrite(text.data(), 1, text.size(), stderr)); }
 
@@ -49,14 +50,22 @@ std::optional<Endpoint> automatic_place() {
   return std::nullopt;
 }
 
+// Nothing for one that is not open: a descriptor that gets its number later is ours.
+std::vector<Fd> take_passed() {
+  std::vector<Fd> passed(static_cast<size_t>(passed_sockets()));
+  for (size_t i = 0; i < passed.size(); ++i)
+    if (const int fd = kFirstPassed + static_cast<int>(i); sys::is_open(fd)) passed[i] = Fd{fd};
+  return passed;
+}
+
 }  // namespace
 
 void complain(const Faults& faults) {
-  for (const Fault& fault : faults) print("relay: " + fault.where + ": " + fault.what + "\n");
+  for (const Fault& fault : faults) print("relay: " + printable(fault.where + ": " + fault.what) + "\n");
 }
 
 Process::Process(Launch&& launch)
-    : kinds_(launch.kinds), global_(std::move(launch.config.global)), at_start_(global_), first_(std::move(launch.config.relays)),
+    : passed_(take_passed()), kinds_(launch.kinds), global_(std::move(launch.config.global)), at_start_(global_), first_(std::move(launch.config.relays)),
       resolver_(loop_, dns_server(global_)), fleet_(launch.kinds, Env{loop_, resolver_, sockets_}),
       reload_(loop_, fleet_, launch.kinds, std::move(launch.path), launch.args, *this), drain_timer_(loop_, *this),
       watchdog_timer_(loop_, *this), status_timer_(loop_, *this), started_(loop_.now()) {}
@@ -126,10 +135,10 @@ void Process::check_descriptors() {
 }
 
 void Process::take_passed_sockets() {
-  constexpr int kFirst = 3;
-  for (int fd = kFirst; fd < kFirst + passed_sockets(); ++fd)
-    if (const Status status = sockets_.add(Fd{fd}); !status.ok())
-      LogLine(Level::kWarn, "socket-refused").number("fd", fd).text("error", status.reason());
+  for (size_t i = 0; i < passed_.size(); ++i)
+    if (const Status status = sockets_.add(std::move(passed_[i])); !status.ok())
+      LogLine(Level::kWarn, "socket-refused").number("fd", kFirstPassed + static_cast<int>(i)).text("error", status.reason());
+  passed_.clear();
 }
 
 void Process::open_admin(Faults& faults) {

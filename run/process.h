@@ -67,6 +67,7 @@ class Process final : private Watcher, private TimerUser, private ReloadUser, pr
   void status_head(std::string& out);
   static void relay_status(Running& running, bool first, size_t most, std::string& out);
 
+  std::vector<Fd> passed_;  // what LISTEN_FDS speaks of, as it was before we had descriptors of our own; until they are in the pool
   std::span<const Kind* const> kinds_;
   Section global_;
   Section at_start_;  // of which some keys stay in force

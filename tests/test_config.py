@@ -120,6 +120,21 @@ def test_check_says_what_would_run(lab: Lab) -> None:
     assert not (lab.folder / "sock").exists()
 
 
+def test_check_says_nothing_that_a_terminal_obeys(lab: Lab) -> None:
+    """A file from somebody else cannot steer the terminal of who checks it: what turns or erases a line is written by its number."""
+    path = lab.file("relay.toml", HEAD + 'name = "\\u009b2J\u009b2J\\u202e\u202e\\u2066é"\n')
+    done = command("check", "-c", str(path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 'name = "\\u009b2J\\u009b2J\\u202e\\u202e\\u2066é"\n' in done.stdout
+    other = command("check", "-c", str(path), "--admin", "unix:/\x9b2J\udcff")
+    assert (other.returncode, other.stdout.count("\x9b")) == (0, 0)
+    assert 'admin = "unix:/\\u009b2J\\xff"\n' in other.stdout
+    path = lab.file("relay.toml", HEAD + 'listen = "tls://127.0.0.1"\ncert = "/\\u009b2J\\u202e"\n')
+    for told in (command("check", "-c", str(path)), command("run", "-c", str(path))):
+        assert told.returncode == 2 and "\x9b" not in told.stderr and "\u202e" not in told.stderr
+        assert "/\\xc2\\x9b2J\\xe2\\x80\\xae" in told.stderr
+
+
 def test_every_fault_in_one_run(lab: Lab) -> None:
     """Six mistakes in a file are six lines, each with its place, the remedy included."""
     path = lab.file(

@@ -251,6 +251,28 @@ def test_memory_max_too_small_for_the_queues(lab: Lab) -> None:
         until(lambda: process.poll() is not None, "the end of the relay")
 
 
+# Descriptors, at the start
+
+
+@pytest.mark.skipif(SLOW, reason="a sanitizer needs descriptors itself")
+@pytest.mark.parametrize("limit", [3, 4, 5])
+def test_no_descriptors_at_all(lab: Lab, limit: int) -> None:
+    """A limit of open files that leaves nothing to work with is said to be that, and is no bug of the relay's."""
+    words = ["start", "--listen", "127.0.0.1", "--port", "0", "--target", "127.0.0.1:9", "--admin", "none"]
+    for pipe in (True, False):  # a file as its log takes no descriptor more, a pipe one
+        with (lab.folder / "log").open("w+") as log:
+            done = subprocess.run(
+                [str(BIN), *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if pipe else log, timeout=seconds(10),
+                check=False, text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
+            )
+            log.seek(0)
+            said = done.stderr if pipe else log.read()
+        assert (done.returncode, said) in (
+            (1, "relay: the kernel gives no descriptor for signals; raise the limit of open files (ulimit -n)\n"),
+            (1, "relay: cluster-0: cannot listen on 127.0.0.1:0: Too many open files\n"),
+        )
+
+
 # Time
 
 

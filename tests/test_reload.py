@@ -953,6 +953,24 @@ def test_sockets_that_are_of_no_use(lab: Lab) -> None:
     pair(lab, relay, "a")
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 20])
+def test_sockets_that_are_not_there(lab: Lab, count: int) -> None:
+    """LISTEN_FDS speaks of descriptors that nobody has passed: each is refused by name, and the relay takes none of its own for them."""
+    path, log = lab.file("relay.toml", table("a")), lab.folder / "log"
+    script = f'exec 3>&- 4>&- 5>&- 6>&-; export LISTEN_FDS={count} LISTEN_PID=$$; exec "$0" run -c "$1" --admin none'
+    with log.open("w") as stderr:
+        process = subprocess.Popen(["bash", "-c", script, str(BIN), str(path)], stdin=subprocess.DEVNULL, stderr=stderr)
+    try:
+        until(lambda: " ready " in log.read_text() or process.poll() is not None, "ready")
+        process.terminate()
+        assert process.wait(seconds(10)) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    refused = re.findall(r"socket-refused fd=(\d+) error=", log.read_text())
+    assert refused == [str(3 + i) for i in range(count)]
+
+
 def test_sockets_for_another_process(lab: Lab) -> None:
     """LISTEN_PID of somebody else: the descriptors are not meant, and the variables change nothing."""
     for env in ({"LISTEN_FDS": "2", "LISTEN_PID": "1"}, {"LISTEN_FDS": "2"}, {"LISTEN_FDS": "x", "LISTEN_PID": "y"}):

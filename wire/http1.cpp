@@ -93,6 +93,7 @@ struct HttpReader::Parser {
         if (self.side == Side::kRequests) self.message.method = http_method_str(static_cast<http_method>(p->method));
         else self.message.status = static_cast<int>(p->status_code);
         self.message.keep_alive = http_should_keep_alive(p) != 0;
+        self.message.chunks = p->http_major == 1 && p->http_minor > 0;
         http_parser_pause(p, 1);  // what follows is the next message's
         return 0;
       };
@@ -202,11 +203,12 @@ std::string_view http_reason(int status) {
   }
 }
 
-std::string http_response_head(int status, std::string_view type, std::optional<size_t> length, bool keep_alive, std::string_view extra) {
+std::string http_response_head(int status, std::string_view type, std::optional<size_t> length, bool keep_alive, std::string_view extra,
+                               bool chunks) {
   std::string out = "HTTP/1.1 " + std::to_string(status) + ' ';
   out.append(http_reason(status)).append("\r\nContent-Type: ").append(type);
   if (length) out += "\r\nContent-Length: " + std::to_string(*length);
-  else out += "\r\nTransfer-Encoding: chunked";
+  else if (chunks) out += "\r\nTransfer-Encoding: chunked";
   out += keep_alive ? "\r\n" : "\r\nConnection: close\r\n";
   return out.append("Cache-Control: no-store\r\n").append(extra).append("\r\n");
 }

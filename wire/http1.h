@@ -28,6 +28,7 @@ struct HttpMessage {
   std::map<std::string, std::string, std::less<>> headers;  // names in lower case; of two of a name the values are joined by ", "
   std::string body;
   bool keep_alive = false;
+  bool chunks = false;  // its sender knows them: HTTP/1.1
 
   // The value of a header, given in lower case, or nothing.
   std::optional<std::string_view> header(std::string_view name) const;
@@ -64,8 +65,10 @@ struct HttpTarget {
   static HttpTarget parse(std::string_view target);
 };
 
-// "HTTP/1.1 200 OK" and the headers that say what follows. Without `length` the body comes in chunks.
-std::string http_response_head(int status, std::string_view type, std::optional<size_t> length, bool keep_alive, std::string_view extra = {});
+// "HTTP/1.1 200 OK" and the headers that say what follows. Without `length` the body comes in chunks, or, for who does not know
+// those, up to the end of the connection.
+std::string http_response_head(int status, std::string_view type, std::optional<size_t> length, bool keep_alive, std::string_view extra = {},
+                               bool chunks = true);
 // One chunk; an empty one ends the body.
 void http_append_chunk(std::string& out, std::string_view data);
 std::string_view http_reason(int status);

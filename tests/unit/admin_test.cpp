@@ -99,6 +99,33 @@ TEST_F(AdminTest, PatienceCountsFromTheFirstByteOfEachRequest) {
   EXPECT_NE(all.find("HTTP/1.1 408 "), std::string::npos);
 }
 
+// Some clients send an empty line behind a body; it belongs to no request.
+TEST_F(AdminTest, PatienceDoesNotCountFromAnEmptyLine) {
+  const Fd fd = say(get("/healthz") + "\r\n");
+  std::string all;
+  bool ended = false;
+  const int64_t begin = sys::monotonic_ms();
+  EXPECT_TRUE(until(loop, [&] { return !(all += hear(fd, ended)).empty() && sys::monotonic_ms() - begin >= 200; }));
+  const int64_t then = sys::monotonic_ms();
+  EXPECT_EQ(::send(fd.get(), "GET /st", 7, MSG_NOSIGNAL), 7);
+  all += hear_all(fd);
+  EXPECT_GE(sys::monotonic_ms() - then, 140);
+  EXPECT_NE(all.find("HTTP/1.1 408 "), std::string::npos) << all;
+}
+
+// Who speaks an older HTTP does not know chunks: there the end of the connection is the page's.
+TEST_F(AdminTest, APageForAnOldClientIsNotInChunks) {
+  for (const char* line : {"GET /status HTTP/1.0\r\n\r\n", "GET /status HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "GET /status\r\n\r\n"}) {
+    const std::string page = hear_all(say(line));
+    EXPECT_TRUE(page.starts_with("HTTP/1.1 200 ")) << page;
+    EXPECT_TRUE(page.ends_with("\r\nCache-Control: no-store\r\n\r\n{}")) << page;
+    EXPECT_EQ(page.find("chunked"), std::string::npos) << page;
+    EXPECT_NE(page.find("\r\nConnection: close\r\n"), std::string::npos) << page;
+  }
+  EXPECT_TRUE(hear_all(say("GET /metrics HTTP/1.0\r\n\r\n")).ends_with("\r\n\r\n"));  // of nothing
+  EXPECT_TRUE(hear_all(say("GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")).ends_with("\r\n\r\nok\n"));
+}
+
 TEST_F(AdminTest, AWaitEndsByItsOwnTime) {
   const Fd fd = say("GET /wait?stat=x&value=1&timeout=400ms HTTP/1.0\r\n\r\n");
   const int64_t begin = sys::monotonic_ms();

@@ -708,6 +708,17 @@ TEST(Describe, WritesValuesAsTomlWantsThem) {
   EXPECT_EQ(file(text).faults, Lines{}) << text;
 }
 
+TEST(Describe, WritesWhatATerminalObeysByNumber) {
+  // C1 controls and marks that turn the direction of writing are letters to TOML. Other than ASCII's controls they pass its checks.
+  const File turned = file("[[relay]]\ntarget = \"10.0.0.5:9999\"\nname = \"\\u0085\\u009b2J\\u202e\\u2066\\u00fc\\\\ \"\n");
+  ASSERT_EQ(turned.faults, Lines{});
+  const std::string text = describe(turned.config);
+  EXPECT_NE(text.find("name = \"\\u0085\\u009b2J\\u202e\\u2066\u00fc\\\\ \"\n"), std::string::npos) << text;
+  const File again = file(text);
+  ASSERT_EQ(again.faults, Lines{});
+  EXPECT_EQ(again.config.relays.front().section.text("name"), turned.config.relays.front().section.text("name"));
+}
+
 TEST(Help, ShowsEachOptionInItsColumn) {
   const std::string help = help_table(kKeys);
   EXPECT_TRUE(help.starts_with("  --name NAME          its name\n")) << help;
