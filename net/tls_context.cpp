@@ -20,6 +20,7 @@
 #include "lib/text.h"
 #include "net/addr.h"
 #include "net/sys.h"
+#include "net/tls_data.h"
 #include "net/tls.h"
 #include "net/tls_openssl.h"
 
@@ -316,6 +317,7 @@ const bool TlsContext::kBuilt = true;
 TlsContext::~TlsContext() { SSL_CTX_free(context_); }
 
 std::optional<TlsFault> TlsContext::load(const TlsConfig& config) {
+  if (!tls_data::need()) return TlsFault{config.server ? "cert" : "ca", "no memory for TLS"};
   Loader loader(config);
   if (std::optional<TlsFault> fault = loader.run()) return fault;
   SSL_CTX_free(context_);

@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "lib/text.h"
 #include "net/sys.h"
+#include "net/tls_data.h"
 #include "ops/confine.h"
 #include "ops/notify.h"
 
@@ -89,6 +90,7 @@ int Process::run() {
   LogLine(Level::kInfo, "ready").number("relays", fleet_.relays().size());
   log_flush();
   settle_with_manager();
+  tls_data::forget();
   sys::forget_code();  // what only the start needed
   for (bool sweeping = false; !(draining_ && fleet_.idle());) {
     loop_.turn(sweeping ? Delay{0} : fleet_.patience());

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.certs import Authority, client_context
+from harness.certs import Authority, client_context, server_context
 from harness.lab import CLIENT, Lab
 from harness.peers.target import echo
-from harness.peers.tls import TlsPeer
+from harness.peers.tls import TlsPeer, over_tls, tls_echo
 from harness.process import Relay, has_tls
 
 
@@ -68,3 +68,22 @@ def test_bad_certificates_at_sighup(lab: Lab, tmp_path: Path) -> None:
     client = lab.add(TlsPeer(relay.connect("client", CLIENT), client_context(ca.cert), name="localhost"))
     client.send(b"hello")
     assert client.read(5) == b"hello"
+
+
+def test_tls_comes_with_a_reload(lab: Lab, tmp_path: Path) -> None:
+    """A relay that has begun without TLS, and has given its tables back to the kernel, listens and dials with it after a reload."""
+    ca = Authority(tmp_path, "ca")
+    server = ca.issue("server", dns=["localhost"], ip=["127.0.0.1"])
+    plain, secret = lab.target(echo), lab.target(over_tls(server_context(server), tls_echo))
+    text = 'log-level = "debug"\n[[relay]]\nname = "{}"\nlisten = "{}127.0.0.1:0"\ngateway = "127.0.0.2"\npairs = 4\ntarget = "{}"\n'
+    relay = lab.run(text.format("plain", "", plain.address))
+    client = lab.client(relay)
+    client.send(b"hello")
+    assert client.read(5) == b"hello"
+    for _ in range(2):  # nor are they given back by the second
+        keys = f'cert = "{server.cert}"\nkey = "{server.key}"\nca = "{ca.cert}"\n'
+        lab.file("relay.toml", text.format("secret", "tls://", f"tls://{secret.address}") + keys)
+        assert relay.reload().status == 200
+        peer = lab.add(TlsPeer(relay.connect("client", CLIENT, relay="secret"), client_context(ca.cert), name="localhost"))
+        peer.send(b"hello")
+        assert peer.read(5) == b"hello"
