@@ -105,6 +105,17 @@ int on_new_session(SSL* ssl, SSL_SESSION* session) {
   return 1;
 }
 
+bool has_expired(const X509& cert) { return X509_cmp_current_time(X509_get0_notAfter(&cert)) < 0; }
+
+// OpenSSL does not look at the certificate in a ticket again, and each connection brings a new ticket: who came once could come for
+// as long as the key of the tickets lives. Without the ticket it is asked for its certificate, and hears what is wrong with it.
+SSL_TICKET_RETURN on_ticket(SSL*, SSL_SESSION* session, const unsigned char*, size_t, SSL_TICKET_STATUS status, void*) {
+  if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) return SSL_TICKET_RETURN_IGNORE_RENEW;
+  const X509* const cert = SSL_SESSION_get0_peer(session);
+  if (cert != nullptr && has_expired(*cert)) return SSL_TICKET_RETURN_IGNORE_RENEW;
+  return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
 // Nobody is there to be asked.
 int no_password(char*, int, int, void* asked) {
   *static_cast<bool*>(asked) = true;
@@ -160,6 +171,7 @@ class Loader {
       SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);  // tickets: the client keeps them, not we
       SSL_CTX_set_num_tickets(context, 1);
       SSL_CTX_set_timeout(context, kTicketSeconds);
+      SSL_CTX_set_session_ticket_cb(context, nullptr, on_ticket, nullptr);
       constexpr std::string_view kId = "relay";
       SSL_CTX_set_session_id_context(context, reinterpret_cast<const unsigned char*>(kId.data()), static_cast<unsigned>(kId.size()));
     } else {
@@ -331,7 +343,7 @@ std::vector<TlsFault> TlsContext::warnings(const TlsConfig& config) const {
   std::vector<TlsFault> found;
   const X509* const cert = context_ == nullptr ? nullptr : SSL_CTX_get0_certificate(context_);
   if (cert == nullptr) return found;
-  if (X509_cmp_current_time(X509_get0_notAfter(cert)) < 0) found.push_back({"cert", config.cert + ": has expired"});
+  if (has_expired(*cert)) found.push_back({"cert", config.cert + ": has expired"});
   if (X509_cmp_current_time(X509_get0_notBefore(cert)) > 0) found.push_back({"cert", config.cert + ": is not valid yet"});
   return found;
 }

@@ -266,16 +266,18 @@ uint64_t Process::reload() {
 
 uint64_t Process::begin_reload() { return reload(); }
 
+void Process::on_reload_ready(Faults& faults) {
+  if (admin_ == nullptr) return;
+  if (const std::optional<TlsFault> fault = admin_->load_certificate()) faults.push_back({at_start_.where("admin-" + std::string(fault->key)), fault->what});
+}
+
 void Process::on_reloaded(const Change::Counts& counts, const Section* global) {
   if (global != nullptr) take_global(*global);
   ++reloads_;
   LogLine(Level::kInfo, "reloaded").number("relays", fleet_.relays().size()).number("kept", counts.kept).number("changed", counts.changed)
       .number("added", counts.added).number("removed", counts.removed);
   tell_manager("READY=1");
-  if (admin_ == nullptr) return;
-  if (const std::optional<TlsFault> fault = admin_->load_certificate())
-    LogLine(Level::kError, "config-fault").text("where", "admin-" + std::string(fault->key)).text("what", fault->what);
-  admin_->reloaded(reload_.number(), {});
+  if (admin_ != nullptr) admin_->reloaded(reload_.number(), {});
 }
 
 void Process::take_global(const Section& global) {

@@ -51,6 +51,7 @@ class Process final : private Watcher, private TimerUser, private ReloadUser, pr
 
   void on_event(uint32_t events) override;
   void on_timer(Timer& timer) override;
+  void on_reload_ready(Faults& faults) override;
   void on_reloaded(const Change::Counts& counts, const Section* global) override;
   void on_reload_failed(const Faults& faults) override;
   void drain();

@@ -60,7 +60,10 @@ bool Reload::step() {
       phase_ = Phase::kPrepare;
       return true;
     case Phase::kPrepare:
-      if (!change_->prepare(faults_)) phase_ = Phase::kCommit;
+      if (!change_->prepare(faults_)) {
+        phase_ = Phase::kCommit;
+        if (faults_.empty()) user_.on_reload_ready(faults_);
+      }
       if (faults_.empty()) return true;
       fail(faults_);
       return false;

@@ -2,7 +2,7 @@
 // Reload: the file read again and taken into use while the relays work. It does a slice of a few milliseconds at a time, so that
 // traffic is not held up however long the file is:
 //
-//   begin ─► reading, checking ─► preparing ─► committing ─► on_reloaded
+//   begin ─► reading, checking ─► preparing ─► on_reload_ready ─► committing ─► on_reloaded
 //                   └── a fault ──────┴─► nothing has changed; on_reload_failed
 #pragma once
 
@@ -17,6 +17,8 @@ namespace relay {
 
 class ReloadUser {
  public:
+  // All is ready to be taken into use, and nothing has changed yet: the last that may find a fault.
+  virtual void on_reload_ready(Faults& faults) = 0;
   // `global`: what the file and the command line say now of the process's own keys; nullptr: nothing was read.
   virtual void on_reloaded(const Change::Counts& counts, const Section* global) = 0;
   virtual void on_reload_failed(const Faults& faults) = 0;

@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +76,10 @@ def tls_pair(lab: Lab, relay: Relay, context: ssl.SSLContext, **how: Any) -> tup
     return client, gateway
 
 
-def refused(lab: Lab, relay: Relay, context: ssl.SSLContext) -> None:
+def refused(lab: Lab, relay: Relay, context: ssl.SSLContext, **how: Any) -> None:
     """The handshake fails, or (TLS 1.3) what comes after it."""
     with pytest.raises((ssl.SSLError, ConnectionError)):
-        client = tls_client(lab, relay, context)
+        client = tls_client(lab, relay, context, **how)
         client.send(b"may I?")
         assert client.read_end()[1] != "eof"
         raise ConnectionResetError
@@ -460,6 +461,27 @@ def test_functions_resume(lab: Lab, world: World, version: str) -> None:
     stats = relay.stats()
     assert (stats["tls_handshakes"], stats["tls_resumed"]) == (3, 2)
     assert len(relay.find("handshake", name="func1.example")) == 3
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_ticket_outlives_its_certificate(lab: Lab, world: World, version: str) -> None:
+    """A certificate that has expired since opens nothing any more, with a ticket as little as without: each ticket brings the next one."""
+    relay = listening(lab, world, target=lab.target(echo), client_ca=world.ca.cert).allow("handshake-failed")
+    begun, life = time.monotonic(), seconds(3)
+    brief = world.ca.issue("brief", dns=["func1.example"], days=life / 86400, file=f"brief-{version}")
+    context = client_context(world.ca.cert, brief, version)
+    session = None
+    for _ in range(2):
+        client = tls_client(lab, relay, context, session=session)
+        client.send(b"hello")
+        assert client.read(5) == b"hello"
+        session = client.tls.session
+        client.finish()
+        client.read_all()
+    assert relay.stats()["tls_resumed"] == 1
+    until(lambda: time.monotonic() > begun + life + 1, "the end of the certificate", timeout=life + 2)
+    refused(lab, relay, context, session=session)
+    assert "expired" in str(relay.wait_log("handshake-failed")["error"])
 
 
 @pytest.mark.parametrize("version", VERSIONS)

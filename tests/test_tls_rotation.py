@@ -87,3 +87,25 @@ def test_tls_comes_with_a_reload(lab: Lab, tmp_path: Path) -> None:
         peer = lab.add(TlsPeer(relay.connect("client", CLIENT, relay="secret"), client_context(ca.cert), name="localhost"))
         peer.send(b"hello")
         assert peer.read(5) == b"hello"
+
+
+def test_wrong_admin_certificate_changes_nothing(lab: Lab, tmp_path: Path) -> None:
+    """A certificate of the admin socket that does not load is a fault of the reload like any other: nothing else is taken into use."""
+    ca = Authority(tmp_path, "ca")
+    first, second = ca.issue("first", dns=["localhost"]), ca.issue("second", dns=["localhost"])
+    install(tmp_path, first.cert, first.key)
+    words = ["--admin", "tls:127.0.0.1:0", "--admin-cert", f"{tmp_path}/now.pem", "--admin-key", f"{tmp_path}/now.key"]
+    table = '[[relay]]\nname = "a"\nlisten = "127.0.0.1"\nport = 0\ntarget = "127.0.0.1:9"\n'
+    relay = lab.start("run", "-c", str(lab.file("relay.toml", table)), *words).allow("config-fault", "reload-failed")
+    install(tmp_path, first.cert, second.key)
+    lab.file("relay.toml", table + "pairs = 3\n")
+    relay.signal(signal.SIGHUP)
+    relay.wait_log("reload-failed", faults=1)
+    fault = relay.wait_log("config-fault", where="--admin-key")
+    assert "is not the key of the certificate" in str(fault["what"])
+    assert not relay.find("reloaded")
+    install(tmp_path, second.cert, second.key)
+    relay.signal(signal.SIGHUP)
+    relay.wait_log("reloaded", changed=1)
+    with lab.at(relay.admin_place).sock as sock, client_context(ca.cert).wrap_socket(sock, server_hostname="localhost") as peer:
+        assert peer.getpeercert()["subject"] == ((("commonName", "second"),),)  # type: ignore[index]

@@ -54,7 +54,7 @@ class Authority:
         self.cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
 
     def issue(
-        self, name: str, *, dns: Iterable[str] = (), ip: Iterable[str] = (), uri: Iterable[str] = (), days: int = 30, file: str = "",
+        self, name: str, *, dns: Iterable[str] = (), ip: Iterable[str] = (), uri: Iterable[str] = (), days: float = 30, file: str = "",
         passphrase: bytes | None = None,
     ) -> Issued:
         """Valid from ten days ago for `days` from now; negative: it has expired so long ago."""
