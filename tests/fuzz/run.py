@@ -3,7 +3,7 @@
 """Fuzzes: each target for a while, from its committed corpus, two at a time; then says what the corpus covers.
 
     tests/fuzz/run.py BUILD SECONDS [TARGET ...]    BUILD is a build folder with the targets in it (make fuzz makes one)
-    tests/fuzz/run.py BUILD --keep                  what earlier runs have found that is new goes into tests/fuzz/corpus,
+    tests/fuzz/run.py BUILD --keep [TARGET ...]     what earlier runs have found that is new goes into tests/fuzz/corpus,
                                                     as little of it as reaches all that is reached now
 
 An input that brings a target down stays in BUILD/crashes, and the exit status is 1. To see it again: BUILD/fuzz_NAME FILE.
@@ -70,8 +70,8 @@ def coverage(build: Path, name: str, source: Path, *inputs: Path) -> list[tuple[
     return [(file, lines[file]["covered"], lines[file]["count"]) for file in files[1].split()]
 
 
-def keep(build: Path) -> None:
-    for name in names(build):
+def keep(build: Path, targets: list[str]) -> None:
+    for name in targets:
         work, corpus = folders(build, name)
         fewest = build / "fewest" / name
         shutil.rmtree(fewest, ignore_errors=True)
@@ -86,10 +86,10 @@ def keep(build: Path) -> None:
 
 def main() -> int:
     build, what, *only = Path(sys.argv[1]).resolve(), *sys.argv[2:]
-    if what == "--keep":
-        keep(build)
-        return 0
     targets = only or names(build)
+    if what == "--keep":
+        keep(build, targets)
+        return 0
     failed = []
     print("target     inputs   lines reached")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
