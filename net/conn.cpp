@@ -35,7 +35,7 @@ void Conn::opened(Socket socket) {
 
 void Conn::on_event(uint32_t events) {
   learn(events);
-  if (writable_ && holds_bytes()) static_cast<void>(flush_tls());
+  if (writable_ && holds_bytes() && flush_tls().ok() && tls_->held_up()) readable_ = true;
   user_.on_ready(*this);
 }
 
@@ -90,6 +90,8 @@ Result<size_t> Conn::read_tls(std::span<std::byte> into) {
   }
   readable_ = false;
   const Code code = got.status().code();
+  // It goes on in the next turn, after others, or else when the socket has room.
+  if (code == Code::kAgain && tls_->held_up() && tls_->unsent() == 0) try_reading(), again();
   if (code == Code::kAgain || code == Code::kEof) return got;
   broken_ = true;
   if (code == Code::kTruncated && failed_ != Code::kOk && !fin_seen_) return Status{failed_, "read"};

@@ -30,9 +30,18 @@ struct TlsBio {
   static int read(BIO* bio, char* data, int length) {
     Tls& tls = of(bio);
     BIO_clear_retry_flags(bio);
-    const ssize_t n = sys::recv(tls.fd_, data, static_cast<size_t>(length));
-    tls.short_ = n < length;
-    if (n > 0) return static_cast<int>(n);
+    if (tls.left_ == 0) {
+      tls.held_up_ = true;
+      BIO_set_retry_read(bio);
+      return -1;
+    }
+    const size_t most = std::min(tls.left_, static_cast<size_t>(length));
+    const ssize_t n = sys::recv(tls.fd_, data, most);
+    tls.short_ = n < static_cast<ssize_t>(most);
+    if (n > 0) {
+      tls.left_ -= static_cast<size_t>(n);
+      return static_cast<int>(n);
+    }
     if (n == 0) {
       tls.ended_ = tls.mute_ = true;
       return 0;
@@ -136,6 +145,7 @@ Status Tls::answer(int result, const char* call) {
 Status Tls::handshake(std::string& why) {
   ERR_clear_error();
   error_ = 0;
+  left_ = SIZE_MAX;  // OpenSSL has limits of its own for a handshake
   const int result = SSL_do_handshake(ssl_);
   if (result == 1) {
     // A peer that has gone by now may have left something to be read first.
@@ -181,6 +191,8 @@ Result<size_t> Tls::read(std::span<std::byte> into) {
   if (!failed_.ok()) return failed_;
   size_t got = 0;
   Status status;
+  held_up_ = false;
+  left_ = bite_;
   ERR_clear_error();
   while (got < into.size()) {
     size_t n = 0;
@@ -188,12 +200,16 @@ Result<size_t> Tls::read(std::span<std::byte> into) {
     const int result = SSL_read_ex(ssl_, into.data() + got, into.size() - got, &n);
     if (result != 1) {
       status = answer(result, "read");
+      held_up_ = held_up_ || (status.code() == Code::kAgain && SSL_want_write(ssl_));
       ERR_clear_error();
       break;
     }
     got += n;
+    left_ += 2 * n;
     if (short_ && SSL_has_pending(ssl_) == 0) break;
   }
+  if (got >= bite_) bite_ = kBite;
+  else if (held_up_) bite_ = kSmallBite;
   if (!status.ok() && status.code() != Code::kAgain) failed_ = status;
   mute_ = false;
   if (!out_.empty()) static_cast<void>(flush());
@@ -201,7 +217,7 @@ Result<size_t> Tls::read(std::span<std::byte> into) {
   return status;
 }
 
-bool Tls::drained() const { return failed_.ok() && short_ && SSL_has_pending(ssl_) == 0; }
+bool Tls::drained() const { return failed_.ok() && !held_up_ && short_ && SSL_has_pending(ssl_) == 0; }
 
 Result<size_t> Tls::write(std::span<const std::byte> from) {
   size_t given = 0;

@@ -95,6 +95,9 @@ class Tls {
   size_t unsent() const { return out_.size(); }  // encrypted bytes that the socket has not taken
   // The last read has emptied both this and the socket, as far as the socket told: its next event will tell of more.
   bool drained() const;
+  // The last read stopped though there may be more to be had: the peer does nothing but change keys, say, or the answers to that
+  // have no room. It is to be called again in another turn, once unsent() is 0: no event may tell.
+  bool held_up() const { return held_up_; }
 
   bool is_server() const;
   std::string_view version() const;  // "TLSv1.3"
@@ -105,6 +108,10 @@ class Tls {
  private:
   friend struct TlsBio;
   Tls(ssl_st* ssl, int fd, BufferPool& buffers) : ssl_(ssl), buffers_(buffers), fd_(fd) {}
+  // A peer needs 27 bytes for a new key, we some 20 µs. Who is found to do little else gets small bites.
+  static constexpr size_t kBite = 28 * 1024;
+  static constexpr size_t kSmallBite = 1024;
+
   Status answer(int result, const char* call);
   std::string explain() const;
 
@@ -115,7 +122,10 @@ class Tls {
   int fd_;
   int error_ = 0;      // the socket's last, an errno
   int end_size_ = 0;
+  size_t bite_ = kBite;  // what a read may take from the socket before it has bytes to show for it
+  size_t left_ = 0;      // of that
   bool short_ = true;  // the last recv was not full
+  bool held_up_ = false;
   bool ended_ = false;    // the socket has said its end
   bool mute_ = false;     // within a call that met it
   bool finished_ = false;  // close_notify has been said: nothing more may be

@@ -84,6 +84,7 @@ def test_tls_comes_with_a_reload(lab: Lab, tmp_path: Path) -> None:
         keys = f'cert = "{server.cert}"\nkey = "{server.key}"\nca = "{ca.cert}"\n'
         lab.file("relay.toml", text.format("secret", "tls://", f"tls://{secret.address}") + keys)
         assert relay.reload().status == 200
+        relay.wait_log("listening", relay="secret")
         peer = lab.add(TlsPeer(relay.connect("client", CLIENT, relay="secret"), client_context(ca.cert), name="localhost"))
         peer.send(b"hello")
         assert peer.read(5) == b"hello"

@@ -5,6 +5,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include <fstream>
@@ -282,6 +283,79 @@ TEST_F(TlsTest, TheSecondTimeIsResumedUntilTheKeyOfTheTicketsIsOld) {
   ASSERT_TRUE(late != nullptr);
   connect();
   EXPECT_FALSE(client.tls()->resumed());
+}
+
+// OpenSSL as it comes, over memory: says what ours never would.
+class Stranger {
+ public:
+  Stranger() {
+    SSL_set_bio(ssl_, in_, out_);
+    SSL_set_connect_state(ssl_);
+  }
+  ~Stranger() {
+    SSL_free(ssl_);
+    SSL_CTX_free(context_);
+  }
+  void greet(TlsContext& server, const Fd& fd, std::unique_ptr<Tls>& tls, Loop& loop, const Fd& theirs) {
+    tls = Tls::make(server, fd.get(), loop.buffers(), loop.now());
+    std::string why;
+    std::array<char, 65536> room;
+    while (SSL_do_handshake(ssl_) != 1 || !tls->handshake(why).ok()) {
+      say(theirs);
+      static_cast<void>(tls->handshake(why));
+      const ssize_t n = ::recv(theirs.get(), room.data(), room.size(), 0);
+      if (n > 0) BIO_write(in_, room.data(), static_cast<int>(n));
+    }
+  }
+  void renew_key(bool both) {
+    SSL_key_update(ssl_, both ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);
+    CHECK(SSL_do_handshake(ssl_) == 1);
+  }
+  void write(std::string_view text) { CHECK(SSL_write(ssl_, text.data(), static_cast<int>(text.size())) > 0); }
+  void say(const Fd& fd) {
+    char* said = nullptr;
+    const long length = BIO_get_mem_data(out_, &said);
+    CHECK(::send(fd.get(), said, static_cast<size_t>(length), MSG_NOSIGNAL) == length);
+    BIO_reset(out_);
+  }
+
+ private:
+  SSL_CTX* context_ = SSL_CTX_new(TLS_client_method());
+  SSL* ssl_ = SSL_new(context_);
+  BIO* in_ = BIO_new(BIO_s_mem());
+  BIO* out_ = BIO_new(BIO_s_mem());
+};
+
+// A new key costs us more than the peer: no turn may be for nothing else, and what comes behind must not be waited for in vain.
+TEST_F(TlsTest, APeerThatOnlyChangesKeysGetsALittleATurn) {
+  load();
+  for (const bool both : {false, true}) {
+    server.close();
+    test::Ends ends = test::unix_ends();
+    Stranger stranger;
+    std::unique_ptr<Tls> tls;
+    stranger.greet(server_context, ends.ours, tls, loop, ends.theirs);
+    ASSERT_TRUE(server.open({std::move(ends.ours), Addr::Family::kV4, std::move(tls)}).ok());
+    test::settle(loop);
+    std::array<std::byte, 4096> room;
+    while (server.read(std::span(room)).ok()) {}
+    for (int i = 0; i < 3500; ++i) stranger.renew_key(both);
+    stranger.write("behind");
+    stranger.say(ends.theirs);
+    // It is read as its user would: when told, and as long as there is said to be more.
+    int turns = 0;
+    Result<size_t> got = Status{Code::kAgain, ""};
+    ASSERT_TRUE(until(loop, [&] {
+      if (user.calls == 0 || !server.readable()) return false;
+      user.calls = 0;
+      ++turns;
+      got = server.read(std::span(room));
+      return got.ok() || got.status().code() != Code::kAgain;
+    }, Delay{5000})) << both;
+    ASSERT_TRUE(got.ok());
+    EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(room.data()), *got), "behind");
+    EXPECT_GT(turns, 20);
+  }
 }
 
 TEST_F(TlsTest, TheWrongNameIsRefusedWithAWord) {
