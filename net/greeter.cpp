@@ -19,6 +19,7 @@ class Greeter::Guest final : public Mortal, public ListNode, public Watcher, pri
   std::unique_ptr<Tls> tls;
   std::unique_ptr<Guest> self;  // until it is buried
   Timer timer;
+  Time silent_since{};
   uint32_t events = 0;
   bool is_due = false;
 
@@ -37,7 +38,7 @@ void Greeter::greet(Fd fd, const Addr& peer, TlsContext& context) {
   Guest& guest = *made;
   guest.self = std::move(made);
   ++count_;
-  waiting_.push_back(guest);
+  wait_for(guest);
   const Status status = loop_.watch(guest, guest.fd.get(), Conn::kEvents);
   if (!status.ok()) return fail(guest, std::strerror(status.error()));
   guest.timer.arm(timeout_);
@@ -46,6 +47,18 @@ void Greeter::greet(Fd fd, const Addr& peer, TlsContext& context) {
 void Greeter::close() {
   for (List<Guest>* list : {&waiting_, &due_})
     while (Guest* guest = list->front()) remove(*guest);
+}
+
+void Greeter::wait_for(Guest& guest) {
+  guest.silent_since = loop_.now();
+  waiting_.push_back(guest);
+}
+
+bool Greeter::make_room() {
+  Guest* const guest = waiting_.front();
+  if (guest == nullptr || loop_.now() - guest->silent_since < kPatience) return false;
+  fail(*guest, "silent for a second while others waited: handshake-limit is reached");
+  return true;
 }
 
 void Greeter::due(Guest& guest) {
@@ -66,7 +79,7 @@ void Greeter::serve() {
     if (steps_ >= kStepsATurn) return loop_.again(*guest);
     ++steps_;
     guest->is_due = false;
-    waiting_.push_back(*guest);
+    wait_for(*guest);
     step(*guest);
   }
 }

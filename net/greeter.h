@@ -3,8 +3,9 @@
 //
 //   accepted ─► under way, at most `limit` of them, each at most `timeout` ─► greeted, or failed and closed
 //
-// A handshake costs as much processor time as passing on a megabyte, and who says nothing costs no memory but his place. The steps that are due stand in a queue, and a turn of
-// the loop takes kStepsATurn of them: a flood of handshakes slows other handshakes down, not the bytes of those who are there.
+// A handshake costs as much processor time as passing on a megabyte, and who says nothing costs no memory but his place. The steps that
+// are due stand in a queue, and a turn of the loop takes kStepsATurn of them: a flood of handshakes slows other handshakes down, not the
+// bytes of those who are there. Who keeps silent holds his place only while nobody else wants it.
 #pragma once
 
 #include <memory>
@@ -37,14 +38,18 @@ class Greeter final {
 
   bool full() const { return count_ >= limit_; }
   size_t under_way() const { return count_; }
+  // For another who waits while it is full(): the one who has been silent for longest, and for kPatience, gives way. False: none has been.
+  bool make_room();
   // Borrows `context` until the handshake is over, or close().
   void greet(Fd fd, const Addr& peer, TlsContext& context);
   void close();  // all that are under way, with no more calls
 
  private:
   static constexpr int kStepsATurn = 1;  // a turn costs little beside a step
+  static constexpr Delay kPatience{1000};
 
   class Guest;
+  void wait_for(Guest& guest);
   void due(Guest& guest);
   void serve();
   void step(Guest& guest);
@@ -58,7 +63,7 @@ class Greeter final {
   size_t count_ = 0;
   uint64_t turn_ = 0;  // of which steps_ were taken
   int steps_ = 0;
-  List<Guest> waiting_;  // for the peer
+  List<Guest> waiting_;  // for the peer, who has been silent for longest first
   List<Guest> due_;      // for their turn
 };
 

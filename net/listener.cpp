@@ -46,7 +46,10 @@ void Listener::accepted(Fd fd, const Addr& peer) {
 void Listener::on_event(uint32_t) {
   bool any = false;
   for (int left = kBudget; is_open() && !held_off_; --left) {
-    if (greeter_ != nullptr && greeter_->full()) return;  // on_greeter_room
+    if (greeter_ != nullptr && greeter_->full()) {  // on_greeter_room
+      if (sys::is_readable(listening_.fd.get()) && !greeter_->make_room()) timer_.arm(kRest);
+      return;
+    }
     // Errors alone, of a kind that does not go away: not at once again.
     if (left == 0) return any ? loop_.again(*this) : timer_.arm(kRest);
     sockaddr_storage from{};

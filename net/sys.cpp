@@ -216,6 +216,10 @@ int raise_descriptor_limit() {
 }
 
 bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
+bool is_readable(int fd) {
+  pollfd look{fd, POLLIN, 0};
+  return ::poll(&look, 1, 0) == 1;
+}
 
 void fill_standard_descriptors() {
   for (int fd = 0; fd <= 2; ++fd)

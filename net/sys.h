@@ -69,6 +69,7 @@ int umask(int mask);                     // of files made from now on; returns t
 bool is_socket(const char* path);
 int raise_descriptor_limit();            // soft to hard; returns the limit now in force
 bool is_open(int fd);
+bool is_readable(int fd);                // of a listening socket: somebody waits
 void fill_standard_descriptors();        // 0, 1 and 2, where closed, become /dev/null: no socket may be taken for the log
 int log_open();                          // a descriptor for stderr that does not block, as far as it can be had
 ssize_t log_write(int fd, const char* data, size_t length);  // -EAGAIN instead of blocking

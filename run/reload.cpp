@@ -28,11 +28,15 @@ uint64_t Reload::begin(Delay drain) {
 
 void Reload::cancel() {
   timer_.disarm();
-  file_.reset();
-  if (phase_ != Phase::kCommit) change_.reset();
-  while (change_.has_value() && change_->commit()) {
+  if (!active()) return;
+  const bool again = std::exchange(once_more_, false);
+  if (phase_ == Phase::kCommit || phase_ == Phase::kForget) {
+    while (step()) {
+    }
+    if (!again) return;
   }
-  change_.reset();
+  if (again) ++number_;  // who waits for that hears, too
+  fail({{"relay", "a drain has begun; nothing is taken into use any more"}});
 }
 
 void Reload::on_timer(Timer&) {

@@ -40,6 +40,7 @@ class Reload final : private TimerUser {
   // number; several that come while one is active are one.
   uint64_t begin(Delay drain);
   uint64_t number() const { return number_; }  // of the last that has begun
+  // Ends it now: what has begun to be taken into use is, and all else is a reload that has failed.
   void cancel();
 
  private:

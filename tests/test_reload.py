@@ -641,6 +641,22 @@ def test_drain_in_the_middle_of_a_reload(lab: Lab) -> None:
             pass
 
 
+def test_who_asked_for_a_reload_hears_of_the_drain(lab: Lab) -> None:
+    """A reload that a drain overtakes is answered when the drain begins, not when it is over."""
+    relay = start(lab, table("a")).allow("config-fault", "reload-failed", "session-end")
+    client, gateway = pair(lab, relay, "a")
+    gateway.fill(Stream("g"), 20_000_000)
+    lab.file("relay.toml", HEAD + "\n".join(table(f"r{i}") for i in range(volume(1500))))
+    waiter = Task(ask, relay.admin_place, "POST", "/reload")
+    relay.wait_log("reloading")
+    relay.signal(signal.SIGTERM)
+    answer = waiter.result()
+    assert relay.process.poll() is None and not relay.find("stopped")
+    assert answer.status == 200 or (answer.status == 409 and "a drain has begun" in answer.text())
+    client.finish()
+    relay.terminate_again()
+
+
 # Many
 
 

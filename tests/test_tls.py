@@ -648,6 +648,23 @@ def test_a_flood_of_handshakes_holds_nobody_up_who_is_there(lab: Lab, world: Wor
     assert late.read(7) == b"at last"
 
 
+def test_who_is_silent_gives_way(lab: Lab, world: World) -> None:
+    """Silent connections keep their places while nobody else wants one, and no longer."""
+    relay = listening(lab, world, target=lab.target(echo), handshake_limit=3, handshake_timeout="1m", pairs=2).allow("handshake-failed")
+    before = relay.sockets()
+    silent = [lab.add(relay.connect("client", STRANGER)) for _ in range(3)]
+    until(lambda: relay.sockets() == before + 3, "three handshakes under way")
+    assert all(peer.silent(0.5) for peer in silent)
+    assert relay.sockets() == before + 3
+    client = tls_client(lab, relay, client_context(world.ca.cert))
+    client.send(b"hello")
+    assert client.read(5) == b"hello"
+    assert relay.wait_log("handshake-failed")["peer"] == silent[0].local
+    assert silent[0].gone(within=2)
+    assert silent[1].silent(0.1) and silent[2].silent(0.1)
+    assert len(relay.find("handshake-failed")) == 1
+
+
 def test_many_handshakes_at_once(lab: Lab, world: World) -> None:
     """A hundred functions that come in the same moment are all served."""
     count = volume(100)
