@@ -181,13 +181,17 @@ int read_file(const char* path, size_t max, std::string& out, bool wait) {
   const int fd = ::open(path, O_RDONLY | O_CLOEXEC | (wait ? 0 : O_NONBLOCK));  // a pipe may be waited for, as cat(1) does
   if (fd < 0) return -errno;
   out.clear();
-  std::string chunk(65536, '\0');
+  struct stat info {};
+  constexpr size_t kPiece = 65536;
+  if (::fstat(fd, &info) == 0 && info.st_size > 0) out.reserve(std::min(static_cast<size_t>(info.st_size), max) + kPiece);
   int result = 0;
   for (;;) {
-    const auto n = again([&] { return ::read(fd, chunk.data(), chunk.size()); });
+    const size_t had = out.size();
+    out.resize(had + kPiece);
+    const auto n = again([&] { return ::read(fd, out.data() + had, kPiece); });
+    out.resize(had + static_cast<size_t>(std::max<ssize_t>(n, 0)));
     if (n < 0) result = static_cast<int>(n);
     if (n <= 0) break;
-    out.append(chunk, 0, static_cast<size_t>(n));
     if (out.size() > max) {
       result = -EFBIG;
       break;

@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <span>
@@ -123,7 +124,9 @@ struct Config {
     std::string_view kind;  // the name in KindKeys
     Section section;
   };
-  std::vector<Item> relays;
+  // In pieces: a whole block of thousands would be a stall when it is had and given back while relays work.
+  using Items = std::deque<Item>;
+  Items relays;
 };
 
 // Reads `text`, which came from the file `path` (for the faults' places), and requires what is required. `kind` may be left out

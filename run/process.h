@@ -72,7 +72,7 @@ class Process final : private Watcher, private TimerUser, private ReloadUser, pr
   std::span<const Kind* const> kinds_;
   Section global_;
   Section at_start_;  // of which some keys stay in force
-  std::vector<Config::Item> first_;  // until they run
+  Config::Items first_;  // until they run
   Console console_;
   Loop loop_;
   Resolver resolver_;

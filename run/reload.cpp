@@ -15,7 +15,7 @@ uint64_t Reload::begin(Delay drain) {
   faults_.clear();
   phase_ = Phase::kRead;
   if (path_.empty()) {
-    std::vector<Config::Item> same;
+    Config::Items same;
     for (const auto& running : fleet_.relays()) same.push_back({running->kind->name, running->section});
     change_.emplace(fleet_, std::move(same), drain_);
     phase_ = Phase::kPrepare;

@@ -44,7 +44,7 @@ class Reload final : private TimerUser {
   void cancel();
 
  private:
-  static constexpr int64_t kSliceUs = 3000;
+  static constexpr int64_t kSliceUs = 1500;
   enum class Phase : uint8_t { kRead, kReadDone, kPrepare, kCommit, kForget };
   static constexpr Delay kPause{1};  // between slices: who has traffic is served
   void on_timer(Timer& timer) override;
