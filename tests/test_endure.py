@@ -55,12 +55,7 @@ def reachable(place: str) -> bool:
 def serve(lab: Lab, place: str, sessions: int) -> None:
     """So many sessions with an echoing target, each logged in several lines."""
     for _ in range(sessions):
-        client = lab.add(connect(place))
-        client.send(b"hello")
-        assert client.read(5) == b"hello"
-        client.finish()
-        assert client.read_all() == b""
-        lab.peers.pop().close()
+        lab.converse(lab.add(connect(place)))
 
 
 # The log

@@ -221,12 +221,7 @@ def test_stuck_stderr_does_not_stop_the_relay(lab: Lab) -> None:
     relay = lab.relay(target=target)
     relay.stop_reading_log()
     for _ in range(volume(1000)):
-        client = lab.client(relay)
-        client.send(b"hello")
-        assert client.read(5) == b"hello"
-        client.finish()
-        assert client.read_all() == b""
-        lab.peers.pop().close()
+        lab.converse(lab.client(relay))
         target.forget()
     relay.go_on_reading_log()
     stats = relay.wait_stat("pairs", "==", 0)
@@ -262,12 +257,7 @@ def test_frozen_terminal_does_not_stop_the_relay(lab: Lab) -> None:
         os.close(stderr)
         until(lambda: reachable(port), "the relay listens")
         for _ in range(volume(300)):
-            client = lab.add(connect(f"127.0.0.1:{port}"))
-            client.send(b"hello")
-            assert client.read(5) == b"hello"
-            client.finish()
-            assert client.read_all() == b""
-            lab.peers.pop().close()
+            lab.converse(lab.add(connect(f"127.0.0.1:{port}")))
             target.forget()
     os.close(screen)
 

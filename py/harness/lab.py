@@ -88,6 +88,24 @@ class Lab:
     def gateway(self, relay: Relay, source: str | None = GATEWAY, **how: Any) -> Peer:
         return self.add(relay.connect("gateway", source, **how))
 
+    def survivor(self, relay: Relay) -> Peer:
+        """A client that has read all that a gateway has left: that came first, said `last words` and crashed."""
+        gateway = self.gateway(relay)
+        gateway.send(b"last words")
+        relay.wait_stat("queued_bytes", "==", 10)
+        gateway.reset()
+        client = self.client(relay)
+        assert client.read_all() == b"last words"
+        return client
+
+    def converse(self, client: Peer) -> None:
+        """A whole session with a target that echoes, after which the lab has forgotten the client, its newest peer."""
+        client.send(b"hello")
+        assert client.read(5) == b"hello"
+        client.finish()
+        assert client.read_all() == b""
+        self.peers.pop().close()
+
     def at(self, address: str, source: str | None = CLIENT) -> Peer:
         """A connection to an address that the test knows."""
         return self.add(connect(address, source))
