@@ -7,6 +7,7 @@ import hashlib
 import os
 import select
 import socket
+import ssl
 import struct
 import termios
 import time
@@ -196,13 +197,15 @@ class Peer:
         return data
 
     def read_end(self) -> tuple[bytes, str]:
-        """Everything up to the end, and which end it was: `eof` or `reset`."""
+        """Everything up to the end, and which end it was: `eof`, `reset`, or, of TLS without its close_notify, `cut`."""
         data = bytearray()
         while True:
             try:
                 piece = self._recv(CHUNK)
             except (ConnectionResetError, BrokenPipeError):
                 return bytes(data), "reset"
+            except ssl.SSLEOFError:
+                return bytes(data), "cut"
             except TimeoutError:
                 raise Overdue(f"{self.name}: no end after {len(data)} bytes and {seconds(WAIT):g} s of silence") from None
             if not piece:

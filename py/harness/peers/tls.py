@@ -9,10 +9,8 @@ import hashlib
 import ssl
 
 from harness.peers.target import Behaviour
-from harness.scale import seconds
-from harness.sockets import CHUNK, WAIT, Peer
+from harness.sockets import CHUNK, Peer
 from harness.stream import Stream
-from harness.until import Overdue
 
 
 class TlsPeer(Peer):
@@ -99,22 +97,6 @@ class TlsPeer(Peer):
                 self._feed()
             except ssl.SSLZeroReturnError:
                 return b""
-
-    def read_end(self) -> tuple[bytes, str]:
-        """Everything up to the end, and which end it was: `eof` (close_notify), `reset`, or `cut`."""
-        data = bytearray()
-        while True:
-            try:
-                piece = self._recv(CHUNK)
-            except (ConnectionResetError, BrokenPipeError):
-                return bytes(data), "reset"
-            except ssl.SSLEOFError:
-                return bytes(data), "cut"
-            except TimeoutError:
-                raise Overdue(f"{self.name}: no end after {len(data)} bytes and {seconds(WAIT):g} s of silence") from None
-            if not piece:
-                return bytes(data), "eof"
-            data += piece
 
     def hash_all(self) -> tuple[int, str]:
         digest, length = hashlib.sha256(), 0
