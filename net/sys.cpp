@@ -239,6 +239,11 @@ int log_open() {
   return fd < 0 ? 2 : fd;
 }
 
+void wait_writable(int fd, int milliseconds) {
+  pollfd ready{fd, POLLOUT, 0};
+  static_cast<void>(::poll(&ready, 1, milliseconds));
+}
+
 // poll first, for a stderr that could not be opened again. A pipe that polls writable takes PIPE_BUF bytes.
 ssize_t log_write(int fd, const char* data, size_t length) {
   pollfd ready{fd, POLLOUT, 0};

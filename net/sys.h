@@ -72,6 +72,7 @@ bool is_open(int fd);
 bool is_readable(int fd);                // of a listening socket: somebody waits
 void fill_standard_descriptors();        // 0, 1 and 2, where closed, become /dev/null: no socket may be taken for the log
 int log_open();                          // a descriptor for stderr that does not block, as far as it can be had
+void wait_writable(int fd, int milliseconds);
 ssize_t log_write(int fd, const char* data, size_t length);  // -EAGAIN instead of blocking
 bool same_file(int fd, const char* device_inode);  // "DEV:INO" as in $JOURNAL_STREAM
 int send_datagram(const char* unix_path, const char* data, size_t length);  // for sd_notify(3)

@@ -21,6 +21,7 @@ namespace {
 constexpr Delay kStatusEvery{10'000};
 constexpr Delay kNotifyAgain{100};
 constexpr Delay kAdminEnd{1000};  // for the last answers to be taken
+constexpr Delay kLogEnd{1000};    // for the last lines
 constexpr Delay kDrainEnd{10'000};  // what the manager may wait beyond the drain-timeout
 constexpr size_t kTokenMost = 4096;
 constexpr size_t kFaultsTold = 20;  // at the start, and in the log
@@ -100,6 +101,7 @@ int Process::run() {
     if (admin_ != nullptr && admin_->waited_for()) admin_->look();
   }
   reload_.cancel();
+  console_.may_wait(kLogEnd.count());
   fleet_.log_stats();
   if (admin_ != nullptr) {
     admin_->finish();

@@ -4,6 +4,7 @@
 
 import contextlib
 import datetime
+import fcntl
 import json
 import os
 import pty
@@ -228,6 +229,25 @@ def test_stuck_stderr_does_not_stop_the_relay(lab: Lab) -> None:
     if not volume(1000) < 1000:
         assert stats["log_dropped"] > 0
     assert all(line.event for line in relay.lines), "a torn line"
+
+
+def test_last_lines_wait_for_their_reader(lab: Lab) -> None:
+    """A log whose reader is behind has the last lines all the same: at its end the relay waits a second for it."""
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(write_end, b"x" * 4095 + b"\n")  # of somebody else
+    port = free_port()
+    with bare_relay(port, "127.0.0.1:9", stderr=write_end) as process:
+        os.close(write_end)
+        until(lambda: reachable(port), "the relay listens")
+        process.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        text = b""
+        while piece := os.read(read_end, 65536):
+            text += piece
+    os.close(read_end)
+    assert text.decode().splitlines()[-1].split()[2] == "stopped"
 
 
 @contextlib.contextmanager
