@@ -146,7 +146,9 @@ Status Tls::handshake(std::string& why) {
   ERR_clear_error();
   error_ = 0;
   left_ = SIZE_MAX;  // OpenSSL has limits of its own for a handshake
-  const int result = SSL_do_handshake(ssl_);
+  int result = SSL_do_handshake(ssl_);
+  // A certificate that is longer than our block goes in several: the socket that takes all of one has no more to tell us.
+  while (result != 1 && SSL_get_error(ssl_, result) == SSL_ERROR_WANT_WRITE && flush().ok()) result = SSL_do_handshake(ssl_);
   if (result == 1) {
     // A peer that has gone by now may have left something to be read first.
     static_cast<void>(flush());

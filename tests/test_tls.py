@@ -648,6 +648,18 @@ def test_a_flood_of_handshakes_holds_nobody_up_who_is_there(lab: Lab, world: Wor
     assert late.read(7) == b"at last"
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_certificate_of_many_names(lab: Lab, world: World, tmp_path: Path, version: str) -> None:
+    """A certificate that is longer than the block a handshake is written into arrives whole."""
+    names = ["localhost", *(f"{number:060}.example" for number in range(1200))]
+    long = world.ca.issue("long", dns=names, file=f"long-{version}")
+    assert long.cert.stat().st_size > 100_000  # in PEM
+    relay = listening(lab, world, cert=long.cert, key=long.key, target=lab.target(echo))
+    client = tls_client(lab, relay, client_context(world.ca.cert, version=version))
+    client.send(b"hello")
+    assert client.read(5) == b"hello"
+
+
 def test_who_is_silent_gives_way(lab: Lab, world: World) -> None:
     """Silent connections keep their places while nobody else wants one, and no longer."""
     relay = listening(lab, world, target=lab.target(echo), handshake_limit=3, handshake_timeout="1m", pairs=2).allow("handshake-failed")
