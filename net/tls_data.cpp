@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <span>
 
-extern "C" const ElfW(Ehdr) __ehdr_start;  // the linker's: our file's first bytes
+extern "C" const Elf64_Ehdr __ehdr_start;  // the linker's: our file's first bytes
 extern "C" std::byte relay_tls_data_begin[] __attribute__((visibility("hidden")));
 extern "C" std::byte relay_tls_data_end[] __attribute__((visibility("hidden")));
 
@@ -30,14 +30,14 @@ uintptr_t program() { return reinterpret_cast<uintptr_t>(&__ehdr_start); }
 bool protect(int protection) { return ::mprotect(relay_tls_data_begin, end() - begin(), protection) == 0; }
 
 // A number of the dynamic section; 0: it is not there.
-uintptr_t dynamic(ElfW(Sxword) tag) {
-  for (const ElfW(Dyn)* entry = _DYNAMIC; entry->d_tag != DT_NULL; ++entry)
+uintptr_t dynamic(Elf64_Sxword tag) {
+  for (const Elf64_Dyn* entry = _DYNAMIC; entry->d_tag != DT_NULL; ++entry)
     if (entry->d_tag == tag) return entry->d_un.d_val;
   return 0;
 }
 
 template <typename Entry>
-std::span<const Entry> table(ElfW(Sxword) place, ElfW(Sxword) size) {
+std::span<const Entry> table(Elf64_Sxword place, Elf64_Sxword size) {
   uintptr_t at = dynamic(place);
   if (at != 0 && at < program()) at += program();  // a dynamic linker writes the address itself
   return {reinterpret_cast<const Entry*>(at), dynamic(size) / sizeof(Entry)};
@@ -45,7 +45,7 @@ std::span<const Entry> table(ElfW(Sxword) place, ElfW(Sxword) size) {
 
 // Whether all that was done to the tables is in the one list that relocate() reads.
 bool is_listed() {
-  for (const auto& entry : table<ElfW(Rela)>(DT_RELA, DT_RELASZ))
+  for (const auto& entry : table<Elf64_Rela>(DT_RELA, DT_RELASZ))
     if (program() + entry.r_offset >= begin() && program() + entry.r_offset < end()) return false;
   return dynamic(DT_RELRSZ) != 0;
 }
@@ -56,7 +56,7 @@ void relocate() {
     if (place >= begin() && place < end()) *reinterpret_cast<uintptr_t*>(place) += program();
   };
   uintptr_t next = 0;
-  for (const ElfW(Relr) entry : table<ElfW(Relr)>(DT_RELR, DT_RELRSZ)) {
+  for (const Elf64_Relr entry : table<Elf64_Relr>(DT_RELR, DT_RELRSZ)) {
     if ((entry & 1) == 0) {
       add(program() + entry);
       next = program() + entry + kWord;
