@@ -12,7 +12,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <span>
@@ -124,8 +123,7 @@ struct Config {
     std::string_view kind;  // the name in KindKeys
     Section section;
   };
-  // In pieces: a whole block of thousands would be a stall when it is had and given back while relays work.
-  using Items = std::deque<Item>;
+  using Items = std::vector<Item>;
   Items relays;
 };
 

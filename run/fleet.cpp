@@ -71,7 +71,10 @@ std::string Fleet::summary() const {
 // ---- Change
 
 Change::Change(Fleet& fleet, Config::Items items, Delay drain)
-    : fleet_(fleet), drain_(drain), items_(std::move(items)), found_(items_.size(), nullptr) {}
+    : fleet_(fleet), drain_(drain), items_(std::move(items)), found_(items_.size(), nullptr) {
+  titles_.reserve(items_.size());
+  steps_.reserve(items_.size());
+}
 
 Change::~Change() {
   if (done_) return;

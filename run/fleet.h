@@ -7,7 +7,6 @@
 //   faults? let it go: all is as it was.   Else: while (change.commit()) …
 #pragma once
 
-#include <deque>
 #include <map>
 #include <memory>
 #include <span>
@@ -98,13 +97,13 @@ class Change {
   Fleet& fleet_;
   Delay drain_;
   Config::Items items_;
-  std::deque<std::string> titles_;  // of the items, as the log and the metrics know them
+  std::vector<std::string> titles_;  // of the items, as the log and the metrics know them
   std::vector<Running*> found_;      // for each item, the relay that it is; nullptr: none
   std::multimap<std::string_view, Running*> old_;  // by name, those not found again
   std::map<std::string, size_t, std::less<>> seen_;
   Phase phase_ = Phase::kIndex;
   size_t next_ = 0;
-  std::deque<Step> steps_;
+  std::vector<Step> steps_;
   std::vector<Running*> removed_;
   std::vector<std::unique_ptr<Running>> leaving_;  // of these, those still to be drained
   Counts counts_;
