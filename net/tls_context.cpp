@@ -54,7 +54,9 @@ std::string last_error() {
   return text == nullptr ? "no reason given" : text;
 }
 
-void free_shared(void*, void* shared, CRYPTO_EX_DATA*, int, long, void*) { std::unique_ptr<TlsShared>(static_cast<TlsShared*>(shared)); }
+void free_shared(void*, void* shared, CRYPTO_EX_DATA*, int, long, void*) {
+  delete static_cast<TlsShared*>(shared);  // NOLINT(cppcoreguidelines-owning-memory): it was OpenSSL that kept it
+}
 
 int shared_index() {
   static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, free_shared);

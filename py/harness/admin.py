@@ -3,11 +3,15 @@
 
 import http.client
 import json
+import re
+import shutil
 import socket
+import subprocess
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from harness.scale import seconds
 from harness.sockets import Peer, split_address
@@ -167,3 +171,38 @@ class AdminClient:
 def mode_of(place: str) -> int:
     """The permissions of a Unix socket."""
     return Path(place.removeprefix("unix:")).stat().st_mode & 0o777
+
+
+def say(place: str, data: bytes) -> Peer:
+    """A connection on which these bytes have gone."""
+    peer = Peer(raw(place), f"admin client of {place}")
+    peer.send(data)
+    return peer
+
+
+def request(target: str, method: str = "GET", *headers: str) -> bytes:
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
+
+
+def wait_for(stat: str, op: str, value: int, timeout: str = "20s", **more: str) -> str:
+    return "/wait?" + urlencode({"stat": stat, "op": op, "value": value, "timeout": timeout, **more})
+
+
+def check_metrics(text: str) -> dict[str, float]:
+    """Prometheus' own checker has nothing to say; each family is there once, with help and type. The samples."""
+    if shutil.which("promtool"):
+        done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=seconds(20), check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done.stdout + done.stderr
+    samples, families = {}, []
+    for line in text.splitlines():
+        head = re.match(r"# (HELP|TYPE) (\S+) (.+)", line)
+        if head:
+            families += [head[2]] * (head[1] == "TYPE")
+            continue
+        sample = re.fullmatch(r'((\w+)(?:\{\w+="(?:[^"\\]|\\.)*"\})?) (\S+)', line)
+        assert sample, line
+        assert sample[2] == families[-1], line
+        assert sample[1] not in samples, line
+        samples[sample[1]] = float(sample[3])
+    assert len(families) == len(set(families))
+    return samples
