@@ -9,6 +9,7 @@ import pytest
 
 from harness import scale
 from harness.lab import Lab
+from harness.tls_world import World, make_world
 
 # The same examples in each run, nothing stored. Failing ones are made smaller only on demand (RELAY_SHRINK=1): it takes minutes.
 PHASES = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
@@ -55,3 +56,9 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
             lab.finish()
     finally:
         lab.release()
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """Certificates, for the tests of TLS."""
+    yield from make_world()
