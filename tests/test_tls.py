@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TLS on either side: who gets in, what is verified, and that bytes, half-closes and back-pressure are as without it. (Floods, strangers and bulk: test_tls_load.py.)"""
+"""TLS on either side: who gets in, what is verified, and that bytes, half-closes and back-pressure are as without it. (Floods, strangers and bulk:
+test_tls_load.py.)"""
 
 import os
 import select
