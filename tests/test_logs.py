@@ -242,7 +242,7 @@ def test_last_lines_wait_for_their_reader(lab: Lab) -> None:
         until(lambda: reachable(port), "the relay listens")
         process.terminate()
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.3)
+            process.wait(0.1)
         text = b""
         while piece := os.read(read_end, 65536):
             text += piece
