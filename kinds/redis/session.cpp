@@ -146,8 +146,10 @@ void Session::no_more() {
 bool Session::frame() {
   while (!reader_.done()) {
     const auto data = in_.data().subspan(fed_);
-    if (data.empty()) return fed_ == BufferPool::kBlock;
-    const Result<size_t> n = reader_.feed(data);
+    const bool full = data.empty() && fed_ == BufferPool::kBlock;
+    if (full && !reader_.is_inline()) return true;
+    if (data.empty() && !full) return false;
+    const Result<size_t> n = full ? Status{Code::kInvalid, "Protocol error: too big inline request"} : reader_.feed(data);
     if (!n.ok()) {
       if (under_way_ > 0) {
         waits_ = true;  // its replies come first

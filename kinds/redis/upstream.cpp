@@ -160,8 +160,8 @@ void Upstream::lost(std::string_view why) {
   if (state_ == State::kEnded) return;
   trouble_ = why;
   const bool refused = state_ == State::kGreeting && trouble_.starts_with("the server refused");
-  // A server that closes what nobody uses is within its rights.
-  const Level level = owed() > 0 || opaque_ || refused ? Level::kWarn : Level::kInfo;
+  // A server that closes what nobody uses, or what has said QUIT, is within its rights.
+  const Level level = owed() > 0 || refused ? Level::kWarn : Level::kInfo;
   const bool ours = finishing_;  // it does as we have asked
   if (!ours) LogLine(level, "server-lost").text("relay", relay_.config().name).text("target", relay_.config().server.place.text()).text("error", trouble_)
       .number("owed", owed());

@@ -160,7 +160,7 @@ class Lab:
         for peer in self.peers:
             peer.reset()
         for client in self.clients:
-            client.close()
+            client.connection_pool.disconnect()
         for fake in self.fakes:
             fake.reset_peers()
 

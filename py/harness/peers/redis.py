@@ -52,7 +52,7 @@ class RedisServer:
 
     def reset_peers(self) -> None:
         for client in self._clients:
-            client.close()
+            client.connection_pool.disconnect()
 
     def close(self) -> None:
         self.reset_peers()
