@@ -11,8 +11,9 @@ import redis
 from hypothesis import given, settings
 
 from harness.lab import Lab
+from harness.peers.target import stall
 from harness.process import command
-from harness.scale import volume
+from harness.scale import SLOW, volume
 from harness.sockets import Peer
 from harness.task import Task
 from harness.until import until
@@ -209,7 +210,7 @@ def test_big_values(lab: Lab) -> None:
         assert other.incr("n") == number + 1
     stored, got = task.result()
     assert stored is True and got == big
-    assert relay.memory() < 16 << 20
+    assert SLOW or relay.memory() < 16 << 20  # a sanitizer keeps freed memory
 
 
 # The server goes
@@ -256,6 +257,17 @@ def test_server_that_stays_away(lab: Lab) -> None:
 
     until(back, "the server is back")
     assert client.get("a") == b"1"
+
+
+def test_server_that_says_nothing(lab: Lab) -> None:
+    """Something that takes connections and never answers is a server that cannot be reached, each time anew."""
+    target = lab.target(stall)
+    relay = lab.start("redis", "--listen", "127.0.0.1:0", "--url", target.address, "--timeout", "200ms", "--log-level", "debug")
+    client = lab.redis(relay)
+    for _ in range(3):
+        with pytest.raises(redis.ResponseError, match="relay: cannot reach the server: it does not answer"):
+            client.get("a")
+    relay.wait_stat("upstreams_lost", ">=", 2)
 
 
 def test_blocked_while_the_server_goes(lab: Lab) -> None:
@@ -337,7 +349,7 @@ def test_clients_that_stall(lab: Lab) -> None:
     for number in range(100):
         assert other.incr("n") == number + 1
     relay.wait_stat("stalled", "==", 1)
-    assert relay.memory() < before + (4 << 20)
+    assert SLOW or relay.memory() < before + (4 << 20)
     half.send(b"\r\nn\r\n")
     assert half.read(9) == b"$3\r\n100\r\n"
 

@@ -40,7 +40,7 @@ void Upstream::start() {
 
 void Upstream::dial() {
   state_ = State::kDialing;
-  if (!private_ && !patience_.armed() && !hopeless_) patience_.arm(relay_.config().timeout);
+  if (!private_ && !patience_.armed()) patience_.arm(relay_.config().timeout);
   relay_.stats().add(Stat::kDials);
   dial_ = std::make_unique<Dial>(relay_.loop(), relay_.resolver(), relay_.config().dial, static_cast<DialUser&>(*this));
   dial_->start();
@@ -77,7 +77,9 @@ void Upstream::on_dial_failed(const Addr& to, const Status& why, unsigned round,
 
 void Upstream::on_timer(Timer& timer) {
   if (&timer == &retry_) return dial();
+  if (state_ == State::kGreeting) trouble_ = "it does not answer";
   give_up();
+  if (state_ == State::kGreeting) lost(trouble_);  // whoever has a command next makes it try again
 }
 
 // Says who we are, and asks what must be known.
