@@ -171,6 +171,11 @@ def test_blocked_client_that_goes(lab: Lab) -> None:
         until(lambda: direct.info("clients")["blocked_clients"] == 0, "not blocked")
         direct.rpush("q", "e")
         assert lab.redis(relay).blpop("q", 1) == (b"q", b"e")
+    chatty = lab.at(relay.address("client"))
+    chatty.send(encode("BLPOP", "q", "0") + encode("SET", "a", "x" * 70_000) * 20)  # more than the kernel holds
+    until(lambda: direct.info("clients")["blocked_clients"] == 1, "blocked")
+    chatty.finish()
+    until(lambda: direct.info("clients")["blocked_clients"] == 0, "not blocked")
     waiting = Task(lab.redis(relay).blpop, "q", 5)
     until(lambda: direct.info("clients")["blocked_clients"] == 1, "blocked")
     assert lab.redis(relay).rpush("q", "f") == 1

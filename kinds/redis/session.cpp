@@ -68,8 +68,13 @@ void Session::on_ready(Conn&) {
   write();
   if (state_ == State::kOpen && waits_) process();
   if (state_ == State::kOpen) read();
-  // While it cannot be read, for what it has said is not done with, its end shows here.
-  if (state_ == State::kOpen && client_.broken() && waits_) end("client-reset");
+  if (state_ != State::kOpen || !waits_) return;
+  // While it is not read, for what it has said is not done with, its end shows here.
+  if (client_.broken()) return end("client-reset");
+  if (client_.finished() && pin_ == Pin::kCommand && blocking_ && !ended_in_) {
+    ended_in_ = true;  // what is behind a command that waits is not done any more, by the server neither
+    no_more();
+  }
 }
 
 void Session::read() {
@@ -124,7 +129,7 @@ void Session::process_loaded() {
       if (!pass_on()) break;
     } else if (streaming_) {
       if (!stream()) break;
-    } else if (pin_ == Pin::kWaiting || pin_ == Pin::kCommand || ending_ || under_way_ >= relay_.config().pipeline || out_.size() > kEnough) {
+    } else if (pin_ == Pin::kWaiting || (pin_ == Pin::kCommand && !blocking_) || ending_ || under_way_ >= relay_.config().pipeline || out_.size() > kEnough) {
       waits_ = true;
     } else if (!frame()) {
       break;
@@ -207,6 +212,7 @@ bool Session::dispatch() {
     return true;
   }
   if (pin_ == Pin::kTransaction) return dispatch_own(command, argc);
+  if (pin_ == Pin::kCommand) return dispatch_behind(command);
   if (whole && command.use == Use::kSelect && argc == 2 && word(1) == relay_.config().server.db) {
     if (under_way_ > 0) return false;
     say("+OK\r\n");
@@ -236,6 +242,23 @@ bool Session::dispatch() {
     case Use::kQuit: break;
   }
   return take_private(Pin::kLife);
+}
+
+// Behind a command that may wait for ever: to the same connection, so that the server sees all that comes, and the client's end in its
+// turn.
+bool Session::dispatch_behind(const Command& command) {
+  switch (command.use) {
+    case Use::kState:
+    case Use::kSelect: return own(Pin::kLife);
+    case Use::kMulti:
+    case Use::kWatch: multi_ = command.use == Use::kMulti; return own(Pin::kTransaction);
+    case Use::kShared:
+    case Use::kAlone:
+    case Use::kExec:
+    case Use::kUnwatch:
+    case Use::kQuit: break;
+  }
+  return own(Pin::kCommand);
 }
 
 // In a transaction, or between WATCH and what ends it.

@@ -75,6 +75,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void process_loaded();
   bool frame();
   bool dispatch();
+  bool dispatch_behind(const Command& command);
   bool dispatch_own(const Command& command, uint64_t argc);
   bool share(std::string_view bytes, const Command& command);
   bool take_private(Pin pin);
