@@ -67,6 +67,11 @@ class Queue {
 
   // The oldest bytes, in order; both empty when the queue is. Valid until the next call of anything else.
   Spans front() { return empty() ? Spans{} : spans(read_, size()); }
+  // The bytes from `offset` on: for a second reader, that is ahead of the first. REQUIRES: read() <= offset <= written().
+  Spans from(uint64_t offset) {
+    CHECK(read_ <= offset && offset <= written_);
+    return offset == written_ ? Spans{} : spans(offset, written_ - offset);
+  }
   // The first `n` bytes of front() have gone. REQUIRES: n <= size().
   void consume(uint64_t n) {
     CHECK(n <= size());

@@ -25,6 +25,9 @@
 #ifdef RELAY_KIND_CLUSTER
 #include "kinds/cluster/cluster.h"
 #endif
+#ifdef RELAY_KIND_REDIS
+#include "kinds/redis/redis.h"
+#endif
 
 namespace relay {
 namespace {
@@ -33,6 +36,9 @@ namespace {
 constexpr const Kind* kKinds[] = {
 #ifdef RELAY_KIND_CLUSTER
     &cluster::kKind,
+#endif
+#ifdef RELAY_KIND_REDIS
+    &redis::kKind,
 #endif
 };
 

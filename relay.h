@@ -66,6 +66,8 @@ struct Kind {
   std::span<const StatRow> (*stats)();
   // Faults that only show when keys are seen together.
   void (*check)(const Section& section, Faults& faults);
+  // How many descriptors it may come to need.
+  uint64_t (*descriptors)(const Section& section);
   // What the log calls it, and where it would listen, ports filled in. REQUIRES, here and below: `section` had no faults.
   std::string (*title)(const Section& section);
   std::vector<Endpoint> (*places)(const Section& section);

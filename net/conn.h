@@ -76,6 +76,7 @@ class Conn final : private Watcher {
   bool readable() const { return readable_; }  // a read is worth a try
   bool writable() const { return writable_; }
   bool broken() const { return broken_; }      // the connection has failed; bytes that came before may still be read
+  bool finished() const { return fin_seen_; }  // the peer's orderly end has come; bytes before it may not have been read yet
   bool urgent() const { return urgent_; }      // urgent bytes have come: the kernel's splice stops before them for ever
   bool shut() const { return shut_; }          // shutdown_write() has been called
   // Bytes that the peer's kernel has not acknowledged yet, and 1 for an end. 0 for a Unix socket, whose peer has them at once.

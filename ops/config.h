@@ -127,8 +127,8 @@ struct Config {
   Items relays;
 };
 
-// Reads `text`, which came from the file `path` (for the faults' places), and requires what is required. `kind` may be left out
-// when only one is built in. After 100 faults the rest is not read. REQUIRES: kinds is not empty.
+// Reads `text`, which came from the file `path` (for the faults' places), and requires what is required. A relay without a
+// `kind` is of the first one. After 100 faults the rest is not read. REQUIRES: kinds is not empty.
 Config read_toml(std::string_view path, std::string_view text, std::span<const KindKeys> kinds, Faults& faults);
 // The same a piece at a time, so that a file of thousands of relays holds up nobody: a step reads the global keys, or one
 // [[relay]]. Borrows all it is given for its life.

@@ -86,7 +86,7 @@ class Reader {
   const KindKeys* find_kind(std::string_view text) {
     std::string built_in;
     for (const KindKeys& kind : kinds_) built_in += (built_in.empty() ? "" : ", ") + std::string(kind.name);
-    const KindKeys* found = kinds_.size() == 1 ? &kinds_.front() : nullptr;
+    const KindKeys* found = &kinds_.front();
     bool given = false;
     each_line(text, [this, &found, &given, &built_in](std::string_view line) {
       if (line.substr(0, line.find('=')) != variable("kind") || line.find('=') == std::string_view::npos) return;
@@ -97,7 +97,6 @@ class Reader {
       found = at == kinds_.end() ? nullptr : &*at;
       if (found == nullptr && name) fault("RELAY_KIND: " + quote(*name) + " is not built in; there is " + built_in);
     });
-    if (found == nullptr && !given) faults_.push_back({path_, "RELAY_KIND: required; one of " + built_in});
     return found;
   }
 

@@ -339,11 +339,7 @@ class TomlReader::Pieces {
       built_in += (built_in.empty() ? "" : ", ") + std::string(kind.name);
       names.push_back(kind.name);
     }
-    if (node == nullptr) {
-      if (kinds_.size() == 1) return &kinds_.front();
-      faults_.push_back({place(table), "kind: required; one of " + built_in});
-      return nullptr;
-    }
+    if (node == nullptr) return &kinds_.front();
     const auto* const text = node->as_string();
     if (text == nullptr) {
       faults_.push_back({place(*node), "kind: " + std::string(type_name(*node)) + " is no kind; write one of " + built_in +

@@ -129,11 +129,13 @@ bool Process::open_signals() {
   return false;
 }
 
-// Two a pair, and a few: better said at the start than found out at the limit.
+// What the relays may need, and a few: better said at the start than found out at the limit.
 void Process::check_descriptors() {
   const int limit = sys::raise_descriptor_limit();
   uint64_t needed = 32;
-  for (const Config::Item& item : first_) needed += 2 + 2 * static_cast<uint64_t>(item.section.integer("pairs"));
+  for (const Config::Item& item : first_)
+    for (const Kind* kind : kinds_)
+      if (kind->name == item.kind) needed += kind->descriptors(item.section);
   if (limit > 0 && needed > static_cast<uint64_t>(limit))
     LogLine(Level::kWarn, "few-descriptors").number("limit", limit).number("wanted", needed).text("remedy", "raise ulimit -n or LimitNOFILE=, or lower pairs");
 }

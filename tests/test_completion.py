@@ -94,7 +94,7 @@ def commands() -> set[str]:
 
 
 def options(of: str) -> set[str]:
-    return set(re.findall(r"^  (--[a-z-]+)", command("help", of).stdout, re.MULTILINE))
+    return set(re.findall(r"^  (--[a-zA-Z-]+)", command("help", of).stdout, re.MULTILINE))
 
 
 def test_commands(complete: Complete) -> None:

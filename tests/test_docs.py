@@ -29,7 +29,13 @@ from harness.until import until
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "man").glob("*.?"))
 KINDS = sorted((ROOT / "kinds").glob("*/*.cpp"))
-SOURCES = [ROOT / "relay.cpp", *sorted((ROOT / "ops").glob("*.cpp")), *sorted((ROOT / "run").glob("*.cpp")), *KINDS]
+OTHERS = [ROOT / "relay.cpp", *sorted((ROOT / "ops").glob("*.cpp")), *sorted((ROOT / "run").glob("*.cpp"))]
+SOURCES = [*OTHERS, *KINDS]
+# A kind's command, its folder and page, the sections with its keys, and what it cannot do without.
+COMMANDS = {
+    "start": ("cluster", ["KEYS OF A RELAY"], {"port": "9000", "target": "127.0.0.1:9"}),
+    "redis": ("redis", ["KEYS OF A REDIS RELAY", "TLS"], {"kind": "redis", "listen": "127.0.0.1:9000", "url": "127.0.0.1:9"}),
+}
 PROCESS_KEYS = ("drain-timeout", "log-level", "log-format", "dns", "admin", "admin-token-file", "admin-cert", "admin-key", "admin-connections")
 
 # A network of its own has only a loopback, and that is down.
@@ -300,24 +306,28 @@ def test_license() -> None:
 # The manual against the program
 
 
-def options() -> dict[str, str]:
-    """Key and help of each option of `relay start`."""
-    table = relay("help", "start").stdout.partition("\nOptions:\n")[2]
-    found = re.findall(r"^  --([a-z-]+)(.*(?:\n {6,}\S.*)*)", table, re.MULTILINE)
+def options(command: str) -> dict[str, str]:
+    """Key and help of each option of a kind's command."""
+    table = relay("help", command).stdout.partition("\nOptions:\n")[2]
+    found = re.findall(r"^  --([a-zA-Z-]+)(.*(?:\n {6,}\S.*)*)", table, re.MULTILINE)
     return {key: " ".join(text.split()) for key, text in found}
 
 
-def documented_keys() -> dict[str, str]:
-    """Each key of relay.toml(5) with its text."""
-    text = section("relay.toml.5", "KEYS OF THE PROCESS") + section("relay.toml.5", "KEYS OF A RELAY")
+def documented_keys(command: str) -> dict[str, str]:
+    """Each key of relay.toml(5) that a kind has, with its text."""
+    text = "".join(section("relay.toml.5", title) for title in ["KEYS OF THE PROCESS", *COMMANDS[command][1]])
     found = re.findall(r"^\.It Ic (\S+)\n(.*?)(?=^\.It|^\.El)", text, re.MULTILINE | re.DOTALL)
     return {key: " ".join(re.sub(r"^\.\w+ ", "", item, flags=re.MULTILINE).split()) for key, item in found}
 
 
-def test_each_key_is_documented() -> None:
-    """relay.toml(5) has each option of `relay start`, and no others but `kind`, which is for files."""
-    assert set(documented_keys()) - {"kind"} == set(options())
-    assert len(options()) > 20
+OPTIONS = [(command, key) for command in COMMANDS for key in sorted(options(command))]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_key_is_documented(command: str) -> None:
+    """relay.toml(5) has each option of a kind's command, and no others but `kind`, which is for files."""
+    assert set(documented_keys(command)) - {"kind"} == set(options(command))
+    assert len(options(command)) > 20
 
 
 def test_options_of_the_process_are_in_relay_1() -> None:
@@ -327,12 +337,12 @@ def test_options_of_the_process_are_in_relay_1() -> None:
         assert listed == set(re.findall(r"^  --([a-z-]+)", said, re.MULTILINE)), title
 
 
-@pytest.mark.parametrize("key", sorted(options()))
-def test_default_is_documented(key: str) -> None:
+@pytest.mark.parametrize(("command", "key"), OPTIONS)
+def test_default_is_documented(command: str, key: str) -> None:
     """relay.toml(5) has the default that the help shows."""
-    text = documented_keys()[key]
-    default = re.search(r"default: ([^;)]+)", options()[key])
-    if "required" in options()[key]:
+    text, said = documented_keys(command)[key], options(command)[key]
+    default = re.search(r"default: ([^;)]+)", said)
+    if "required" in said:
         assert "Required" in text
     elif default is None:
         assert "No default" in text
@@ -342,12 +352,12 @@ def test_default_is_documented(key: str) -> None:
         assert "Default:" in text
 
 
-@pytest.mark.parametrize("key", sorted(options()))
-def test_range_is_documented(key: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "key"), OPTIONS)
+def test_range_is_documented(command: str, key: str, tmp_path: Path) -> None:
     """relay.toml(5) has the range that the program tells one who leaves it."""
     for value in ("999999999999", "876000h", "99999999GiB"):
-        of_relay = {"port": "9000", "target": "127.0.0.1:9"}
-        of_process = {}
+        of_relay = dict(COMMANDS[command][2])
+        of_process: dict[str, str] = {}
         (of_process if key in PROCESS_KEYS else of_relay)[key] = value
         lines = [f'{name} = "{text}"' for name, text in of_process.items()]
         lines += ["[[relay]]"] + [f'{name} = "{text}"' for name, text in of_relay.items()]
@@ -355,14 +365,15 @@ def test_range_is_documented(key: str, tmp_path: Path) -> None:
         path.write_text("\n".join(lines))
         bounds = re.search(r"out of range; give a \w+ (from \S+ to \S+)", relay("check", "-c", str(path)).stderr)
         if bounds:
-            assert bounds[1] in documented_keys()[key], f"{key}: {bounds[1]}"
+            assert bounds[1] in documented_keys(command)[key], f"{key}: {bounds[1]}"
             return
 
 
-def test_each_statistic_is_documented() -> None:
-    """relay-cluster(7) has each field of a `stats` line, gauges and counters apart, and no others."""
-    rows = re.findall(r'\{"(\w+)", Type::k(\w+),', source(*KINDS))
-    page = section("relay-cluster.7", "STATISTICS")
+@pytest.mark.parametrize("kind", [kind for kind, _, _ in COMMANDS.values()])
+def test_each_statistic_is_documented(kind: str) -> None:
+    """A kind's page has each field of a `stats` line, gauges and counters apart, and no others."""
+    rows = re.findall(r'\{"(\w+)", Type::k(\w+),', source(ROOT / "kinds" / kind / f"{kind}.cpp"))
+    page = section(f"relay-{kind}.7", "STATISTICS")
     gauges, counters = page.split("Counters count")
     assert items(gauges, "Cm") == [name for name, kind in rows if kind == "Gauge"]
     assert items(counters, "Cm") == [name for name, kind in rows if kind == "Counter"] + ["log_dropped"]
@@ -440,11 +451,18 @@ def test_each_event_is_documented() -> None:
 
 def test_each_reason_is_documented() -> None:
     """relay-cluster(7) has each reason why a session ends, and no others."""
-    found = set(re.findall(r'\b(?:end|stop)\("([a-z-]+)"', source(*SOURCES)))
+    found = set(re.findall(r'\b(?:end|stop)\("([a-z-]+)"', source(*OTHERS, *(path for path in KINDS if path.parent.name == "cluster"))))
     session = source(ROOT / "kinds" / "cluster" / "session.cpp")
     found |= set(re.findall(r'"([a-z-]+-(?:closed|reset|error|timeout|truncated)|drained)"', session))
     found -= {"-reset", "-error", "-truncated"}
     assert found == set(items(section("relay-cluster.7", "Reasons"), "Cm"))
+
+
+def test_each_reason_of_redis_is_documented() -> None:
+    """relay-redis(7) has each reason why a client goes, and no others."""
+    ends = re.findall(r"\b(?:end|close_when_said)\(([^;{]*)\);", source(ROOT / "kinds" / "redis" / "session.cpp"))
+    found = {word for end in ends for word in re.findall(r'"([a-z-]+)"', end)} | {"terminated"}
+    assert found - {"unused"} == set(items(section("relay-redis.7", "Reasons"), "Cm"))
 
 
 def test_each_refusal_is_documented() -> None:

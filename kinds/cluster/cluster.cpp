@@ -455,6 +455,7 @@ const Kind kKind = {
     .keys = cluster_keys,
     .stats = stat_rows,
     .check = cluster_check,
+    .descriptors = [](const Section& section) { return 2 + 2 * static_cast<uint64_t>(section.integer("pairs")); },  // two a pair
     .title = cluster_title,
     .places =
         [](const Section& section) {

@@ -75,7 +75,7 @@ _relay() {
     _relay_values "$program" "$command" "$previous" "$current"
   else
     local options
-    options=$(_relay_options "$program" "$command" | sed 's/^\(--[a-z-]*\).*/\1/')
+    options=$(_relay_options "$program" "$command" | sed 's/^\(--[a-zA-Z-]*\).*/\1/')
     [[ $("$program" help "$command" 2>/dev/null) == *' -c FILE'* ]] && options+=$'\n-c\n--config'
     mapfile -t COMPREPLY < <(compgen -W "$options --help" -- "$current")
   fi

@@ -13,12 +13,16 @@ import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from harness import scale
 from harness.peers.dns import Dns
 from harness.peers.target import Behaviour, Blackhole, Refusing, Target
 from harness.process import Relay
-from harness.sockets import Peer, connect
+from harness.sockets import Peer, connect, split_address
+
+if TYPE_CHECKING:
+    from harness.peers.redis import RedisServer
 
 GATEWAY = "127.0.0.2"
 CLIENT = "127.0.0.3"
@@ -55,6 +59,7 @@ class Lab:
         self.relays: list[Relay] = []
         self.peers: list[Peer] = []
         self.fakes: list[Fake] = []
+        self.clients: list[Any] = []
 
     # Relays
 
@@ -139,6 +144,25 @@ class Lab:
         held = Refusing(host, shared=True)
         return int(self.keep(held).port)
 
+    # Redis; who does not need it need not have its client installed.
+
+    def redis_server(self, *words: str) -> "RedisServer":
+        from harness.peers.redis import RedisServer
+
+        return self.keep(RedisServer(self.folder, *words))
+
+    def redis_relay(self, server: "RedisServer", **keys: Any) -> Relay:
+        """`relay redis` in front of that server, READY."""
+        return self.start("redis", *options(**{"listen": "127.0.0.1:0", "url": f"redis://{server.address}", "log_level": "debug", **keys}))
+
+    def redis(self, relay: Relay, **how: Any) -> Any:
+        """A redis-py client of the relay, on one connection."""
+        import redis
+
+        client = redis.Redis(port=split_address(relay.address("client"))[1], socket_timeout=scale.seconds(10), single_connection_client=True, **how)
+        self.clients.append(client)
+        return client
+
     def dns(self) -> Dns:
         return self.keep(Dns())
 
@@ -153,6 +177,8 @@ class Lab:
         """By reset: a peer that is simply gone, with nothing for the relay to wait for."""
         for peer in self.peers:
             peer.reset()
+        for client in self.clients:
+            client.connection_pool.disconnect()
         for fake in self.fakes:
             fake.reset_peers()
 

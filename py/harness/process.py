@@ -27,7 +27,7 @@ from harness.until import Overdue, until
 # A shell starts what it puts in the background with SIGINT ignored, and relay leaves an ignored signal ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-GAUGES = ("clients", "gateways", "waiting", "pairs", "queued_bytes")
+GAUGES = ("clients", "gateways", "waiting", "pairs", "queued_bytes", "pinned", "under_way")
 POOLED_PIPES = 16  # pairs that a relay may keep for its next splice
 OPERATORS = {
     "==": lambda a, b: a == b,
@@ -163,7 +163,8 @@ class Relay:
     def _listeners(self) -> int:
         if self._admin is None:
             return 0
-        return sum(len(relay["listening"]) for relay in self.status(connections=0)["relays"])
+        # And what a relay keeps open by itself.
+        return sum(len(relay["listening"]) + len(relay.get("upstreams", [])) for relay in self.status(connections=0)["relays"])
 
     # Admin
 
@@ -446,7 +447,7 @@ class Relay:
         def at_rest() -> bool:
             nonlocal left
             stats = self.all_stats().items()
-            left = {f"{name}.{gauge}": values[gauge] for name, values in stats for gauge in GAUGES if values[gauge]}
+            left = {f"{name}.{gauge}": values[gauge] for name, values in stats for gauge in GAUGES if values.get(gauge)}
             listeners = self._listeners()
             if (sockets := self.sockets()) > self._first_sockets + listeners:
                 left["sockets"] = f"{sockets}, {self._first_sockets} at the start beside the listeners, which are {listeners}"

@@ -39,12 +39,10 @@ TEST(Env, KindSaysWhichKeysThereAre) {
   EXPECT_EQ(got.config.global.text("log-level"), "debug");
 }
 
-TEST(Env, KindIsNeededWhereThereAreSeveral) {
-  const Got got = read("RELAY_DEPTH=7\n");
-  ASSERT_EQ(got.faults.size(), 1U);
-  EXPECT_EQ(got.faults.front().where, "job.env");
-  EXPECT_EQ(got.faults.front().what, "RELAY_KIND: required; one of cluster, well");
-  EXPECT_TRUE(got.config.relays.empty());
+TEST(Env, WithoutAKindItIsOfTheFirst) {
+  const Got got = read("\n");
+  ASSERT_EQ(got.config.relays.size(), 1U);
+  EXPECT_EQ(got.config.relays.front().kind, "cluster");
 }
 
 TEST(Env, BadKindIsOneFault) {

@@ -68,6 +68,20 @@ TEST(Queue, BeginsWithNothing) {
   EXPECT_EQ(length(queue.front()), 0U);
 }
 
+TEST(Queue, ASecondReaderMayBeAhead) {
+  Queue queue(kSmall);
+  ASSERT_TRUE(queue.reserve());
+  put(queue, kSmall);
+  queue.consume(1000);
+  put(queue, 900);  // round the end of the ring
+  uint64_t offset = 5000;
+  EXPECT_EQ(length(queue.from(offset)), queue.written() - offset);
+  for (const auto& span : queue.from(offset))
+    for (const std::byte byte : span) ASSERT_EQ(byte, test::pattern(offset++));
+  EXPECT_EQ(length(queue.from(queue.written())), 0U);
+  EXPECT_EQ(queue.read(), 1000U);
+}
+
 TEST(Queue, TheBoundIsExact) {
   for (const uint64_t bound : {uint64_t{1}, uint64_t{2}, uint64_t{3}, uint64_t{100}, kSmall - 1, kSmall, kSmall + 1,
                                uint64_t{20'000}, uint64_t{6'553'600}}) {

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Redis relay's table of keys, its URL, and reading them into RedisConfig.
+#include "kinds/redis/keys.h"
+
+#include <array>
+
+#include "lib/text.h"
+
+namespace relay::redis {
+namespace {
+
+constexpr int64_t kDay = 24 * 3600 * 1000;
+constexpr uint16_t kPort = 6379;
+
+constexpr std::array kOwnKeys = {
+    Key{.name = "name", .type = KeyType::kText, .metavar = "NAME", .fallback = "", .help = "what the log calls this relay (default: redis-PORT)"},
+    Key{.name = "listen", .type = KeyType::kListen, .metavar = "ADDR", .fallback = "",
+        .help = "where clients come: an address with a port, or unix:PATH; tls:// before it asks for TLS", .required = true, .repeatable = true},
+    Key{.name = "url", .type = KeyType::kText, .metavar = "URL", .fallback = "",
+        .help = "the server: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or unix:PATH", .required = true},
+    Key{.name = "mode", .type = KeyType::kChoice, .metavar = "MODE", .fallback = "sync",
+        .help = "how commands are answered: with sync each waits for the server", .choices = "sync"},
+    Key{.name = "clients", .type = KeyType::kInteger, .metavar = "N", .fallback = "10000", .help = "how many clients at a time; more are closed at once",
+        .min = 1, .max = 1'000'000},
+    Key{.name = "pipeline", .type = KeyType::kInteger, .metavar = "N", .fallback = "1000",
+        .help = "how many commands of one client are under way at a time; then its reading stops", .min = 1, .max = 1'000'000},
+    Key{.name = "maxConnections", .type = KeyType::kInteger, .metavar = "N", .fallback = "64",
+        .help = "how many connections to the server there are at most; who needs one of its own then waits", .min = 2, .max = 100'000},
+    Key{.name = "maxIdleConnections", .type = KeyType::kInteger, .metavar = "N", .fallback = "8",
+        .help = "how many connections that nobody needs are kept for the next who needs one of its own", .min = 0, .max = 100'000},
+    Key{.name = "shared-connections", .type = KeyType::kInteger, .metavar = "N", .fallback = "2",
+        .help = "over how many connections the commands of all clients go that need none of their own", .min = 1, .max = 64},
+    Key{.name = "timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
+        .help = "how long commands wait for a server that cannot be reached, or for a connection; then they get an error", .min = 1, .max = kDay},
+    Key{.name = "stall-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "1s",
+        .help = "ends a client that takes none of its replies for so long while others wait for theirs behind it", .min = 1, .max = kDay},
+    Key{.name = "connect-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
+        .help = "dialling: the most to wait for one address, or for the name", .min = 1, .max = kDay},
+    Key{.name = "retry-min", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "100ms",
+        .help = "dialling: the first pause after all addresses have failed; it doubles each time", .min = 1, .max = kDay},
+    Key{.name = "retry-max", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
+        .help = "dialling: the longest pause; each is shortened at random by up to half", .min = 1, .max = kDay},
+};
+constexpr std::array kKeys = join(kOwnKeys, kTlsKeys);
+
+// %40 is @; nothing: a bad escape.
+std::optional<std::string> unescape(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    int value = 0;
+    for (size_t digit = 1; digit <= 2; ++digit) {
+      const char c = i + digit < text.size() ? text[i + digit] : 'x';
+      const size_t at = std::string_view("0123456789abcdefABCDEF").find(c);
+      if (at == std::string_view::npos) return std::nullopt;
+      value = value * 16 + static_cast<int>(at < 16 ? at : at - 6);
+    }
+    out += static_cast<char>(value);
+    i += 2;
+  }
+  return out;
+}
+
+Status bad(const char* why) { return {Code::kInvalid, why}; }
+
+// Takes USER:PASSWORD@ off the front.
+Status take_login(std::string_view& rest, ServerUrl& url) {
+  const size_t end = rest.rfind('@');
+  if (end == std::string_view::npos) return {};
+  const std::string_view login = rest.substr(0, end);
+  rest.remove_prefix(end + 1);
+  const size_t colon = login.find(':');
+  if (colon == std::string_view::npos) return bad("has a user and no password; write USER:PASSWORD@, or :PASSWORD@");
+  const auto user = unescape(login.substr(0, colon));
+  const auto password = unescape(login.substr(colon + 1));
+  if (!user || !password) return bad("has a bad %XX in its user or password");
+  if (password->empty()) return bad("has an empty password");
+  url.user = *user;
+  url.password = *password;
+  return {};
+}
+
+Status take_db(std::string_view& rest, ServerUrl& url) {
+  const size_t slash = rest.find('/');
+  if (slash == std::string_view::npos) return {};
+  const std::string_view db = rest.substr(slash + 1);
+  rest = rest.substr(0, slash);
+  if (db.empty()) return {};
+  const auto number = parse_integer(db);
+  if (!number || *number > INT32_MAX || std::to_string(*number) != db) return bad("has a database that is no number; write for example /2");
+  url.db = db;
+  return {};
+}
+
+}  // namespace
+
+bool ServerUrl::operator==(const ServerUrl& other) const {
+  return place.text() == other.place.text() && user == other.user && password == other.password && db == other.db;
+}
+
+Result<ServerUrl> ServerUrl::parse(std::string_view text) {
+  ServerUrl url;
+  std::string place;
+  if (text.starts_with("unix:")) {
+    place = text;
+  } else {
+    bool tls = false;
+    const size_t scheme_end = text.find("://");
+    if (scheme_end != std::string_view::npos) {
+      const std::string_view scheme = text.substr(0, scheme_end);
+      tls = scheme == "rediss" || scheme == "tls";
+      if (!tls && scheme != "redis" && scheme != "tcp") return bad("has a scheme that is neither redis:// nor rediss://");
+      text.remove_prefix(scheme_end + 3);
+    }
+    if (const Status status = take_login(text, url); !status.ok()) return status;
+    if (const Status status = take_db(text, url); !status.ok()) return status;
+    if (text.empty()) return bad("has no host");
+    const bool has_port = text.ends_with(']') ? false : text.rfind(':') != std::string_view::npos;
+    place = (tls ? "tls://" : "") + std::string(text) + (has_port ? "" : ":" + std::to_string(kPort));
+  }
+  const Result<Endpoint> endpoint = Endpoint::parse_target(place);
+  if (!endpoint.ok()) return endpoint.status();
+  url.place = *endpoint;
+  return url;
+}
+
+std::span<const Key> redis_keys() { return kKeys; }
+
+void redis_check(const Section& section, Faults& faults) {
+  if (section.duration("retry-min") > section.duration("retry-max"))
+    faults.push_back({section.where(section.has("retry-min") ? "retry-min" : "retry-max"), "retry-min is longer than retry-max"});
+  if (section.integer("shared-connections") >= section.integer("maxConnections"))
+    faults.push_back({section.where("shared-connections"), "leaves none of maxConnections for clients that need one of their own"});
+  const std::vector<Endpoint> listen = section.endpoints("listen");
+  for (const Endpoint& place : listen)
+    if (place.kind != Endpoint::Kind::kUnix && !place.has_port) faults.push_back({section.where("listen"), place.text() + " has no port; write for example 127.0.0.1:6389"});
+  if (!section.has("url")) return;
+  const Result<ServerUrl> url = ServerUrl::parse(section.text("url"));
+  if (!url.ok()) {
+    faults.push_back({section.where("url"), std::string("the URL ") + url.status().reason() + "; for example redis://10.0.0.9:6379"});
+    return;
+  }
+  const Endpoint& server = url->place;
+  for (const Endpoint& place : listen) {
+    const bool path = place.kind == Endpoint::Kind::kUnix && server.kind == place.kind && place.host == server.host;
+    const bool port = place.kind == Endpoint::Kind::kAddr && server.kind == place.kind && place.port != 0 && place.port == server.port &&
+                      (place.addr.same_host(server.addr) || (place.addr.is_any() && server.addr.is_loopback()));
+    if (path || port) faults.push_back({section.where("url"), "the relay itself listens on " + server.text() + "; give the server's own address"});
+  }
+  check_tls(section, listen, server, faults);
+}
+
+std::string redis_title(const Section& section) {
+  if (section.has("name")) return std::string(section.text("name"));
+  const Endpoint first = section.endpoints("listen").front();
+  return "redis-" + (first.kind == Endpoint::Kind::kUnix ? first.text() : std::to_string(first.port));
+}
+
+RedisConfig redis_config(const Section& section) {
+  RedisConfig config;
+  config.name = redis_title(section);
+  config.listen = section.endpoints("listen");
+  config.server = *ServerUrl::parse(section.text("url"));
+  config.clients = static_cast<uint64_t>(section.integer("clients"));
+  config.pipeline = static_cast<uint64_t>(section.integer("pipeline"));
+  config.max_connections = static_cast<uint64_t>(section.integer("maxConnections"));
+  config.max_idle = static_cast<uint64_t>(section.integer("maxIdleConnections"));
+  config.shared_connections = static_cast<uint64_t>(section.integer("shared-connections"));
+  config.timeout = section.duration("timeout");
+  config.stall_timeout = section.duration("stall-timeout");
+  config.dial.target = config.server.place;
+  config.dial.connect_timeout = section.duration("connect-timeout");
+  config.dial.retry_min = section.duration("retry-min");
+  config.dial.retry_max = section.duration("retry-max");
+  TlsKeys tls = read_tls(section, config.listen, config.server.place);
+  if (tls.listens || tls.dials) config.tls = std::make_unique<TlsKeys>(std::move(tls));
+  return config;
+}
+
+}  // namespace relay::redis

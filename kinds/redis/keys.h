@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Redis relay's keys, and its configuration once they are read. Where the smart-relayer of old had a key, it has its name.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/status.h"
+#include "net/addr.h"
+#include "net/dial.h"
+#include "ops/config.h"
+#include "ops/tls_keys.h"
+
+namespace relay::redis {
+
+// Where the server is and who we are to it: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, unix:PATH, HOST:PORT.
+struct ServerUrl {
+  Endpoint place;
+  std::string user;      // empty: the default one
+  std::string password;  // empty: none is given
+  std::string db = "0";
+
+  // The Status goes on where the text stops, which is never shown: there may be a password in it.
+  static Result<ServerUrl> parse(std::string_view url);
+  bool operator==(const ServerUrl& other) const;
+};
+
+struct RedisConfig {
+  std::string name;
+  std::vector<Endpoint> listen;
+  ServerUrl server;
+  DialPlan dial;
+  uint64_t clients = 0;
+  uint64_t shared_connections = 0;
+  uint64_t max_connections = 0;
+  uint64_t max_idle = 0;
+  uint64_t pipeline = 0;
+  Delay timeout{};
+  Delay stall_timeout{};
+  std::unique_ptr<TlsKeys> tls;  // nullptr: there is none on either side
+};
+
+std::span<const Key> redis_keys();
+void redis_check(const Section& section, Faults& faults);
+// REQUIRES, of both: no faults
+std::string redis_title(const Section& section);
+RedisConfig redis_config(const Section& section);
+
+}  // namespace relay::redis

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real redis-server of a test's own: a free port, nothing on disk, killed and started again at will."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from harness.peers.target import Refusing
+from harness.until import until
+
+
+class RedisServer:
+    """`address` is HOST:PORT. A client of its own (`direct()`) sees what the server sees."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.transcript: list[str] = []
+        self._held = Refusing("127.0.0.1", shared=True)  # so that nobody else gets the port while the server is down
+        self.port = int(self._held.port)
+        self.address = f"127.0.0.1:{self.port}"
+        self._folder, self._words = folder, words
+        self._process: subprocess.Popen[bytes] | None = None
+        self._clients: list[Any] = []
+        self.start()
+
+    def start(self) -> None:
+        log = self._folder / f"redis-{self.port}.log"
+        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder), "--logfile", str(log), *self._words]
+        self._process = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(self._answers, lambda: f"redis-server on {self.address}: {log.read_text() if log.exists() else 'no log'}")
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis(port=self.port, socket_timeout=2) as client:
+                client.execute_command("PING")
+        except redis.AuthenticationError:
+            return True
+        except redis.RedisError:
+            return False
+        return True
+
+    def direct(self, **how: Any) -> Any:
+        client = redis.Redis(port=self.port, socket_timeout=10, single_connection_client=True, **how)
+        self._clients.append(client)
+        return client
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def reset_peers(self) -> None:
+        for client in self._clients:
+            client.connection_pool.disconnect()
+
+    def close(self) -> None:
+        self.reset_peers()
+        self.kill()
+        self._held.close()
