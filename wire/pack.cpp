@@ -158,8 +158,9 @@ static_assert(std::all_of(kNotUnpacked.begin(), kNotUnpacked.end(), [](std::stri
 
 const Values* values_of(std::string_view command_name) {
   const Name name(command_name);
-  const auto at = std::find_if(kValues.begin(), kValues.end(), [&](const Values& one) { return one.name == name.view(); });
-  return at == kValues.end() ? nullptr : &*at;
+  for (const Values& one : kValues)
+    if (one.name == name.view()) return &one;
+  return nullptr;
 }
 
 // Would somebody who reads it take it for packed, as far as we can know of readers? Of gzip we say so only where we take it off: users

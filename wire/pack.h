@@ -27,8 +27,8 @@ struct PackRules {
   bool unsnappy = false;
   int gzip = 0;  // level: 1 to 9, -1 for zlib's own choice; 0: off. It goes before snappy
   bool gunzip = false;
-  // Values that are longer are left alone, and so is what would be longer when unpacked: so much memory may one value take, packed and
-  // unpacked each, and for so long the process does nothing else.
+  // Values that are longer are left alone, and so is what would be longer when it is unpacked. One value takes so much memory, packed and
+  // unpacked each, and the process does nothing else while it is at it.
   uint64_t most = uint64_t{64} << 20;
 
   bool any_packing() const { return snappy || gzip != 0; }
@@ -57,7 +57,7 @@ class Unpacker {
   void feed(std::span<const std::byte> in, std::string& out);
   bool holds() const { return !held_.empty(); }
   // Forgets what it holds; the next byte is the first one of a reply.
-  void reset() { *this = Unpacker(PackRules(rules_)); }
+  void reset() { *this = Unpacker(rules_); }
 
  private:
   enum class State : uint8_t { kType, kLine, kNumber, kMark, kHeld, kBulk, kCr, kLf, kBroken };

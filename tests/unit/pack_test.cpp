@@ -140,8 +140,10 @@ TEST(Pack, PacksValuesAndNothingElse) {
 
 TEST(Pack, LeavesAloneWhatTheServerLooksFor) {
   const std::string big(300, 'x');
-  for (const std::string name : {"SADD", "SREM", "SISMEMBER", "ZADD", "ZSCORE", "LPUSH", "RPUSH", "LREM", "LPOS", "APPEND", "SETRANGE", "GETRANGE", "EVAL", "EVALSHA", "FCALL",
-                                 "SCRIPT", "PUBLISH", "XADD", "RESTORE", "CONFIG", "GET", "HGET", "PFADD", "GEOADD", "", "SETS", "SE", "ECHO", "NOSUCHCOMMANDATALL"}) {
+  for (const std::string name :
+       {"SADD",   "SREM",  "SISMEMBER", "ZADD",  "ZSCORE", "LPUSH",   "RPUSH", "LREM",    "LPOS",   "APPEND", "SETRANGE", "GETRANGE", "EVAL", "EVALSHA",
+        "FCALL",  "SCRIPT", "PUBLISH",  "XADD",  "RESTORE", "CONFIG", "GET",   "HGET",    "PFADD",  "GEOADD", "",         "SETS",     "SE",   "ECHO",
+        "NOSUCHCOMMANDATALL"}) {
     EXPECT_FALSE(packed(kSnappy, {name, big, big, big, big})) << name;
     EXPECT_FALSE(packs(name)) << name;
   }
@@ -149,7 +151,8 @@ TEST(Pack, LeavesAloneWhatTheServerLooksFor) {
 
 TEST(Pack, LeavesAloneWhatTheServerWillRefuse) {
   const std::string big(300, 'x');
-  for (const Words& words : std::vector<Words>{{"SET"}, {"SET", big}, {"MSET", big}, {"MSET", big, big, big}, {"HSET", big, big}, {"HSET", big, big, big, big}, {"HSETNX", big, big}, {"SETEX", big, big}})
+  for (const Words& words : std::vector<Words>{{"SET"}, {"SET", big}, {"MSET", big}, {"MSET", big, big, big}, {"HSET", big, big},
+                                               {"HSET", big, big, big, big}, {"HSETNX", big, big}, {"SETEX", big, big}})
     EXPECT_FALSE(packed(kAll, words)) << words[0];
   std::string out;
   EXPECT_FALSE(pack_command(kAll, {}, out));
@@ -187,8 +190,10 @@ TEST(Pack, ValuesOfAnySizeComeBack) {
 // ---- users' data that look packed
 
 TEST(Pack, WhatLooksPackedComesBackAsItWas) {
-  for (const std::string& value : {"$sy$"s, "$sy$x"s, kHello, kAs, kPythonGzip, kPythonGzip + "x", "\x1f\x8b"s, "\x1f\x8b" + noise(500), "$sy$" + noise(5000)}) {
-    for (const PackRules& rules : {kSnappy, kGzip, kAll, PackRules{.snappy = true, .unsnappy = true, .gunzip = true}, PackRules{.unsnappy = true, .gzip = 1, .gunzip = true}}) {
+  for (const std::string& value : {"$sy$"s, "$sy$x"s, kHello, kAs, kPythonGzip, kPythonGzip + "x", "\x1f\x8b"s, "\x1f\x8b" + noise(500),
+                                   "$sy$" + noise(5000)}) {
+    for (const PackRules& rules : {kSnappy, kGzip, kAll, PackRules{.snappy = true, .unsnappy = true, .gunzip = true},
+                                   PackRules{.unsnappy = true, .gzip = 1, .gunzip = true}}) {
       const std::string kept = packed_value(rules, value);
       EXPECT_EQ(unpacked(rules, bulk(kept)), bulk(value));
       const bool looks = value[0] == '$' ? rules.unsnappy : rules.gunzip;
@@ -238,8 +243,9 @@ TEST(Unpacker, LeavesAloneWhatIsNoValue) {
   const std::string p = bulk(kHello);
   const std::string u = bulk("hello");
   const std::string size = std::to_string(kHello.size() + 4);
-  for (const std::string& text : {">2\r\n+invalidate\r\n*1\r\n" + p, "!" + std::to_string(kHello.size()) + "\r\n" + kHello + "\r\n", "=" + size + "\r\ntxt:" + kHello + "\r\n", "+" + kHello + "\r\n",
-                                  "-" + kHello + "\r\n", "|1\r\n" + p + "*2\r\n" + p + "|0\r\n" + p + ":1\r\n"}) {
+  for (const std::string& text : {">2\r\n+invalidate\r\n*1\r\n" + p, "!" + std::to_string(kHello.size()) + "\r\n" + kHello + "\r\n",
+                                  "=" + size + "\r\ntxt:" + kHello + "\r\n", "+" + kHello + "\r\n", "-" + kHello + "\r\n",
+                                  "|1\r\n" + p + "*2\r\n" + p + "|0\r\n" + p + ":1\r\n"}) {
     expect_everywhere(kAll, text + p, text + u);
     expect_everywhere(kAll, "*2\r\n:1\r\n" + p + text + text + p, "*2\r\n:1\r\n" + u + text + text + u);
   }
@@ -250,8 +256,10 @@ TEST(Unpacker, LeavesAloneWhatIsNoValue) {
 TEST(Unpacker, LeavesAloneWhatIsNotPackedAfterAll) {
   std::string turned = kPythonGzip;
   turned[60] = static_cast<char>(turned[60] ^ 1);  // its checksum
-  for (const std::string& text : {"$sy$"s, "$sy"s, "$sy!more"s, "$"s, "\x1f\x8b"s, "\x1f\x8b\x08\x00\x00"s, "\x1f garbage"s, "$sy$ and words"s, "$sy$\xff\xff\xff\xff\xff\xff"s, kHello + "x",
-                                  kHello.substr(0, 9), turned, kPythonGzip + "x", kPythonGzip.substr(0, kPythonGzip.size() - 1), kPythonGzip + "\x1f\x8b"s, "$sy$\x0a\x10hello\x05\x06"s})
+  for (const std::string& text :
+       {"$sy$"s, "$sy"s, "$sy!more"s, "$"s, "\x1f\x8b"s, "\x1f\x8b\x08\x00\x00"s, "\x1f garbage"s, "$sy$ and words"s, "$sy$\xff\xff\xff\xff\xff\xff"s,
+        kHello + "x", kHello.substr(0, 9), turned, kPythonGzip + "x", kPythonGzip.substr(0, kPythonGzip.size() - 1), kPythonGzip + "\x1f\x8b"s,
+        "$sy$\x0a\x10hello\x05\x06"s})
     expect_everywhere(kAll, "*2\r\n" + bulk(text) + bulk(kHello), "*2\r\n" + bulk(text) + bulk("hello"));
 }
 
@@ -314,7 +322,8 @@ TEST(Unpacker, HoldsOnlyWhatMayBePacked) {
 
 TEST(Unpacker, WhatIsNoReplyGoesThrough) {
   const std::string p = bulk(kHello);
-  for (const std::string& text : {"hello\r\n"s, "$x\r\n"s, "$-2\r\n"s, "$05\r\n"s, "*-2\r\n"s, "|-1\r\n"s, "$2\r\nabc\r\n"s, "$1\r\na\r\r"s, "*1099511627777\r\n"s, "$1099511627777\r\n"s, "\r\n"s, "$?\r\n"s})
+  for (const std::string& text : {"hello\r\n"s, "$x\r\n"s, "$-2\r\n"s, "$05\r\n"s, "*-2\r\n"s, "|-1\r\n"s, "$2\r\nabc\r\n"s, "$1\r\na\r\r"s,
+                                  "*1099511627777\r\n"s, "$1099511627777\r\n"s, "\r\n"s, "$?\r\n"s})
     expect_everywhere(kAll, p + text + p, bulk("hello") + text + p);
   Unpacker unpacker(kAll);
   std::string out;
@@ -324,11 +333,17 @@ TEST(Unpacker, WhatIsNoReplyGoesThrough) {
   EXPECT_EQ(out, "?" + bulk("hello"));
 }
 
-TEST(Unpacker, WithoutRulesNothingChanges) { expect_everywhere({}, "*2\r\n" + bulk(kHello) + bulk(kPythonGzip), "*2\r\n" + bulk(kHello) + bulk(kPythonGzip)); }
+TEST(Unpacker, WithoutRulesNothingChanges) {
+  const std::string text = "*2\r\n" + bulk(kHello) + bulk(kPythonGzip);
+  expect_everywhere({}, text, text);
+}
 
 TEST(Unpacker, IsNotForRepliesThatAreNoValues) {
-  for (const std::string_view name : {"DUMP", "dump", "Object", "DEBUG", "GETRANGE", "SUBSTR", "KEYS", "SCAN", "RANDOMKEY", "ECHO", "MONITOR", "PUNSUBSCRIBE", "HKEYS", "ACL"}) EXPECT_FALSE(unpacks(name)) << name;
-  for (const std::string_view name : {"GET", "MGET", "hgetall", "EXEC", "EVAL", "LRANGE", "HSCAN", "", "NOSUCHCOMMANDATALL", "PUNSUBSCRIBEX"}) EXPECT_TRUE(unpacks(name)) << name;
+  for (const std::string_view name :
+       {"DUMP", "dump", "Object", "DEBUG", "GETRANGE", "SUBSTR", "KEYS", "SCAN", "RANDOMKEY", "ECHO", "MONITOR", "PUNSUBSCRIBE", "HKEYS", "ACL"})
+    EXPECT_FALSE(unpacks(name)) << name;
+  for (const std::string_view name : {"GET", "MGET", "hgetall", "EXEC", "EVAL", "LRANGE", "HSCAN", "", "NOSUCHCOMMANDATALL", "PUNSUBSCRIBEX"})
+    EXPECT_TRUE(unpacks(name)) << name;
 }
 
 }  // namespace
