@@ -46,8 +46,8 @@ bool unpacks(std::string_view command_name);
 bool pack_command(const PackRules& rules, std::span<const std::string_view> args, std::string& out);
 
 // Bulk strings of RESP 2 and 3 at any depth. Pushes, attributes, errors and verbatim strings go through as they are, and so does a string
-// that begins like a packed one and is none. Only strings that begin so are held, each until it is whole: what feed() has not
-// given out when the connection ends is the beginning of one, and its reply is not whole either.
+// that begins like a packed one and is none. Only strings that begin so are held, each until it is whole, and of others a head that is cut
+// off, with less than four bytes behind it: what feed() has not given out when the connection ends belongs to a reply that is not whole.
 // Bytes that are no reply go through, and all behind them, until reset().
 class Unpacker {
  public:
