@@ -174,6 +174,9 @@ int start_command(const Kind& kind, std::span<const char* const> args) {
   return run_config({kKinds, std::move(config), {}, {}});
 }
 
+// `relay -c FILE` is `relay run -c FILE`.
+bool names_file(std::string_view word) { return word == "-c" || word == "--config" || word.starts_with("--config="); }
+
 // Takes -c FILE, --config FILE and --config=FILE out of `args`; the last wins. False, and said, if the file is missing.
 bool take_file(std::vector<const char*>& args, std::string& path) {
   for (auto at = args.begin(); at != args.end();) {
@@ -216,6 +219,7 @@ int main_command(std::vector<const char*> args) {
     print(stderr, main_help());
     return kExitUsage;
   }
+  if (names_file(args.front())) args.insert(args.begin(), "run");
   const std::string_view command = args.front();
   args.erase(args.begin());
   if (command == "--version" || command == "-V") {
