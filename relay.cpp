@@ -113,6 +113,7 @@ std::string file_help(std::string_view command) {
       "\n"
       "The keys of a [[relay]] are the options of: relay start --help\n"
       "If there is no FILE, FILE.toml or FILE.env is meant. An .env file has one relay, in lines as RELAY_PORT=9000.\n"
+      "A relayer.conf of the smart-relayer is run as it is.\n"
       "\nFor the whole process:\n" +
       help_table(global_keys());
   if (command == "run") text += kSignalsHelp;
