@@ -36,9 +36,9 @@ constexpr std::array kBuiltIn = std::to_array<BuiltIn>({
     {"subscribe", Use::kState}, {"sunsubscribe", Use::kState}, {"sync", Use::kState}, {"unsubscribe", Use::kState}, {"unwatch", Use::kUnwatch},
     {"wait", Use::kState}, {"waitaof", Use::kState}, {"watch", Use::kWatch}, {"xread", Use::kAlone}, {"xreadgroup", Use::kAlone},
     // In a cluster.
-    {"mget", Use::kShared, Scope::kSlots, Join::kValues, 1}, {"mset", Use::kShared, Scope::kSlots, Join::kFirst, 2},
-    {"del", Use::kShared, Scope::kSlots, Join::kSum, 1}, {"unlink", Use::kShared, Scope::kSlots, Join::kSum, 1},
-    {"exists", Use::kShared, Scope::kSlots, Join::kSum, 1}, {"touch", Use::kShared, Scope::kSlots, Join::kSum, 1},
+    {"mget", Use::kShared, Scope::kBySlot, Join::kValues, 1}, {"mset", Use::kShared, Scope::kBySlot, Join::kFirst, 2},
+    {"del", Use::kShared, Scope::kBySlot, Join::kSum, 1}, {"unlink", Use::kShared, Scope::kBySlot, Join::kSum, 1},
+    {"exists", Use::kShared, Scope::kBySlot, Join::kSum, 1}, {"touch", Use::kShared, Scope::kBySlot, Join::kSum, 1},
     {"dbsize", Use::kShared, Scope::kMasters, Join::kSum}, {"keys", Use::kShared, Scope::kMasters, Join::kConcat},
     {"flushall", Use::kShared, Scope::kMasters, Join::kFirst}, {"flushdb", Use::kShared, Scope::kMasters, Join::kFirst},
     {"scan", Use::kShared, Scope::kScan}, {"ping"}, {"randomkey"}, {"msetnx"},
@@ -106,11 +106,12 @@ bool take_flags(std::string_view& rest, Flags& flags) {
   return true;
 }
 
+// Anything else is stepped over.
 bool take_integer(std::string_view& rest, int64_t& value) {
-  const auto token = take_token(rest);
-  if (!token || token->type != ':') return false;
-  value = token->number;
-  return true;
+  std::string_view here = rest;
+  const auto token = take_token(here);
+  if (token && token->type == ':') value = token->number;
+  return skip_value(rest);
 }
 
 // How the replies of all servers become one; nothing: the server says that there is no general way.

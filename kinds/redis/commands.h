@@ -29,7 +29,7 @@ enum class Use : uint8_t {
 // To whom a command goes in a cluster.
 enum class Scope : uint8_t {
   kOne,      // where its keys are; without keys, any
-  kSlots,    // the same, but keys in several slots are asked for apart (split.h)
+  kBySlot,   // the same, but keys in several slots are asked for apart (split.h)
   kMasters,  // all of them
   kNodes,    // those and their replicas
   kScan,     // one master after the other, as its cursor says (split.h)
@@ -53,7 +53,7 @@ struct Command {
   bool container = false;   // has subcommands, and keys and all that are theirs: ask with the first argument, too
   Scope scope = Scope::kOne;
   Join join = Join::kNone;
-  uint8_t stride = 0;       // Scope::kSlots: how many arguments each key has, itself included
+  uint8_t stride = 0;       // Scope::kBySlot: how many arguments each key has, itself included
   const KeySpec* keys = nullptr;  // nullptr: nobody has said where they are
 };
 

@@ -248,29 +248,35 @@ bool sort_keys(Args args, std::vector<uint32_t>& indexes) {
   return true;
 }
 
+bool keys_behind(size_t word, Args args, std::vector<uint32_t>& indexes) {
+  if (!args[3].empty()) return false;
+  for (size_t key = word + 1; key < args.size(); ++key) indexes.push_back(static_cast<uint32_t>(key));
+  return true;
+}
+
 // MIGRATE host port key|"" db timeout [COPY] [REPLACE] [AUTH password | AUTH2 user password] [KEYS key …]
 bool migrate_keys(Args args, std::vector<uint32_t>& indexes) {
   if (args.size() < 6) return false;
   for (size_t i = 6; i < args.size(); ++i) {
     if (same(args[i], "auth")) i += 1;
     else if (same(args[i], "auth2")) i += 2;
-    if (i >= args.size() || !same(args[i], "keys")) continue;
-    if (!args[3].empty()) return false;
-    for (size_t key = i + 1; key < args.size(); ++key) indexes.push_back(static_cast<uint32_t>(key));
-    return true;
+    else if (same(args[i], "keys")) return keys_behind(i, args, indexes);
   }
   indexes.push_back(3);
   return true;
 }
 
-// GEORADIUS key … [STORE key] [STOREDIST key]: if both, the last one counts.
+// GEORADIUS key … [STORE key] [STOREDIST key]: if there is one of them more than once, the last one counts.
 bool geo_radius_keys(Args args, std::vector<uint32_t>& indexes) {
   if (args.size() < 2) return false;
-  size_t store = 0;
-  for (size_t i = 5; i + 1 < args.size(); ++i)
-    if (same(args[i], "store") || same(args[i], "storedist")) store = ++i;
+  std::array<size_t, 2> store{};
+  for (size_t i = 5; i + 1 < args.size(); ++i) {
+    if (same(args[i], "store")) store[0] = ++i;
+    else if (same(args[i], "storedist")) store[1] = ++i;
+  }
   indexes.push_back(1);
-  if (store != 0) indexes.push_back(static_cast<uint32_t>(store));
+  for (const size_t at : store)
+    if (at != 0) indexes.push_back(static_cast<uint32_t>(at));
   return true;
 }
 

@@ -43,7 +43,7 @@ class Split {
     size_t size;
   };
 
-  // `args` belong to a command of Scope::kSlots with that stride. If it has the wrong number of arguments there are no parts, and a server should say so.
+  // `args` belong to a command of Scope::kBySlot with that stride. If it has the wrong number of arguments there are no parts, and a server should say so.
   // `by_key`: one part a key, for the time in which a slot moves: its server then does only what concerns one key (TRYAGAIN).
   Split(std::span<const std::string_view> args, uint8_t stride, bool by_key = false);
 
