@@ -11,22 +11,24 @@ namespace relay {
 
 FileSync::~FileSync() {
   loop_.forget(*this);
-  if (has_queue_) sys::sync_close(queue_);
+  if (opened_ == 0) sys::sync_close(queue_);
 }
 
-void FileSync::open() {
-  if (has_queue_) return;
+// Only once it is needed.
+int FileSync::open() {
   event_ = Fd{sys::event_open()};
-  if (!event_.open() || !loop_.watch(*this, event_.get(), EPOLLIN).ok()) return event_.close();
-  has_queue_ = sys::sync_open(kMostFiles, &queue_) >= 0;
+  if (!event_.open()) return event_.get();
+  if (const Status status = loop_.watch(*this, event_.get(), EPOLLIN); !status.ok()) return -status.error();
+  return sys::sync_open(kMostFiles, &queue_);
 }
 
 void FileSync::begin(std::span<const int> files) {
   CHECK(!busy_ && files.size() <= kMostFiles);
   busy_ = true;
   error_ = 0;
+  if (!opened_) opened_ = open();
   for (const int file : files) {
-    const int error = has_queue_ ? sys::sync_begin(queue_, file, event_.get()) : -ENOSYS;
+    const int error = *opened_ < 0 ? *opened_ : sys::sync_begin(queue_, file, event_.get());
     if (error < 0) wait_for(file, error);
     else ++left_;
   }
@@ -34,7 +36,7 @@ void FileSync::begin(std::span<const int> files) {
 }
 
 void FileSync::wait_for(int file, int error) {
-  if (!said_) LogLine(Level::kWarn, "sync-waits").text("error", std::strerror(-error)).text("remedy", "none is needed; with it traffic would not wait for the disk");
+  if (!said_) LogLine(Level::kWarn, "sync-waits").text("error", std::strerror(-error)).text("remedy", "raise fs.aio-max-nr; until then all wait for the disk");
   said_ = true;
   note(sys::sync_file(file));
 }

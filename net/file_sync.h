@@ -7,6 +7,7 @@
 // said in the log once; on_file_sync comes from the loop all the same.
 #pragma once
 
+#include <optional>
 #include <span>
 
 #include "lib/status.h"
@@ -30,9 +31,8 @@ class FileSync final : private Watcher, private TimerUser {
 
   // Borrows both for its life.
   FileSync(Loop& loop, FileSyncUser& user) : loop_(loop), user_(user), later_(loop, *this) {}
-  ~FileSync();  // waits for what is under way
+  ~FileSync();  // waits for what is under way; and the kernel takes some 30 ms to forget a queue
 
-  void open();  // before the process confines itself; without it, or if it fails, begin() waits
   // REQUIRES: !busy(), at most kMostFiles, all open until on_file_sync.
   void begin(std::span<const int> files);
   bool busy() const { return busy_; }
@@ -40,6 +40,7 @@ class FileSync final : private Watcher, private TimerUser {
  private:
   void on_event(uint32_t events) override;
   void on_timer(Timer& timer) override;
+  int open();
   void wait_for(int file, int error);
   void note(int result);
   void finish();
@@ -49,7 +50,7 @@ class FileSync final : private Watcher, private TimerUser {
   Timer later_;
   Fd event_;
   sys::SyncQueue queue_ = 0;
-  bool has_queue_ = false;
+  std::optional<int> opened_;  // what came of it: 0 or -errno
   bool said_ = false;  // that begin() waits
   bool busy_ = false;
   size_t left_ = 0;    // files under way

@@ -88,7 +88,6 @@ std::optional<std::string> Spool::open(const Plan& plan) {
   while (static_cast<uint32_t>(stamp_) == 0) stamp_ = sys::random_seed();
   if (const Status status = write_mark(); !status.ok()) return complaint(mark_name(), status.error());
   if (std::optional<std::string> fault = sync_at_start(folder)) return fault;
-  file_sync_.open();
   opened_ = true;
   tell_opened();
   return std::nullopt;
