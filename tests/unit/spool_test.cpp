@@ -2,11 +2,14 @@
 // The spool, in a folder of its own: filled, read, ended, killed at any byte, damaged in every way that a disk can think of, full.
 #include "ops/spool.h"
 
-#include <sys/file.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -549,7 +552,28 @@ TEST_F(SpoolTest, ASpoolOfUncertainOnesEmptiesItself) {
   EXPECT_TRUE(one->empty());
 }
 
-// ---- the disk
+// ---- the disk, and the kernel
+
+// From now on this process gets `error` for the call.
+void refuse(int call, uint32_t error) {
+  const sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  CHECK(sys::set_filter(code, std::size(code)) == 0);
+}
+
+// What a child ends with that does this.
+template <typename Act>
+int child(Act act) {
+  const pid_t pid = ::fork();
+  if (pid == 0) ::_exit(act());
+  int status = 0;
+  CHECK(::waitpid(pid, &status, 0) == pid);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
 
 TEST_F(SpoolTest, ASyncIsReportedByTheLoop) {
   One one(dir(), 1 << 20, Spool::Fsync::kAlways);
@@ -641,6 +665,52 @@ TEST_F(SpoolTest, AFileSystemWithoutSpace) {
   }
   EXPECT_TRUE(One(place, 1 << 20, Spool::Fsync::kNo, "other").fault->find("make room") != std::string::npos);
   EXPECT_EQ(::umount(place.c_str()), 0);
+}
+
+TEST_F(SpoolTest, ItWorksConfined) {
+  if (!can_confine()) GTEST_SKIP() << "this program has no filter";
+  EXPECT_EQ(child([&] {
+    One one(dir(), 64 * 1024, Spool::Fsync::kAlways);
+    if (!install_confinement({.files = true}).ok()) return 1;
+    for (int i = 0; i < 200; ++i) {
+      if (!one->fits(2000) || !one->append(0, 1, body(i, 2000)).ok() || !one->flush().ok()) return 2;
+      if (!test::until(one.loop, [&] { return one->synced() == one->written(); })) return 3;
+      const std::optional<SpoolRecord> record = one->next();
+      if (!record || record->body != body(i, 2000)) return 4;
+      one->done(record->end());
+    }
+    if (!one->sent(one->written()).ok() || logged("sync-waits")) return 5;
+    if (!One(dir(), 1 << 20, Spool::Fsync::kNo, "new").fault.value_or("").ends_with("start the process again")) return 6;
+    one.spool.reset();
+    return 0;
+  }), 0);
+}
+
+TEST_F(SpoolTest, WhereTheKernelWillNotItIsWaitedFor) {
+  if (!can_confine()) GTEST_SKIP() << "this program has no filter";
+  EXPECT_EQ(child([&] {
+    refuse(SYS_io_setup, ENOSYS);
+    One one(dir(), 64 * 1024, Spool::Fsync::kAlways);
+    for (int i = 0; i < 3; ++i) {
+      if (!one->append(0, 1, "x").ok() || !one->flush().ok()) return 1;
+      if (one->synced() == one->written()) return 2;  // it is the loop that says so
+      if (!test::until(one.loop, [&] { return one->synced() == one->written(); })) return 3;
+    }
+    return logged("sync-waits") && log.text.find("sync-waits") == log.text.rfind("sync-waits") ? 0 : 4;
+  }), 0);
+}
+
+TEST_F(SpoolTest, ASyncThatFailsIsSaidAndTriedAgain) {
+  if (!can_confine()) GTEST_SKIP() << "this program has no filter";
+  EXPECT_EQ(child([&] {
+    One one(dir(), 64 * 1024, Spool::Fsync::kAlways);
+    refuse(SYS_io_setup, ENOSYS);
+    refuse(SYS_fdatasync, EIO);
+    if (!one->append(0, 1, "x").ok() || !one->flush().ok()) return 1;
+    if (!test::until(one.loop, [&] { return one.user.failed == 2; })) return 2;  // a second later
+    if (one.user.synced != 0 || one->synced() != 0 || one->counts().sync_failures != 2) return 3;
+    return logged("spool-sync-failed") && one.rest() == std::vector<std::string>{"x"} ? 0 : 4;
+  }), 0);
 }
 
 // ---- what is wrong with a folder
