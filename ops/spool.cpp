@@ -21,6 +21,7 @@ constexpr uint64_t kShorten = 8 * 1024 * 1024;  // a turn: the kernel needs half
 constexpr uint64_t kPassed = 1024 * 1024;    // a turn, of what is passed over
 constexpr uint64_t kDamageTold = 10;
 constexpr Delay kSyncEvery{1000};
+constexpr Delay kFailureTold{1000};
 
 }  // namespace
 
@@ -173,6 +174,11 @@ Status Spool::write_out(const SpoolRecord* behind) {
   written_ += size;
   counts_.records += records;
   counts_.bytes += size;
+  // On a disk that is nearly full small ones fit and large ones do not: one pair of lines a second will do.
+  if (failing_ && loop_.now() - failed_at_ >= kFailureTold) {
+    failing_ = false;
+    LogLine(Level::kInfo, "spool-writes-again").text("relay", plan_.name);
+  }
   return {};
 }
 
@@ -193,12 +199,12 @@ Status Spool::write_all(int fd, uint64_t offset, std::array<std::string_view, 3>
       if (parts[first].empty()) ++first;
     }
   }
-  if (std::exchange(failing_, false)) LogLine(Level::kInfo, "spool-writes-again").text("relay", plan_.name);
   return {};
 }
 
 Status Spool::write_failed(int error, const char* call) {
   ++counts_.write_failures;
+  failed_at_ = loop_.now();
   if (!std::exchange(failing_, true))
     LogLine(Level::kError, "spool-write-failed").text("relay", plan_.name).text("dir", plan_.dir).text("call", call).text("error", std::strerror(error));
   return from_errno(error, call);
@@ -360,7 +366,10 @@ void Spool::done(uint64_t at) {
   done_ = at;
   mark_old_ = true;
   given_ = std::max(given_, done_);
-  if (read_ < done_) read_ = done_;
+  if (read_ < done_) {
+    tell_damage();
+    read_ = done_;
+  }
   settle();
   free_done();
 }

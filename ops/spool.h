@@ -32,7 +32,7 @@ class SpoolUser {
   // is safe, also when synced() gets past it later. From the loop.
   virtual void on_synced(const Status& status) = 0;
   // next() has passed over a record that must not be repeated and may have been sent before the process was started. Its body is valid
-  // for the call.
+  // for the call, in which the spool must not be called.
   virtual void on_uncertain(const SpoolRecord& record) = 0;
 
  protected:
@@ -198,7 +198,8 @@ class Spool final : private FileSyncUser, private TimerUser {
   bool mark_is_certain_ = false;  // that the process before wrote no later one
   bool mark_old_ = false;     // the file is behind done_
   bool mark_dirty_ = false;   // written, not synced
-  bool failing_ = false;
+  bool failing_ = false;      // writing; said in the log
+  Time failed_at_{};
   std::optional<uint64_t> damage_;  // where the damaged place begins that is being passed over
   Window window_;
   Counts counts_;

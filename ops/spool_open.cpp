@@ -227,7 +227,8 @@ void Spool::settle_positions() {
 
 // What another process had written may not be on the disk yet, nor the files themselves.
 std::optional<std::string> Spool::sync_at_start(const Fd& folder) {
-  if (plan_.fsync == Fsync::kNo) return std::nullopt;
+  const bool fresh = serial_ == 1;
+  if (plan_.fsync == Fsync::kNo && !fresh) return std::nullopt;
   for (const size_t index : live_) {
     if (const int error = sys::sync_file(segments_[index].fd.get()); error < 0) return complaint(segment_name(index), -error);
     segments_[index].dirty = false;
