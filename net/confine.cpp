@@ -66,6 +66,9 @@ constexpr int kFree[] = {
 #endif
 };
 
+// Of Rights::files. What is behind io_submit is no more than these calls, on descriptors that are open.
+constexpr int kFiles[] = {SYS_pwritev, SYS_ftruncate, SYS_fdatasync, SYS_io_setup, SYS_io_submit, SYS_io_getevents, SYS_io_destroy, SYS_eventfd2};
+
 // Nothing in a relay asks for these, whatever the future brings.
 constexpr int kDeadly[] = {
     // another program, another process
@@ -182,7 +185,7 @@ bool can_confine() {
 #endif
 }
 
-std::vector<sock_filter> confinement(int pid) {
+std::vector<sock_filter> confinement(int pid, const Rights& rights) {
   if (!can_confine()) return {};
   constexpr uint32_t kFamilies[] = {AF_INET, AF_INET6, AF_UNIX};
   constexpr uint32_t kTypes[] = {SOCK_STREAM, SOCK_DGRAM};  // none that sees or makes other people's packets
@@ -193,6 +196,8 @@ std::vector<sock_filter> confinement(int pid) {
 
   Filter filter;
   for (const int call : kFree) filter.answer(call, kAllow);
+  for (const int call : kFiles)
+    if (rights.files) filter.answer(call, kAllow);
   filter.one_of(SYS_ioctl, 1, 0, kIoctls);
   filter.one_of(SYS_fcntl, 1, 0, kFcntls);
   filter.without(SYS_mmap, 2, PROT_EXEC, kKill);
@@ -211,9 +216,9 @@ std::vector<sock_filter> confinement(int pid) {
   return std::move(filter).finish();
 }
 
-Status install_confinement() {
+Status install_confinement(const Rights& rights) {
   CHECK(can_confine());
-  const std::vector<sock_filter> filter = confinement(sys::process_id());
+  const std::vector<sock_filter> filter = confinement(sys::process_id(), rights);
   const int error = sys::set_filter(filter.data(), filter.size());
   return error < 0 ? from_errno(-error, "seccomp") : Status{};
 }
@@ -221,8 +226,8 @@ Status install_confinement() {
 #else
 
 bool can_confine() { return false; }
-std::vector<sock_filter> confinement(int) { return {}; }
-Status install_confinement() { return {Code::kSystem, "no filter for this architecture"}; }
+std::vector<sock_filter> confinement(int, const Rights&) { return {}; }
+Status install_confinement(const Rights&) { return {Code::kSystem, "no filter for this architecture"}; }
 
 #endif
 

@@ -28,11 +28,16 @@ namespace relay {
 // a relay must not.
 bool can_confine();
 
+// What not every relay needs.
+struct Rights {
+  bool files = false;  // to write, shorten and sync files that are open: a spool's
+};
+
 // The filter for the process `pid`, which may send signals to itself alone. Empty unless can_confine().
-std::vector<sock_filter> confinement(int pid);
+std::vector<sock_filter> confinement(int pid, const Rights& rights = {});
 
 // Installs it, for good and for all that this process starts; it also gives up new privileges (PR_SET_NO_NEW_PRIVS).
 // REQUIRES: can_confine(), and what is opened for writing is open.
-Status install_confinement();
+Status install_confinement(const Rights& rights = {});
 
 }  // namespace relay

@@ -5,10 +5,13 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <link.h>
+#include <linux/aio_abi.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
 #include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -16,11 +19,13 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -175,6 +180,72 @@ uint64_t random_seed() {
   if (::getrandom(&seed, sizeof seed, GRND_NONBLOCK) != static_cast<ssize_t>(sizeof seed))
     seed = static_cast<uint64_t>(clock_ms(CLOCK_MONOTONIC)) ^ static_cast<uint64_t>(::getpid()) << 32;
   return seed;
+}
+
+int open_folder(const char* path) { return checked(::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)); }
+
+int open_file(int folder, const char* name) {
+  const int fd = ::openat(folder, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);  // a pipe is not waited for
+  if (fd < 0) return -errno;
+  struct stat info {};
+  if (::fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) return fd;
+  ::close(fd);
+  return -EINVAL;
+}
+
+int lock_file(int fd) { return checked(::flock(fd, LOCK_EX | LOCK_NB)); }
+
+int64_t file_size(int fd) {
+  struct stat info {};
+  return ::fstat(fd, &info) < 0 ? -errno : info.st_size;
+}
+
+int64_t free_space(int fd) {
+  struct statvfs info {};
+  return ::fstatvfs(fd, &info) < 0 ? -errno : static_cast<int64_t>(info.f_bavail * info.f_frsize);
+}
+
+ssize_t read_at(int fd, void* data, size_t length, uint64_t offset) {
+  return again([&] { return ::pread(fd, data, length, static_cast<off_t>(offset)); });
+}
+ssize_t write_at(int fd, const iovec* parts, int count, uint64_t offset) {
+  return again([&] { return ::pwritev(fd, parts, count, static_cast<off_t>(offset)); });
+}
+int set_file_size(int fd, uint64_t size) {
+  return again([&] { return ::ftruncate(fd, static_cast<off_t>(size)); });
+}
+int sync_file(int fd) { return checked(::fdatasync(fd)); }
+int sync_folder(int fd) { return checked(::fsync(fd)); }
+
+int sync_open(unsigned most, SyncQueue* queue) {
+  *queue = 0;
+  return checked(static_cast<int>(::syscall(SYS_io_setup, most, queue)));
+}
+
+int sync_begin(SyncQueue queue, int fd, int event) {
+  iocb call{};  // the kernel takes a copy
+  call.aio_lio_opcode = IOCB_CMD_FDSYNC;
+  call.aio_fildes = static_cast<uint32_t>(fd);
+  call.aio_flags = IOCB_FLAG_RESFD;
+  call.aio_resfd = static_cast<uint32_t>(event);
+  iocb* calls[] = {&call};
+  return checked(static_cast<int>(::syscall(SYS_io_submit, queue, 1, calls)));
+}
+
+int sync_take(SyncQueue queue, int* results, int most) {
+  std::array<io_event, 16> events{};
+  timespec at_once{};
+  const auto room = std::min(most, static_cast<int>(events.size()));
+  const auto n = again([&] { return static_cast<int>(::syscall(SYS_io_getevents, queue, 0, room, events.data(), &at_once)); });
+  for (int i = 0; i < n; ++i) results[i] = static_cast<int>(events[static_cast<size_t>(i)].res);
+  return n;
+}
+
+void sync_close(SyncQueue queue) { static_cast<void>(::syscall(SYS_io_destroy, queue)); }
+int event_open() { return checked(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
+void event_clear(int fd) {
+  uint64_t count = 0;
+  static_cast<void>(again([&] { return ::read(fd, &count, sizeof count); }));
 }
 
 int read_file(const char* path, size_t max, std::string& out, bool wait) {

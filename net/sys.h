@@ -62,6 +62,27 @@ int64_t monotonic_us();
 int64_t unix_ms();
 uint64_t random_seed();
 
+// Files that are open for reading and writing: a spool's. Made before the loop runs; then read, written and shortened, which the kernel does in
+// its own memory. Waiting for the disk is sync_begin's, or who calls sync_file waits.
+int open_folder(const char* path);
+int open_file(int folder, const char* name);  // makes it if it is not there, mode 0600; -EINVAL if it is no plain file, follows no link
+int lock_file(int fd);                        // for as long as it is open; -EAGAIN: another has it
+int64_t file_size(int fd);
+int64_t free_space(int fd);                   // of the file system, in bytes
+ssize_t read_at(int fd, void* data, size_t length, uint64_t offset);
+ssize_t write_at(int fd, const iovec* parts, int count, uint64_t offset);
+int set_file_size(int fd, uint64_t size);
+int sync_file(int fd);                        // fdatasync(2)
+int sync_folder(int fd);
+// The same without waiting (io_submit(2)): when it has finished, `event` becomes readable, and sync_take says what came of it.
+using SyncQueue = unsigned long;
+int sync_open(unsigned most, SyncQueue* queue);
+int sync_begin(SyncQueue queue, int fd, int event);
+int sync_take(SyncQueue queue, int* results, int most);  // how many have finished; each result is 0 or -errno
+void sync_close(SyncQueue queue);                        // waits for those under way
+int event_open();                                        // an eventfd(2)
+void event_clear(int fd);
+
 // Files and processes; all but log_write only before the loop runs or after it.
 int read_file(const char* path, size_t max, std::string& out, bool wait = true);  // 0, or -errno; -EFBIG past `max`; !wait: no pipe is waited for
 int unlink(const char* path);

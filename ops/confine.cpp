@@ -5,18 +5,17 @@
 #include <cstring>
 
 #include "lib/log.h"
-#include "net/confine.h"
 
 namespace relay {
 
-void confine(const Section& global) {
+void confine(const Section& global, const Rights& rights) {
   Level level = Level::kInfo;
   const char* reason = nullptr;
   if (global.flag("no-seccomp")) {
     reason = "no-seccomp is set";
   } else if (!can_confine()) {
     reason = "this program has no filter: it was built for another architecture, or with sanitizers";
-  } else if (const Status status = install_confinement(); !status.ok()) {
+  } else if (const Status status = install_confinement(rights); !status.ok()) {
     level = Level::kWarn;
     reason = std::strerror(status.error());
   }

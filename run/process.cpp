@@ -2,6 +2,7 @@
 // Process: start, turns, signals, end. What it shows of itself is in show.cpp.
 #include "run/process.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -14,6 +15,7 @@
 #include "net/tls_data.h"
 #include "ops/confine.h"
 #include "ops/notify.h"
+#include "ops/spool_keys.h"
 
 namespace relay {
 namespace {
@@ -74,6 +76,7 @@ Process::Process(Launch&& launch)
 
 int Process::run() {
   Faults faults;
+  const Rights rights{.files = std::any_of(first_.begin(), first_.end(), [](const Config::Item& item) { return has_spool(item.section); })};
   open_log();
   if (!open_signals()) return kExitFailed;
   check_descriptors();
@@ -87,7 +90,7 @@ int Process::run() {
   }
   for (const std::string& place : sockets_.unused())
     LogLine(Level::kWarn, "socket-unused").text("addr", place).text("remedy", "let a relay listen there, or take it out of the socket unit");
-  confine(global_);
+  confine(global_, rights);
   LogLine(Level::kInfo, "ready").number("relays", fleet_.relays().size());
   log_flush();
   settle_with_manager();

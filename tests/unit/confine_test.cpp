@@ -148,6 +148,16 @@ TEST_F(Confine, WhatIsNotListedIsNotThere) {
     EXPECT_EQ(verdict(code, call(number)), kErrno | ENOSYS) << number;
 }
 
+TEST_F(Confine, FilesThatAreOpenAreWrittenByWhoHasASpool) {
+  const std::vector<sock_filter> without = confinement(kPid);
+  const std::vector<sock_filter> with = confinement(kPid, {.files = true});
+  for (const int number : {SYS_pwritev, SYS_ftruncate, SYS_fdatasync, SYS_io_setup, SYS_io_submit, SYS_io_getevents, SYS_io_destroy, SYS_eventfd2}) {
+    EXPECT_EQ(verdict(without, call(number)), kErrno | ENOSYS) << number;
+    EXPECT_EQ(verdict(with, call(number)), SECCOMP_RET_ALLOW) << number;
+  }
+  EXPECT_EQ(verdict(with, call(SYS_openat, {0, 0, O_RDWR | O_CREAT})), kErrno | EPERM);
+}
+
 // ---- installed
 
 struct Fate {
