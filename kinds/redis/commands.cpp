@@ -29,12 +29,12 @@ struct BuiltIn {
 constexpr std::array kBuiltIn = std::to_array<BuiltIn>({
     {"asking", Use::kState}, {"auth", Use::kAuth}, {"blmove", Use::kAlone}, {"blmpop", Use::kAlone}, {"blpop", Use::kAlone}, {"brpop", Use::kAlone},
     {"brpoplpush", Use::kAlone}, {"bzmpop", Use::kAlone}, {"bzpopmax", Use::kAlone}, {"bzpopmin", Use::kAlone}, {"client", Use::kClient},
-    {"copy", Use::kAlone}, {"debug", Use::kAlone}, {"discard", Use::kExec}, {"exec", Use::kExec}, {"failover", Use::kAlone}, {"function", Use::kAlone}, {"hello", Use::kHello},
-    {"migrate", Use::kAlone}, {"monitor", Use::kState}, {"move", Use::kAlone}, {"multi", Use::kMulti}, {"psubscribe", Use::kState}, {"psync", Use::kState},
-    {"punsubscribe", Use::kState}, {"quit", Use::kQuit}, {"readonly", Use::kState}, {"readwrite", Use::kState}, {"replconf", Use::kState},
+    {"copy", Use::kAlone}, {"debug", Use::kAlone}, {"discard", Use::kExec}, {"exec", Use::kExec}, {"failover", Use::kAlone}, {"function", Use::kAlone},
+    {"hello", Use::kHello}, {"migrate", Use::kAlone}, {"monitor", Use::kState}, {"move", Use::kAlone}, {"multi", Use::kMulti}, {"psubscribe", Use::kState},
+    {"psync", Use::kState}, {"punsubscribe", Use::kState}, {"quit", Use::kQuit}, {"readonly", Use::kState}, {"readwrite", Use::kState}, {"replconf", Use::kState},
     {"reset", Use::kReset}, {"save", Use::kAlone}, {"script", Use::kAlone}, {"select", Use::kSelect}, {"shutdown", Use::kAlone}, {"ssubscribe", Use::kState},
-    {"subscribe", Use::kState}, {"sunsubscribe", Use::kState}, {"swapdb", Use::kAlone}, {"sync", Use::kState}, {"unsubscribe", Use::kState}, {"unwatch", Use::kUnwatch},
-    {"wait", Use::kWait}, {"waitaof", Use::kWait}, {"watch", Use::kWatch}, {"xread", Use::kAlone}, {"xreadgroup", Use::kAlone},
+    {"subscribe", Use::kState}, {"sunsubscribe", Use::kState}, {"swapdb", Use::kAlone}, {"sync", Use::kState}, {"unsubscribe", Use::kState},
+    {"unwatch", Use::kUnwatch}, {"wait", Use::kWait}, {"waitaof", Use::kWait}, {"watch", Use::kWatch}, {"xread", Use::kAlone}, {"xreadgroup", Use::kAlone},
     // In a cluster.
     {"mget", Use::kShared, Scope::kBySlot, Join::kValues, 1}, {"mset", Use::kShared, Scope::kBySlot, Join::kFirst, 2},
     {"del", Use::kShared, Scope::kBySlot, Join::kSum, 1}, {"unlink", Use::kShared, Scope::kBySlot, Join::kSum, 1},
