@@ -326,14 +326,11 @@ bool skip_values(std::string_view& rest, uint64_t left) {
     if (left > rest.size()) return false;
     const auto token = take_token(rest);
     if (!token) return false;
-    --left;
-    if (std::string_view("*~>%|").find(token->type) == std::string_view::npos || token->number <= 0) {
-      if (token->type == '|') ++left;
-      continue;
-    }
-    const auto n = static_cast<uint64_t>(token->number);  // at most 13 digits
-    left += token->type == '%' || token->type == '|' ? 2 * n : n;
-    if (token->type == '|') ++left;
+    const auto n = static_cast<uint64_t>(std::max<int64_t>(token->number, 0));  // at most 13 digits
+    if (token->type == '|') left += 2 * n;  // and then comes the value
+    else if (token->type == '%') left += 2 * n - 1;
+    else if (std::string_view("*~>").find(token->type) != std::string_view::npos) left += n - 1;
+    else --left;
   }
   return true;
 }

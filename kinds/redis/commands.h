@@ -68,7 +68,7 @@ class Commands {
 
   // `name` in any case. One that nobody has heard of goes as it is. Its `keys` are there until learn() is true, or this is gone.
   Command find(std::string_view name) const;
-  // The same, and if it has subcommands, the one that `argument` is, or itself if that is none. REQUIRES: `argument` is the one behind the name; empty: there is none.
+  // The same, and if it has subcommands, the one that `argument` is, or itself if that is none. `argument` is the one behind the name, or empty.
   Command find(std::string_view name, std::string_view argument) const;
   // Whole reply of COMMAND. False: it is none, and nothing has changed.
   bool learn(std::string_view reply);

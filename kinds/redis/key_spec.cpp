@@ -17,7 +17,8 @@ constexpr size_t kMostRules = 32;
 constexpr int64_t kMostFields = 64;
 
 bool same(std::string_view a, std::string_view lower) {
-  return a.size() == lower.size() && std::equal(a.begin(), a.end(), lower.begin(), [](char c, char l) { return (c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c) == l; });
+  const auto alike = [](char c, char l) { return (c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c) == l; };
+  return std::equal(a.begin(), a.end(), lower.begin(), lower.end(), alike);
 }
 
 // ---- what is built in
@@ -308,11 +309,13 @@ KeySpec key_spec(const KeyEntry& entry) {
     KeySpec spec = spec_of(own->form);
     if (spec.way != KeySpec::Way::kRules || !entry.rules_understood || (entry.movable && entry.rules.empty())) return spec;
   }
-  const bool moves = std::any_of(entry.rules.begin(), entry.rules.end(), [](const KeyRule& rule) { return rule.begin == KeyRule::Begin::kKeyword || rule.find == KeyRule::Find::kKeynum; });
+  const bool moves = std::any_of(entry.rules.begin(), entry.rules.end(), [](const KeyRule& rule) {
+    return rule.begin == KeyRule::Begin::kKeyword || rule.find == KeyRule::Find::kKeynum;
+  });
   if (!entry.rules_understood || (entry.movable && !moves)) return {KeySpec::Way::kUnknown, {}};
   if (!entry.rules.empty()) return {KeySpec::Way::kRules, entry.rules};
-  const bool sane = entry.first > 0 && entry.first <= kMostIndex && entry.step > 0 && entry.step <= kMostIndex && entry.last >= -kMostIndex && entry.last <= kMostIndex;
-  if (!sane) return {};
+  const auto within = [](int64_t value, int64_t least) { return value >= least && value <= kMostIndex; };
+  if (!within(entry.first, 1) || !within(entry.step, 1) || !within(entry.last, -kMostIndex)) return {};
   const auto first = static_cast<int32_t>(entry.first);
   const auto last = static_cast<int32_t>(entry.last);
   return {KeySpec::Way::kRules, {range(first, last < 0 ? last : last - first, static_cast<int32_t>(entry.step))}};

@@ -71,7 +71,7 @@ struct Said {
 
   std::string address(const Asked& asked) const {
     const std::string_view name = endpoint == "?" ? ip : endpoint;  // "?": it wants to be called by a name and has none
-    return join_address(name.empty() ? asked.host : name, static_cast<int64_t>(std::min<uint64_t>(asked.tls && tls_port != 0 ? tls_port : port, UINT16_MAX + 1)));
+    return join_address(name.empty() ? asked.host : name, asked.tls && tls_port != 0 ? tls_port : port);
   }
 };
 
@@ -112,7 +112,8 @@ bool add(Shard& shard, Node node, bool master) {
   else if (master) node.online = false;
   if (node.address.empty()) return true;
   if (shard.replicas.size() >= SlotMap::kMostReplicas) return false;
-  if (std::none_of(shard.replicas.begin(), shard.replicas.end(), [&](const Node& other) { return other.address == node.address; })) shard.replicas.push_back(std::move(node));
+  const bool known = std::any_of(shard.replicas.begin(), shard.replicas.end(), [&](const Node& other) { return other.address == node.address; });
+  if (!known) shard.replicas.push_back(std::move(node));
   return true;
 }
 
@@ -163,9 +164,10 @@ uint16_t slot_of(std::string_view key) {
   return crc16(key) % kSlots;
 }
 
-std::string join_address(std::string_view host, int64_t port) {
-  const bool plain = std::all_of(host.begin(), host.end(), [](char c) { return c > ' ' && c < 0x7f && std::string_view("/@[],\"\\").find(c) == std::string_view::npos; });
-  if (host.empty() || host.size() > kLongestHost || !plain || port <= 0 || port > UINT16_MAX) return {};
+std::string join_address(std::string_view host, uint64_t port) {
+  constexpr std::string_view kNever = "/@[],\"\\";  // in no host's name
+  const bool plain = std::all_of(host.begin(), host.end(), [&](char c) { return c > ' ' && c < 0x7f && kNever.find(c) == std::string_view::npos; });
+  if (host.empty() || host.size() > kLongestHost || !plain || port == 0 || port > UINT16_MAX) return {};
   const bool v6 = host.find(':') != std::string_view::npos;
   return (v6 ? "[" : "") + std::string(host) + (v6 ? "]:" : ":") + std::to_string(port);
 }

@@ -101,6 +101,6 @@ class SlotMap {
 };
 
 // HOST:PORT, with the brackets that IPv6 wants. Empty: it is no place.
-std::string join_address(std::string_view host, int64_t port);
+std::string join_address(std::string_view host, uint64_t port);
 
 }  // namespace relay::redis

@@ -21,11 +21,6 @@ bool is_error(std::string_view reply) { return skip_attributes(reply) && (reply.
 
 void append_head(std::string& out, char type, uint64_t count) { out.append(1, type).append(std::to_string(count)).append("\r\n"); }
 
-void append_word(std::string& out, std::string_view word) {
-  append_head(out, '$', word.size());
-  out.append(word).append("\r\n");
-}
-
 std::optional<int64_t> integer_of(const RespToken& token) {
   int64_t value = 0;
   const char* end = token.text.data() + token.text.size();
@@ -160,10 +155,10 @@ Split::Split(std::span<const std::string_view> args, uint8_t stride, bool by_key
     while (!by_key && end < sorted.size() && sorted[end].slot == sorted[begin].slot) ++end;
     Part part{.slot = sorted[begin].slot, .first = static_cast<uint32_t>(begin), .count = static_cast<uint32_t>(end - begin), .at = text_.size(), .size = 0};
     append_head(text_, '*', 1 + (end - begin) * stride);
-    append_word(text_, args[0]);
+    append_bulk(text_, args[0]);
     for (; begin < end; ++begin) {
       keys_.push_back(sorted[begin].number);
-      for (size_t i = 0; i < stride; ++i) append_word(text_, args[1 + size_t{sorted[begin].number} * stride + i]);
+      for (size_t i = 0; i < stride; ++i) append_bulk(text_, args[1 + size_t{sorted[begin].number} * stride + i]);
     }
     part.size = text_.size() - part.at;
     parts_.push_back(part);
@@ -235,7 +230,7 @@ std::optional<uint64_t> Cursor::joined() const {
 std::string scan_command(std::span<const std::string_view> args, const Cursor& cursor) {
   std::string out;
   append_head(out, '*', args.size());
-  for (size_t i = 0; i < args.size(); ++i) append_word(out, i == 1 ? std::string_view(std::to_string(cursor.own)) : args[i]);
+  for (size_t i = 0; i < args.size(); ++i) append_bulk(out, i == 1 ? std::string_view(std::to_string(cursor.own)) : args[i]);
   return out;
 }
 
@@ -257,7 +252,7 @@ std::string join_scan(std::string_view reply, uint16_t slot, std::optional<uint1
   std::string out;
   out.reserve(reply.size() + 24);
   append_head(out, '*', 2);
-  append_word(out, std::to_string(*joined));
+  append_bulk(out, std::to_string(*joined));
   return out.append(rest);
 }
 

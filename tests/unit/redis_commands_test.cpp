@@ -59,21 +59,23 @@ TEST(Keys, AreWhereTheServerSays) {
 
 TEST(Keys, ThatCannotBeTold) {
   const Commands commands = learned();
-  for (const char* line : {"DEL", "MSET", "BLPOP a", "LMPOP x a LEFT", "LMPOP 3 a LEFT", "ZUNION -1 a", "EVAL s 3 a b", "EVAL s 9999999999999 a", "EVAL s", "XREAD STREAMS a", "SORT", "GEORADIUS", "MIGRATE h 1 k 0",
-                           "MIGRATE h 1 k 0 10 KEYS a"})
+  for (const char* line : {"DEL", "MSET", "BLPOP a", "LMPOP x a LEFT", "LMPOP 3 a LEFT", "ZUNION -1 a", "EVAL s 3 a b", "EVAL s 9999999999999 a", "EVAL s",
+                           "XREAD STREAMS a", "SORT", "GEORADIUS", "MIGRATE h 1 k 0", "MIGRATE h 1 k 0 10 KEYS a"})
     EXPECT_EQ(keys_of(commands, line), "?") << line;
 }
 
 // As a server before version 7 says it.
 std::string old_entry(std::string_view name, std::string_view flag, int first, int last, int step) {
   const auto word = [](std::string_view text) { return "$" + std::to_string(text.size()) + "\r\n" + std::string(text) + "\r\n"; };
-  return "*7\r\n" + word(name) + ":-2\r\n*2\r\n+" + std::string(flag) + "\r\n+fast\r\n:" + std::to_string(first) + "\r\n:" + std::to_string(last) + "\r\n:" + std::to_string(step) + "\r\n*1\r\n+@x\r\n";
+  return "*7\r\n" + word(name) + ":-2\r\n*2\r\n+" + std::string(flag) + "\r\n+fast\r\n:" + std::to_string(first) + "\r\n:" + std::to_string(last) +
+         "\r\n:" + std::to_string(step) + "\r\n*1\r\n+@x\r\n";
 }
 
 TEST(Keys, OfServersWithoutRules) {
   Commands commands;
   EXPECT_EQ(keys_of(commands, "GET k"), "nobody has said");
-  std::string reply = "*10\r\n" + old_entry("get", "readonly", 1, 1, 1) + old_entry("mset", "write", 1, -1, 2) + old_entry("brpop", "write", 1, -2, 1) + old_entry("object", "readonly", 2, 2, 1);
+  std::string reply = "*10\r\n" + old_entry("get", "readonly", 1, 1, 1) + old_entry("mset", "write", 1, -1, 2) + old_entry("brpop", "write", 1, -2, 1) +
+                      old_entry("object", "readonly", 2, 2, 1);
   for (const char* movable : {"eval", "zunionstore", "xread", "sort", "migrate", "module.moves"}) reply += old_entry(movable, "movablekeys", 1, 1, 1);
   ASSERT_TRUE(commands.learn(reply));
   EXPECT_EQ(keys_of(commands, "GET k"), "k");
@@ -100,10 +102,12 @@ std::string word_from(std::string_view word, std::string_view n) {
   return "%2\r\n+type\r\n+keyword\r\n+spec\r\n%2\r\n+keyword\r\n+" + std::string(word) + "\r\n+startfrom\r\n:" + std::string(n) + "\r\n";
 }
 std::string range_of(std::string_view last, std::string_view step, std::string_view limit) {
-  return "%2\r\n+type\r\n+range\r\n+spec\r\n%3\r\n+lastkey\r\n:" + std::string(last) + "\r\n+keystep\r\n:" + std::string(step) + "\r\n+limit\r\n:" + std::string(limit) + "\r\n";
+  return "%2\r\n+type\r\n+range\r\n+spec\r\n%3\r\n+lastkey\r\n:" + std::string(last) + "\r\n+keystep\r\n:" + std::string(step) +
+         "\r\n+limit\r\n:" + std::string(limit) + "\r\n";
 }
 std::string number_of(std::string_view at, std::string_view first, std::string_view step) {
-  return "%2\r\n+type\r\n+keynum\r\n+spec\r\n%3\r\n+keynumidx\r\n:" + std::string(at) + "\r\n+firstkey\r\n:" + std::string(first) + "\r\n+keystep\r\n:" + std::string(step) + "\r\n";
+  return "%2\r\n+type\r\n+keynum\r\n+spec\r\n%3\r\n+keynumidx\r\n:" + std::string(at) + "\r\n+firstkey\r\n:" + std::string(first) +
+         "\r\n+keystep\r\n:" + std::string(step) + "\r\n";
 }
 
 TEST(Keys, ByAnyRule) {
@@ -118,7 +122,8 @@ TEST(Keys, ByAnyRule) {
 }
 
 TEST(Keys, OfARuleThatNobodyKnows) {
-  for (const char* begin : {"%2\r\n+type\r\n+unknown\r\n+spec\r\n%0\r\n", "%0\r\n", "*0\r\n"}) EXPECT_EQ(by_rule(begin, range_of("0", "1", "0"), "X a"), "?") << begin;
+  for (const char* begin : {"%2\r\n+type\r\n+unknown\r\n+spec\r\n%0\r\n", "%0\r\n", "*0\r\n"})
+    EXPECT_EQ(by_rule(begin, range_of("0", "1", "0"), "X a"), "?") << begin;
   EXPECT_EQ(by_rule(index_at("0"), range_of("0", "1", "0"), "X a"), "?");
   EXPECT_EQ(by_rule(index_at("-1"), range_of("0", "1", "0"), "X a"), "?");
   EXPECT_EQ(by_rule(index_at("1"), range_of("0", "1", "0"), "X a"), "?");  // movable, and yet it does not move: a module's
@@ -140,7 +145,7 @@ TEST(Commands, HaveTheirSubcommands) {
   EXPECT_TRUE(commands.find("XGROUP", "nonsense").container);
   EXPECT_TRUE(commands.find("XGROUP", "").container);
   EXPECT_EQ(commands.find("XGROUP|CREATE").keys, nullptr);  // no command's name
-  EXPECT_EQ(commands.find("client", "list").use, Use::kState);
+  EXPECT_EQ(commands.find("client", "list").use, Use::kClient);
   EXPECT_EQ(commands.find("GET", std::string(1000, 'x')).use, Use::kShared);
 }
 
@@ -153,15 +158,31 @@ TEST(Commands, HaveAScopeInACluster) {
     Join join;
     bool built_in = true;
   };
-  for (const Row& row : {Row{"MGET a", Scope::kBySlot, Join::kValues}, Row{"mset a 1", Scope::kBySlot, Join::kFirst}, Row{"DEL a", Scope::kBySlot, Join::kSum},
-                         Row{"unlink a", Scope::kBySlot, Join::kSum}, Row{"EXISTS a", Scope::kBySlot, Join::kSum}, Row{"TOUCH a", Scope::kBySlot, Join::kSum},
-                         Row{"MSETNX a 1", Scope::kOne, Join::kNone}, Row{"PING x", Scope::kOne, Join::kNone}, Row{"RANDOMKEY", Scope::kOne, Join::kNone},
-                         Row{"DBSIZE", Scope::kMasters, Join::kSum}, Row{"KEYS *", Scope::kMasters, Join::kConcat}, Row{"FLUSHALL", Scope::kMasters, Join::kFirst},
-                         Row{"flushdb async", Scope::kMasters, Join::kFirst}, Row{"SCAN 0", Scope::kScan, Join::kNone}, Row{"SCRIPT LOAD x", Scope::kNodes, Join::kFirst},
-                         Row{"SCRIPT EXISTS x", Scope::kMasters, Join::kAnd}, Row{"SCRIPT FLUSH", Scope::kNodes, Join::kFirst}, Row{"GET a", Scope::kOne, Join::kNone},
-                         Row{"FUNCTION LOAD x", Scope::kMasters, Join::kFirst, false}, Row{"FUNCTION STATS", Scope::kOne, Join::kNone}, Row{"INFO", Scope::kOne, Join::kNone},
-                         Row{"SCRIPT KILL", Scope::kMasters, Join::kAny, false}, Row{"CONFIG SET a b", Scope::kNodes, Join::kFirst, false},
-                         Row{"SLOWLOG LEN", Scope::kNodes, Join::kSum, false}, Row{"WAIT 0 0", Scope::kOne, Join::kNone}}) {
+  for (const Row& row : {Row{"MGET a", Scope::kBySlot, Join::kValues},
+                         Row{"mset a 1", Scope::kBySlot, Join::kFirst},
+                         Row{"DEL a", Scope::kBySlot, Join::kSum},
+                         Row{"unlink a", Scope::kBySlot, Join::kSum},
+                         Row{"EXISTS a", Scope::kBySlot, Join::kSum},
+                         Row{"TOUCH a", Scope::kBySlot, Join::kSum},
+                         Row{"MSETNX a 1", Scope::kOne, Join::kNone},
+                         Row{"PING x", Scope::kOne, Join::kNone},
+                         Row{"RANDOMKEY", Scope::kOne, Join::kNone},
+                         Row{"DBSIZE", Scope::kMasters, Join::kSum},
+                         Row{"KEYS *", Scope::kMasters, Join::kConcat},
+                         Row{"FLUSHALL", Scope::kMasters, Join::kFirst},
+                         Row{"flushdb async", Scope::kMasters, Join::kFirst},
+                         Row{"SCAN 0", Scope::kScan, Join::kNone},
+                         Row{"SCRIPT LOAD x", Scope::kNodes, Join::kFirst},
+                         Row{"SCRIPT EXISTS x", Scope::kMasters, Join::kAnd},
+                         Row{"SCRIPT FLUSH", Scope::kNodes, Join::kFirst},
+                         Row{"GET a", Scope::kOne, Join::kNone},
+                         Row{"FUNCTION LOAD x", Scope::kMasters, Join::kFirst, false},
+                         Row{"FUNCTION STATS", Scope::kOne, Join::kNone},
+                         Row{"INFO", Scope::kOne, Join::kNone},
+                         Row{"SCRIPT KILL", Scope::kMasters, Join::kAny, false},
+                         Row{"CONFIG SET a b", Scope::kNodes, Join::kFirst, false},
+                         Row{"SLOWLOG LEN", Scope::kNodes, Join::kSum, false},
+                         Row{"WAIT 0 0", Scope::kOne, Join::kNone}}) {
     const std::vector<std::string_view> args = words(row.line);
     const std::string_view argument = args.size() > 1 ? args[1] : std::string_view();
     EXPECT_EQ(commands.find(args[0], argument).scope, row.scope) << row.line;
@@ -198,7 +219,8 @@ TEST(Commands, ACutOffReplyIsNone) {
 
 TEST(Commands, OfOddNames) {
   Commands commands;
-  ASSERT_TRUE(commands.learn("*5\r\n" + old_entry("", "write", 1, 1, 1) + old_entry("a|b", "write", 1, 1, 1) + old_entry(std::string(300, 'x'), "write", 1, 1, 1) + old_entry("OK", "write", 1, 1, 1) +
+  ASSERT_TRUE(commands.learn("*5\r\n" + old_entry("", "write", 1, 1, 1) + old_entry("a|b", "write", 1, 1, 1) +
+                             old_entry(std::string(300, 'x'), "write", 1, 1, 1) + old_entry("OK", "write", 1, 1, 1) +
                              old_entry("ok", "readonly", 1, 1, 1)));
   EXPECT_EQ(commands.find("").keys, nullptr);
   EXPECT_EQ(commands.find("a|b").keys, nullptr);

@@ -14,8 +14,9 @@ TEST(Slot, IsThatOfTheServer) {  // CLUSTER KEYSLOT
     uint16_t slot;
   };
   using namespace std::string_view_literals;
-  for (const Row& row : {Row{"", 0}, Row{"123456789", 12739}, Row{"foo", 12182}, Row{"a", 15495}, Row{"b", 3300}, Row{"{a}b", 15495}, Row{"x{a}y{b}", 15495}, Row{"{}a", 10875},
-                         Row{"{a", 10276}, Row{"}a{", 11710}, Row{"{{a}}", 10276}, Row{"x{}{a}", 15756}, Row{"a\0b\xff"sv, 7390}, Row{"{user1000}.following", 3443}})
+  for (const Row& row : {Row{"", 0}, Row{"123456789", 12739}, Row{"foo", 12182}, Row{"a", 15495}, Row{"b", 3300}, Row{"{a}b", 15495},
+                         Row{"x{a}y{b}", 15495}, Row{"{}a", 10875}, Row{"{a", 10276}, Row{"}a{", 11710}, Row{"{{a}}", 10276}, Row{"x{}{a}", 15756},
+                         Row{"a\0b\xff"sv, 7390}, Row{"{user1000}.following", 3443}})
     EXPECT_EQ(slot_of(row.key), row.slot) << row.key;
 }
 
@@ -35,9 +36,24 @@ std::string node(std::string_view host, int port, bool resp3 = false, const std:
   return list({word(host), number(port), word("id"), fields(resp3, more)});
 }
 // One of CLUSTER SHARDS.
-std::string shard_node(bool resp3, const std::string& endpoint, std::string_view ip, int port, std::string_view role, std::string_view health, int tls_port = 0) {
-  std::vector<std::string> all{word("id"), word("x"), word("port"), number(port), word("ip"), word(ip), word("endpoint"), endpoint, word("hostname"), word("h"), word("role"), word(role),
-                               word("replication-offset"), number(28), word("health"), word(health)};
+std::string shard_node(bool resp3, const std::string& endpoint, std::string_view ip, int port, std::string_view role, std::string_view health,
+                       int tls_port = 0) {
+  std::vector<std::string> all{word("id"),
+                               word("x"),
+                               word("port"),
+                               number(port),
+                               word("ip"),
+                               word(ip),
+                               word("endpoint"),
+                               endpoint,
+                               word("hostname"),
+                               word("h"),
+                               word("role"),
+                               word(role),
+                               word("replication-offset"),
+                               number(28),
+                               word("health"),
+                               word(health)};
   if (tls_port != 0) all.insert(all.end(), {word("tls-port"), number(tls_port)});
   return fields(resp3, all);
 }
@@ -49,8 +65,10 @@ std::string master(const SlotMap& map, uint16_t slot) { return map.of(slot) == n
 
 TEST(SlotMap, FromClusterSlots) {
   for (const bool resp3 : {false, true}) {
-    const std::string reply = list({list({number(0), number(5460), node("127.0.0.1", 1, resp3), node("127.0.0.1", 4, resp3)}), list({number(5461), number(10922), node("::1", 2, resp3)}),
-                                    list({number(10923), number(10923), node("127.0.0.1", 1, resp3), node("127.0.0.1", 4, resp3)}), list({number(10925), number(16383), node("h.example", 3, resp3)})});
+    const std::string reply = list({list({number(0), number(5460), node("127.0.0.1", 1, resp3), node("127.0.0.1", 4, resp3)}),
+                                    list({number(5461), number(10922), node("::1", 2, resp3)}),
+                                    list({number(10923), number(10923), node("127.0.0.1", 1, resp3), node("127.0.0.1", 4, resp3)}),
+                                    list({number(10925), number(16383), node("h.example", 3, resp3)})});
     const auto map = SlotMap::read_slots(reply, kAsked);
     ASSERT_TRUE(map);
     ASSERT_EQ(map->shards().size(), 3U);
@@ -69,9 +87,10 @@ TEST(SlotMap, FromClusterSlots) {
 
 TEST(SlotMap, FromClusterSlotsWithoutHosts) {
   const std::vector<std::string> ip{word("ip"), word("10.0.0.7"), word("hostname"), word("h")};
-  const std::string reply = list({list({number(0), number(0), node("", 1)}), list({number(1), number(1), node("?", 2, false, ip)}), list({number(2), number(2), node("?", 3)}),
-                                  list({number(3), number(3), list({"$-1\r\n", number(4), word("id"), fields(true, ip)})}), list({number(4), number(4), list({"_\r\n", number(5)})}),
-                                  list({number(5), number(5), node("bad host", 6)}), list({number(6), number(6), node("h", 0), node("h", 70000), node("h", 7)})});
+  const std::string reply = list(
+      {list({number(0), number(0), node("", 1)}), list({number(1), number(1), node("?", 2, false, ip)}), list({number(2), number(2), node("?", 3)}),
+       list({number(3), number(3), list({"$-1\r\n", number(4), word("id"), fields(true, ip)})}), list({number(4), number(4), list({"_\r\n", number(5)})}),
+       list({number(5), number(5), node("bad host", 6)}), list({number(6), number(6), node("h", 0), node("h", 70000), node("h", 7)})});
   const auto map = SlotMap::read_slots(reply, kAsked);
   ASSERT_TRUE(map);
   EXPECT_EQ(master(*map, 0), "10.0.0.1:1");
@@ -86,9 +105,12 @@ TEST(SlotMap, FromClusterSlotsWithoutHosts) {
 TEST(SlotMap, FromClusterShards) {
   for (const bool resp3 : {false, true}) {
     const std::string reply = list({
-        shard(resp3, list({number(8000), number(16383)}), list({shard_node(resp3, word("b.example"), "10.0.0.2", 2, "master", "online", 12), shard_node(resp3, word("c"), "10.0.0.3", 3, "replica", "loading")})),
+        shard(resp3, list({number(8000), number(16383)}),
+              list({shard_node(resp3, word("b.example"), "10.0.0.2", 2, "master", "online", 12),
+                    shard_node(resp3, word("c"), "10.0.0.3", 3, "replica", "loading")})),
         shard(resp3, list({number(0), number(1), number(4), number(7999)}),
-              list({shard_node(resp3, word("old"), "10.0.0.4", 4, "master", "fail"), shard_node(resp3, word("?"), "10.0.0.5", 5, "master", "online"), shard_node(resp3, "$-1\r\n", "", 6, "replica", "online")})),
+              list({shard_node(resp3, word("old"), "10.0.0.4", 4, "master", "fail"), shard_node(resp3, word("?"), "10.0.0.5", 5, "master", "online"),
+                    shard_node(resp3, "$-1\r\n", "", 6, "replica", "online")})),
         shard(resp3, list({}), list({shard_node(resp3, word("spare"), "", 9, "master", "online")})),
     });
     const auto map = SlotMap::read_shards(reply, kAsked);
@@ -106,11 +128,14 @@ TEST(SlotMap, FromClusterShards) {
 }
 
 TEST(SlotMap, OfNonsenseIsNone) {
-  for (const std::string& bad : {std::string("-ERR This instance has cluster support disabled\r\n"), std::string("+OK\r\n"), std::string("*-1\r\n"), std::string("*1\r\n*0\r\n"), std::string("*1\r\n:1\r\n"),
-                                 list({list({number(0), number(16384), node("h", 1)})}), list({list({number(2), number(1), node("h", 1)})}), list({list({number(-1), number(1), node("h", 1)})}),
-                                 list({list({":x\r\n", number(1), node("h", 1)})}), list({list({number(0), number(1), list({word("h")})})}), list({list({number(0), number(1)})})})
+  for (const std::string& bad :
+       {std::string("-ERR This instance has cluster support disabled\r\n"), std::string("+OK\r\n"), std::string("*-1\r\n"), std::string("*1\r\n*0\r\n"),
+        std::string("*1\r\n:1\r\n"), list({list({number(0), number(16384), node("h", 1)})}), list({list({number(2), number(1), node("h", 1)})}),
+        list({list({number(-1), number(1), node("h", 1)})}), list({list({":x\r\n", number(1), node("h", 1)})}),
+        list({list({number(0), number(1), list({word("h")})})}), list({list({number(0), number(1)})})})
     EXPECT_FALSE(SlotMap::read_slots(bad, kAsked)) << bad;
-  for (const std::string& bad : {std::string("*1\r\n:1\r\n"), list({shard(false, list({number(1)}), list({}))}), list({shard(false, list({number(1), number(16384)}), list({}))}), list({list({word("slots")})})})
+  for (const std::string& bad : {std::string("*1\r\n:1\r\n"), list({shard(false, list({number(1)}), list({}))}),
+                                 list({shard(false, list({number(1), number(16384)}), list({}))}), list({list({word("slots")})})})
     EXPECT_FALSE(SlotMap::read_shards(bad, kAsked)) << bad;
 }
 
@@ -122,7 +147,8 @@ TEST(SlotMap, ManyOverlapsAreRefused) {
 }
 
 SlotMap two_shards() {
-  const auto map = SlotMap::read_slots(list({list({number(0), number(99), node("a", 1), node("a", 2)}), list({number(100), number(199), node("b", 1)})}), kAsked);
+  const auto map =
+      SlotMap::read_slots(list({list({number(0), number(99), node("a", 1), node("a", 2)}), list({number(100), number(199), node("b", 1)})}), kAsked);
   EXPECT_TRUE(map);
   return *map;
 }
@@ -154,7 +180,8 @@ TEST(SlotMap, ShowsEachShardOnce) {
   (void)map.moved(50, "c:1");
   (void)map.moved(150, "a:1");
   std::string seen;
-  for (const Shard* shard = map.from(0); shard != nullptr; shard = map.from(static_cast<uint16_t>(shard->ranges.front().first + 1))) seen += shard->master.address + ' ';
+  for (const Shard* shard = map.from(0); shard != nullptr; shard = map.from(static_cast<uint16_t>(shard->ranges.front().first + 1)))
+    seen += shard->master.address + ' ';
   EXPECT_EQ(seen, "a:1 c:1 b:1 ");
   EXPECT_EQ(map.from(16383), nullptr);
 }
@@ -174,8 +201,26 @@ TEST(Redirect, IsRead) {
     EXPECT_EQ(found->host, "");
     EXPECT_EQ(found->port, 7000);
   }
-  for (const char* bad : {"", "-", "-ERR x", "MOVED", "MOVED ", "MOVED 1", "MOVED 1 ", "MOVED 1 h", "MOVED 1 h:", "MOVED 1 h:0", "MOVED 1 h:65536", "MOVED 16384 h:1", "MOVED -1 h:1", "MOVED x h:1", "MOVED 1 h h:1",
-                          "MOVED :1", "MOVED 1:1 h", "moved 1 h:1", "ASKING 1 h:1", "-TRYAGAIN x"})
+  for (const char* bad : {"",
+                          "-",
+                          "-ERR x",
+                          "MOVED",
+                          "MOVED ",
+                          "MOVED 1",
+                          "MOVED 1 ",
+                          "MOVED 1 h",
+                          "MOVED 1 h:",
+                          "MOVED 1 h:0",
+                          "MOVED 1 h:65536",
+                          "MOVED 16384 h:1",
+                          "MOVED -1 h:1",
+                          "MOVED x h:1",
+                          "MOVED 1 h h:1",
+                          "MOVED :1",
+                          "MOVED 1:1 h",
+                          "moved 1 h:1",
+                          "ASKING 1 h:1",
+                          "-TRYAGAIN x"})
     EXPECT_FALSE(parse_redirect(bad)) << bad;
 }
 

@@ -68,7 +68,8 @@ TEST(Join, ValuesThatAreNone) {
   const Words args{"MGET", "a", "b"};
   const Split split(args, 1);
   const std::string good = "*1\r\n$1\r\nB\r\n";
-  for (const char* bad : {"*2\r\n$1\r\nB\r\n$1\r\nB\r\n", "*0\r\n", "*1\r\n", "", "+OK\r\n", "$1\r\nx\r\n", "*1\r\n$1\r\nB\r\n:1\r\n", "*-1\r\n", "_\r\n", "%1\r\n+a\r\n+b\r\n", "*1\r\n$9\r\nB\r\n"}) {
+  for (const char* bad : {"*2\r\n$1\r\nB\r\n$1\r\nB\r\n", "*0\r\n", "*1\r\n", "", "+OK\r\n", "$1\r\nx\r\n", "*1\r\n$1\r\nB\r\n:1\r\n", "*-1\r\n", "_\r\n",
+                          "%1\r\n+a\r\n+b\r\n", "*1\r\n$9\r\nB\r\n"}) {
     const std::vector<std::string> replies{good, bad};
     EXPECT_TRUE(join_values(split, replies).starts_with("-ERR relay: ")) << bad;
   }
@@ -89,7 +90,8 @@ TEST(Join, Numbers) {
   EXPECT_EQ(joined(Join::kSum, {":1\r\n", "-ERR a\r\n", "-ERR b\r\n"}), "-ERR a\r\n");
   EXPECT_EQ(joined(Join::kSum, {":1\r\n", "!5\r\nERR a\r\n"}), "!5\r\nERR a\r\n");
   EXPECT_EQ(joined(Join::kSum, {"|1\r\n+ttl\r\n:1\r\n:4\r\n", ":1\r\n"}), ":5\r\n");
-  for (const char* bad : {":9223372036854775807\r\n", ":99999999999999999999\r\n", ":\r\n", ":x\r\n", "+1\r\n", "$1\r\n1\r\n", "", ":1", ":1\r\n:1\r\n", "*1\r\n:1\r\n", "*-1\r\n", "*999999999\r\n:1\r\n"})
+  for (const char* bad : {":9223372036854775807\r\n", ":99999999999999999999\r\n", ":\r\n", ":x\r\n", "+1\r\n", "$1\r\n1\r\n", "", ":1", ":1\r\n:1\r\n",
+                          "*1\r\n:1\r\n", "*-1\r\n", "*999999999\r\n:1\r\n"})
     EXPECT_TRUE(joined(Join::kSum, {":1\r\n", bad}).starts_with("-ERR relay: ")) << bad;
 }
 
@@ -99,7 +101,8 @@ TEST(Join, ListsAndTheRest) {
   EXPECT_EQ(joined(Join::kConcat, {"~1\r\n+a\r\n", "_\r\n", "~1\r\n+b\r\n"}), "~2\r\n+a\r\n+b\r\n");
   EXPECT_EQ(joined(Join::kConcat, {"%1\r\n+a\r\n:1\r\n", "%1\r\n+b\r\n:2\r\n"}), "%2\r\n+a\r\n:1\r\n+b\r\n:2\r\n");
   EXPECT_EQ(joined(Join::kConcat, {"*-1\r\n"}), "*0\r\n");
-  for (const char* bad : {"~0\r\n", "+OK\r\n", "", "*2\r\n+a\r\n", "*1\r\n+a\r\n+b\r\n", "*9999999999999\r\n"}) EXPECT_TRUE(joined(Join::kConcat, {"*0\r\n", bad}).starts_with("-ERR relay: ")) << bad;
+  for (const char* bad : {"~0\r\n", "+OK\r\n", "", "*2\r\n+a\r\n", "*1\r\n+a\r\n+b\r\n", "*9999999999999\r\n"})
+    EXPECT_TRUE(joined(Join::kConcat, {"*0\r\n", bad}).starts_with("-ERR relay: ")) << bad;
   EXPECT_EQ(joined(Join::kFirst, {"+OK\r\n", "+OK\r\n"}), "+OK\r\n");
   EXPECT_EQ(joined(Join::kFirst, {"+OK\r\n", "-READONLY x\r\n"}), "-READONLY x\r\n");
   EXPECT_EQ(joined(Join::kAny, {"-NOTBUSY\r\n", "+OK\r\n"}), "+OK\r\n");
@@ -130,8 +133,9 @@ TEST(Scan, GoesFromServerToServer) {
   EXPECT_EQ(join_scan("*2\r\n$1\r\n0\r\n*0\r\n", 5461, 10923), "*2\r\n$5\r\n10923\r\n*0\r\n");
   EXPECT_EQ(join_scan("*2\r\n$1\r\n0\r\n*0\r\n", 10923, std::nullopt), "*2\r\n$1\r\n0\r\n*0\r\n");
   EXPECT_EQ(join_scan("-ERR invalid cursor\r\n", 1, 2), "-ERR invalid cursor\r\n");
-  for (const char* bad : {"", "*2\r\n$1\r\n0\r\n", "*1\r\n$1\r\n0\r\n", "*2\r\n$1\r\nx\r\n*0\r\n", "*2\r\n$0\r\n\r\n*0\r\n", "*2\r\n:0\r\n*0\r\n", "+OK\r\n", "*2\r\n$1\r\n0\r\n*0\r\n+x\r\n",
-                          "*2\r\n$20\r\n18446744073709551615\r\n*0\r\n", "*2\r\n$20\r\n99999999999999999999\r\n*0\r\n"})
+  for (const char* bad :
+       {"", "*2\r\n$1\r\n0\r\n", "*1\r\n$1\r\n0\r\n", "*2\r\n$1\r\nx\r\n*0\r\n", "*2\r\n$0\r\n\r\n*0\r\n", "*2\r\n:0\r\n*0\r\n", "+OK\r\n",
+        "*2\r\n$1\r\n0\r\n*0\r\n+x\r\n", "*2\r\n$20\r\n18446744073709551615\r\n*0\r\n", "*2\r\n$20\r\n99999999999999999999\r\n*0\r\n"})
     EXPECT_TRUE(join_scan(bad, 1, 2).starts_with("-ERR relay: ")) << bad;
 }
 

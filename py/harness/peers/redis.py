@@ -66,10 +66,6 @@ class RedisServer:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
-    def signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
     def reset_peers(self) -> None:
         for client in self._clients:
             client.connection_pool.disconnect()

@@ -21,7 +21,8 @@ from harness.until import until
 SLOTS = 16384
 NODE_TIMEOUT_MS = 1000
 WORDS = [
-    "--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-replica-validity-factor", "0", "--cluster-allow-replica-migration", "no",
+    "--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-replica-validity-factor", "0",
+    "--cluster-allow-replica-migration", "no",
     "--repl-diskless-sync-delay", "0", "--repl-timeout", "5",
     "--repl-ping-replica-period", "1",  # a replica that has got nothing yet is not in the map
 ]
@@ -156,11 +157,14 @@ class RedisCluster:
         """As the node sees it: first slot, last slot, the ports of the master and its replicas."""
         return sorted((first, last, [where[1] for where in places]) for first, last, *places in node.ask("CLUSTER", "SLOTS"))
 
+    def _has(self, node: ClusterNode, slot: int) -> int | None:
+        """The port of the master, as the node sees it."""
+        return next((ports[0] for first, last, ports in self._slots(node) if first <= slot <= last), None)
+
     def master_of_slot(self, slot: int) -> ClusterNode:
-        for first, last, ports in self._slots(self.alive()[0]):
-            if first <= slot <= last:
-                return self._at(ports[0])
-        raise AssertionError(f"nobody has slot {slot}")
+        port = self._has(self.alive()[0], slot)
+        assert port is not None, f"nobody has slot {slot}"
+        return self._at(port)
 
     def master_of(self, key: str | bytes) -> ClusterNode:
         return self.master_of_slot(slot_of(key))
@@ -207,7 +211,9 @@ class RedisCluster:
                 return False
             sorted_views = [[(first, last, ports[0], sorted(ports[1:])) for first, last, ports in view] for view in views]
             known = {port for _, _, ports in views[0] for port in ports}
-            return known >= {node.port for node in self.alive()} and states == {"ok"} and all(view == sorted_views[0] for view in sorted_views) and all(role[0] == "slave" and role[3] == "connected" for role in roles)
+            agreed = states == {"ok"} and all(view == sorted_views[0] for view in sorted_views)
+            linked = all(role[0] == "slave" and role[3] == "connected" for role in roles)
+            return agreed and linked and known >= {node.port for node in self.alive()}
 
         until(good, self.story, timeout=timeout)
 
@@ -217,7 +223,7 @@ class RedisCluster:
 
         def moved() -> bool:
             try:
-                return all(any(first <= slot <= last and ports[0] == node.port for first, last, ports in self._slots(one)) for one in self.alive()) and node.info()["cluster_state"] == "ok"
+                return node.info()["cluster_state"] == "ok" and all(self._has(one, slot) == node.port for one in self.alive())
             except redis.RedisError:
                 return False
 
