@@ -30,7 +30,7 @@ constexpr std::array kOwnKeys = {
     Key{.name = "password-file", .type = KeyType::kText, .metavar = "FILE", .fallback = "",
         .help = "a file with the password for the server, which then is not in the URL"},
     Key{.name = "mode", .type = KeyType::kChoice, .metavar = "MODE", .fallback = "sync",
-        .help = "how commands are answered: with sync each waits for the server; with smart some are answered at once, and done in the background", .choices = "sync smart"},
+        .help = "how commands are answered: with sync each waits for the server; with smart some are answered at once, and done in the background", .choices = "sync|smart"},
     Key{.name = "clients", .type = KeyType::kInteger, .metavar = "N", .fallback = "10000", .help = "how many clients at a time; more are closed at once",
         .min = 1, .max = 1'000'000},
     Key{.name = "pipeline", .type = KeyType::kInteger, .metavar = "N", .fallback = "1000",
@@ -57,7 +57,7 @@ constexpr std::array kOwnKeys = {
     Key{.name = "maxConnectedSecs", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
         .help = "how old a connection to the server becomes, before another takes its place; 0: as old as it likes", .min = 0, .max = 365 * kDay},
     Key{.name = "early", .type = KeyType::kChoice, .metavar = "WHAT", .fallback = "usual",
-        .help = "smart: what is answered at once; exact: only what can have no other answer", .choices = "usual exact"},
+        .help = "smart: what is answered at once; exact: only what can have no other answer", .choices = "usual|exact"},
     Key{.name = "asynCommands", .type = KeyType::kText, .metavar = "NAMES", .fallback = "",
         .help = "smart: more commands that are answered at once, by name, with spaces between"},
     Key{.name = "ignoreCommands", .type = KeyType::kText, .metavar = "NAMES", .fallback = "",
@@ -253,7 +253,7 @@ RedisConfig redis_config(const Section& section) {
   config.early_exact = section.text("early") == "exact";
   config.asyn_commands = words_of(section, "asynCommands");
   config.ignore_commands = words_of(section, "ignoreCommands");
-  config.queue_size = config.smart ? static_cast<uint64_t>(section.integer("queue-size")) : 0;
+  config.queue_size = config.smart ? section.size("queue-size") : 0;
   config.log_keys = section.flag("log-keys");
   config.min_idle = static_cast<uint64_t>(section.integer("minIdleConnections"));
   config.max_connected = section.duration("maxConnectedSecs");
