@@ -366,8 +366,8 @@ bool Section::same(const Section& other) const {
 
 void Section::set(std::string_view name, std::string_view text, std::string where, Faults& faults) {
   const Key& key = row(name);
-  std::vector<std::string_view> given = key.repeatable && !key.words ? split(text, ',') : std::vector{text};
-  if (key.words && text.find_first_not_of(" ,") != std::string_view::npos) given = split_words(text);
+  std::vector<std::string_view> given = key.words ? split_words(text) : key.repeatable ? split(text, ',') : std::vector{text};
+  if (given.empty()) given.emplace_back();
   const size_t faults_before = faults.size();
   for (const std::string_view item : given) {
     if (faults.size() - faults_before >= kMostItemFaults) return;

@@ -30,7 +30,7 @@ std::string toml_value(const Key& key, std::string_view value) {
   if (key.type == KeyType::kInteger || key.type == KeyType::kPort) return std::to_string(parse_integer(value).value_or(0));
   std::string plain;
   if (key.secret) value = plain = hide_password(value);
-  if (key.seconds && parse_integer(value)) value = plain = std::string(value).append("s");
+  if (key.seconds && value != "0" && parse_integer(value)) value = plain = std::string(value).append("s");
   std::string out = "\"";
   while (!value.empty()) {
     size_t length = harmless(value);

@@ -44,7 +44,7 @@ bool Sparing::tell(Time now) {
   return false;
 }
 
-uint64_t Sparing::untold() { return std::exchange(untold_, 0); }
+uint64_t Sparing::untold() { return std::exchange(untold_, 0U); }
 
 // ---- Doors
 

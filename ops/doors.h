@@ -46,10 +46,10 @@ class Sparing {
   uint64_t untold();
 
  private:
-  static constexpr unsigned kMost = 10;
+  static constexpr uint32_t kMost = 10;
   Time since_{};
-  unsigned told_ = 0;
-  uint64_t untold_ = 0;
+  uint32_t told_ = 0;
+  uint32_t untold_ = 0;
 };
 
 class Doors final : private ListenerUser {

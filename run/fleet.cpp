@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "lib/check.h"
 #include "run/config_file.h"
@@ -56,14 +57,17 @@ void Fleet::log_stats() const {
 
 std::string Fleet::summary() const {
   std::string out = std::to_string(relays_.size()) + (relays_.size() == 1 ? " relay" : " relays");
+  std::string_view before = ": ";
   for (const Kind* kind : kinds_) {
+    if (std::none_of(relays_.begin(), relays_.end(), [kind](const auto& running) { return running->kind == kind; })) continue;
     const std::span<const StatRow> rows = kind->stats();
     std::vector<uint64_t> sums(rows.size());
     for (const auto& running : relays_)
       for (size_t i = 0; i < rows.size() && running->kind == kind; ++i)
         if (rows[i].type == StatRow::Type::kGauge) sums[i] += running->relay->values()[i];
     for (size_t i = 0; i < rows.size(); ++i)
-      if (rows[i].type == StatRow::Type::kGauge) out.append(i == 0 ? ": " : ", ").append(rows[i].name).append(" ").append(std::to_string(sums[i]));
+      if (rows[i].type == StatRow::Type::kGauge) out.append(std::exchange(before, ", ")).append(rows[i].name).append(" ").append(std::to_string(sums[i]));
+    before = "; ";
   }
   return out;
 }

@@ -42,7 +42,7 @@ class Fleet {
   void stop(std::string_view why);
   bool idle() const;
   void log_stats() const;
-  // "2 relays: clients 3, gateways 3, …": the sum of all gauges of a name.
+  // "2 relays: clients 3, gateways 3, …": the sums of the gauges of each kind that has a relay.
   std::string summary() const;
 
  private:

@@ -130,6 +130,9 @@ def test_files(complete: Complete, tmp_path: Path) -> None:
     for option in ("-c", "--config"):
         offered = {word.rstrip("/").rpartition("/")[2] for word in complete("run", option, "", cwd=folder)}
         assert offered == {"func1.toml", "func2.env", "more"}
+        offered = {word.rstrip("/").rpartition("/")[2] for word in complete(option, "", cwd=folder)}
+        assert offered == {"func1.toml", "func2.env", "more"}
+    assert complete("-c", "x", "--log-format", "j") == ["json"]
 
 
 def test_after_options(complete: Complete) -> None:

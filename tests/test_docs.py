@@ -202,7 +202,7 @@ def test_config_in_the_text_loads(text: str, tmp_path: Path) -> None:
     check_config(text, tmp_path)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in {".toml", ".conf"}), ids=lambda path: path.name)
 def test_example_loads(path: Path, tmp_path: Path) -> None:
     """An example configuration has no fault, and says what it is."""
     check_config(path.read_text(), tmp_path)

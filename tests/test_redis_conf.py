@@ -69,6 +69,36 @@ def test_a_file_of_old_starts(lab: Lab) -> None:
     assert server.direct().dbsize() == 4
 
 
+@pytest.mark.xfail(strict=True, reason="compression and clusters are not there yet")
+def test_each_key_of_old_is_known(lab: Lab) -> None:
+    """A relayer.conf with each of its keys has no fault."""
+    status, shown, said = check(lab, """
+        [[relayer]]
+        protocol = "redis"
+        mode = "smart"
+        listen = "unix:/tmp/redis.sock"
+        url = "tcp://192.168.0.149:6379"
+        maxConnections = 20
+        maxIdleConnections = 10
+        minIdleConnections = 1
+        maxConnectedSecs = 60
+        compress = true
+        uncompress = true
+        gzip = 6
+        gunzip = true
+        pipeline = 100
+        timeout = 5
+        asynCommands = "LPUSH RPUSH"
+        ignoreCommands = "SLOWLOG"
+        [[relayer]]
+        protocol = "redis-cluster"
+        listen = 6390
+        url = "tcp://10.0.0.1:7000 tcp://10.0.0.2:7000"
+        """)
+    assert (status, said) == (0, "")
+    assert 'maxConnectedSecs = "60s"\n' in shown and 'asynCommands = ["LPUSH", "RPUSH"]\n' in shown
+
+
 def test_command_line_with_schemes(lab: Lab) -> None:
     """`--listen tcp://127.0.0.1:PORT`, `tcp://:PORT` and a bare port are places to listen."""
     server = lab.redis_server()
@@ -87,6 +117,8 @@ def test_command_line_with_schemes(lab: Lab) -> None:
         ('[[relayer]]\nlisten = 6389\nurl = "tcp://a:1"\n', "1: protocol: required in [[relayer]]; there is redis,"),
         ('[[relayer]]\nprotocol = "redis"\nlisten = 6389\nurl = "tcp://a:1"\nmaxConnection = 2\n', '5: unknown key "maxConnection" in [[relayer]]; did you mean "maxConnections"?'),
         ('[[relayer]]\nprotocol = "redis"\nlisten = 6389\nurl = "tcp://a:1"\nstall-timeout = 5\n', '5: stall-timeout: "5" is not a duration'),
+        ('[[relayer]]\nprotocol = "redis"\nlisten = 6389\nurl = "tcp://a:1 tcp://b:1"\n', "4: the URL names several servers; if they are a cluster"),
+        ('[[relayer]]\nprotocol = "redis-cluster"\nlisten = 6389\nurl = "tcp://a:1/2"\n', "4: a cluster has no other database than 0"),
         ('[[relayer]]\nprotocol = "redis"\nlisten = 6389\nurl = "tcp://a:1"\n[[relayer]]\nprotocol = "redis"\nlisten = "tcp://:6389"\nurl = "tcp://a:1"\n', "where the relay of"),
     ],
 )

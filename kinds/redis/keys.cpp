@@ -55,13 +55,14 @@ constexpr std::array kOwnKeys = {
     Key{.name = "minIdleConnections", .type = KeyType::kInteger, .metavar = "N", .fallback = "0",
         .help = "how many connections are held ready for who needs one of its own", .min = 0, .max = 100'000},
     Key{.name = "maxConnectedSecs", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
-        .help = "how old a connection to the server becomes, before another takes its place; 0: as old as it likes", .min = 0, .max = 365 * kDay},
+        .help = "how old a connection to the server becomes, before another takes its place; 0: as old as it likes", .min = 0, .max = 365 * kDay,
+        .seconds = true},
     Key{.name = "early", .type = KeyType::kChoice, .metavar = "WHAT", .fallback = "usual",
         .help = "smart: what is answered at once; exact: only what can have no other answer", .choices = "usual|exact"},
     Key{.name = "asynCommands", .type = KeyType::kText, .metavar = "NAMES", .fallback = "",
-        .help = "smart: more commands that are answered at once, by name, with spaces between"},
+        .help = "smart: more commands that are answered at once, by name, with spaces between", .repeatable = true, .words = true},
     Key{.name = "ignoreCommands", .type = KeyType::kText, .metavar = "NAMES", .fallback = "",
-        .help = "commands that are answered with OK and thrown away"},
+        .help = "commands that are answered with OK and thrown away", .repeatable = true, .words = true},
     Key{.name = "queue-size", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "64MiB",
         .help = "smart: how much may wait for the server; when it is full, clients wait", .min = 64 * 1024, .max = int64_t{16} << 30},
     Key{.name = "log-keys", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "true",
@@ -121,50 +122,87 @@ Status take_db(std::string_view& rest, ServerUrl& url) {
   return {};
 }
 
-// Names with spaces or commas between.
 std::vector<std::string> words_of(const Section& section, std::string_view key) {
-  std::vector<std::string> words;
-  std::string word;
-  for (const char c : std::string(section.text(key)) + " ") {
-    if (c != ' ' && c != ',') {
-      word += c;
-    } else if (!word.empty()) {
-      words.push_back(std::exchange(word, {}));
-    }
+  const std::vector<std::string_view> words = section.items(*section.find(key));
+  return {words.begin(), words.end()};
+}
+
+// How many connections clients share: of few there are, one is left for who needs one of its own.
+uint64_t shared_connections(const Section& section) {
+  const auto shared = static_cast<uint64_t>(section.integer("shared-connections"));
+  const auto all = static_cast<uint64_t>(section.integer("maxConnections"));
+  return section.has("shared-connections") ? shared : std::min(shared, all - 1);
+}
+
+// HOST[:PORT] with the scheme before it.
+Result<Endpoint> parse_place(std::string_view text, bool tls) {
+  if (text.empty()) return bad("has no host");
+  const bool has_port = text.ends_with(']') ? false : text.rfind(':') != std::string_view::npos;
+  return Endpoint::parse_target((tls ? "tls://" : "") + std::string(text) + (has_port ? "" : ":" + std::to_string(kPort)));
+}
+
+Result<ServerUrl> parse_one(std::string_view text) {
+  ServerUrl url;
+  if (text.starts_with("unix:")) {
+    const Result<Endpoint> endpoint = Endpoint::parse_target(text);
+    if (!endpoint.ok()) return endpoint.status();
+    url.place = *endpoint;
+    return url;
   }
-  return words;
+  bool tls = false;
+  if (const size_t end = text.find("://"); end != std::string_view::npos) {
+    const std::string_view scheme = text.substr(0, end);
+    url.cluster = scheme == "redis-cluster" || scheme == "rediss-cluster";
+    tls = scheme == "rediss" || scheme == "rediss-cluster" || scheme == "tls";
+    if (!tls && !url.cluster && scheme != "redis" && scheme != "tcp") return bad("has a scheme that is none of redis://, rediss://, redis-cluster:// and rediss-cluster://");
+    text.remove_prefix(end + 3);
+  }
+  if (const Status status = take_login(text, url); !status.ok()) return status;
+  if (const Status status = take_db(text, url); !status.ok()) return status;
+  std::vector<Endpoint> places;
+  for (const std::string_view one : split(text, ',')) {
+    const Result<Endpoint> endpoint = parse_place(one, tls);
+    if (!endpoint.ok()) return endpoint.status();
+    places.push_back(*endpoint);
+  }
+  url.place = places.front();
+  url.others.assign(places.begin() + 1, places.end());
+  return url;
+}
+
+bool is_cluster(const Section& section, const ServerUrl& url) {
+  const std::string_view protocol = section.text("protocol");
+  return url.cluster || protocol == "redis-cluster" || protocol == "redis-plus";
 }
 
 }  // namespace
 
 bool ServerUrl::operator==(const ServerUrl& other) const {
-  return place.text() == other.place.text() && user == other.user && password == other.password && db == other.db;
+  const auto same = [](const Endpoint& a, const Endpoint& b) { return a.text() == b.text(); };
+  return same(place, other.place) && std::equal(others.begin(), others.end(), other.others.begin(), other.others.end(), same) && cluster == other.cluster &&
+         user == other.user && password == other.password && db == other.db;
 }
 
 Result<ServerUrl> ServerUrl::parse(std::string_view text) {
-  ServerUrl url;
-  std::string place;
-  if (text.starts_with("unix:")) {
-    place = text;
-  } else {
-    bool tls = false;
-    const size_t scheme_end = text.find("://");
-    if (scheme_end != std::string_view::npos) {
-      const std::string_view scheme = text.substr(0, scheme_end);
-      tls = scheme == "rediss" || scheme == "tls";
-      if (!tls && scheme != "redis" && scheme != "tcp") return bad("has a scheme that is neither redis:// nor rediss://");
-      text.remove_prefix(scheme_end + 3);
+  if (text.starts_with("unix:")) return parse_one(text);  // whose path may have any character
+  std::optional<ServerUrl> all;
+  for (const std::string_view one : split(text, ' ')) {
+    if (one.empty()) continue;
+    Result<ServerUrl> url = parse_one(one);
+    if (!url.ok()) return url;
+    if (!all) {
+      all = std::move(*url);
+      continue;
     }
-    if (const Status status = take_login(text, url); !status.ok()) return status;
-    if (const Status status = take_db(text, url); !status.ok()) return status;
-    if (text.empty()) return bad("has no host");
-    const bool has_port = text.ends_with(']') ? false : text.rfind(':') != std::string_view::npos;
-    place = (tls ? "tls://" : "") + std::string(text) + (has_port ? "" : ":" + std::to_string(kPort));
+    if (url->place.kind == Endpoint::Kind::kUnix || url->place.tls != all->place.tls || url->db != all->db || url->cluster != all->cluster)
+      return bad("names several servers, which are no nodes of one cluster: they differ in more than host and port");
+    const bool no_login = url->user.empty() && url->password.empty();
+    if (!no_login && (url->user != all->user || url->password != all->password)) return bad("has several logins; a cluster has one, before its first node");
+    all->others.push_back(url->place);
+    all->others.insert(all->others.end(), url->others.begin(), url->others.end());
   }
-  const Result<Endpoint> endpoint = Endpoint::parse_target(place);
-  if (!endpoint.ok()) return endpoint.status();
-  url.place = *endpoint;
-  return url;
+  if (!all) return bad("has no host");
+  return std::move(*all);
 }
 
 std::span<const Key> redis_keys() { return kKeys; }
@@ -200,12 +238,33 @@ void check_login(const Section& section, const ServerUrl& url, Faults& faults) {
   if (std::string what = read_password(config); !what.empty()) faults.push_back({section.where("password-file"), std::move(what)});
 }
 
+// What the servers are to one another, and to the places where we listen.
+void check_servers(const Section& section, const ServerUrl& url, const std::vector<Endpoint>& listen, Faults& faults) {
+  const auto fault = [&](std::string what) { faults.push_back({section.where("url"), std::move(what)}); };
+  if (is_cluster(section, url)) {
+    if (url.place.kind == Endpoint::Kind::kUnix) fault("a cluster is not reached by a Unix socket; name some of its nodes, redis-cluster://HOST:PORT,HOST:PORT");
+    if (url.db != "0") fault("a cluster has no other database than 0; take /" + url.db + " out of the URL");
+    fault("clusters are not served yet; name one server, redis://HOST:PORT");
+  } else if (!url.others.empty()) {
+    fault("the URL names several servers; if they are a cluster write redis-cluster://HOST:PORT,HOST:PORT");
+  }
+  std::vector<Endpoint> servers = url.others;
+  servers.push_back(url.place);
+  for (const Endpoint& place : listen)
+    for (const Endpoint& server : servers) {
+      const bool path = place.kind == Endpoint::Kind::kUnix && server.kind == place.kind && place.host == server.host;
+      const bool port = place.kind == Endpoint::Kind::kAddr && server.kind == place.kind && place.port != 0 && place.port == server.port &&
+                        (place.addr.same_host(server.addr) || (place.addr.is_any() && server.addr.is_loopback()));
+      if (path || port) fault("the relay itself listens on " + server.text() + "; give the server's own address");
+    }
+}
+
 }  // namespace
 
 void redis_check(const Section& section, Faults& faults) {
   if (section.duration("retry-min") > section.duration("retry-max"))
     faults.push_back({section.where(section.has("retry-min") ? "retry-min" : "retry-max"), "retry-min is longer than retry-max"});
-  if (section.integer("shared-connections") >= section.integer("maxConnections"))
+  if (shared_connections(section) >= static_cast<uint64_t>(section.integer("maxConnections")))
     faults.push_back({section.where("shared-connections"), "leaves none of maxConnections for clients that need one of their own"});
   const std::vector<Endpoint> listen = section.endpoints("listen");
   for (const Endpoint& place : listen)
@@ -219,15 +278,9 @@ void redis_check(const Section& section, Faults& faults) {
     faults.push_back({section.where("url"), std::string("the URL ") + url.status().reason() + "; for example redis://10.0.0.9:6379"});
     return;
   }
-  const Endpoint& server = url->place;
-  for (const Endpoint& place : listen) {
-    const bool path = place.kind == Endpoint::Kind::kUnix && server.kind == place.kind && place.host == server.host;
-    const bool port = place.kind == Endpoint::Kind::kAddr && server.kind == place.kind && place.port != 0 && place.port == server.port &&
-                      (place.addr.same_host(server.addr) || (place.addr.is_any() && server.addr.is_loopback()));
-    if (path || port) faults.push_back({section.where("url"), "the relay itself listens on " + server.text() + "; give the server's own address"});
-  }
+  check_servers(section, *url, listen, faults);
   check_login(section, *url, faults);
-  check_tls(section, listen, server, faults);
+  check_tls(section, listen, url->place, faults);
 }
 
 std::string redis_title(const Section& section) {
@@ -241,12 +294,13 @@ RedisConfig redis_config(const Section& section) {
   config.name = redis_title(section);
   config.listen = section.endpoints("listen");
   config.server = *ServerUrl::parse(section.text("url"));
+  config.server.cluster = is_cluster(section, config.server);
   config.password_file = section.text("password-file");
   config.clients = static_cast<uint64_t>(section.integer("clients"));
   config.pipeline = static_cast<uint64_t>(section.integer("pipeline"));
   config.max_connections = static_cast<uint64_t>(section.integer("maxConnections"));
   config.max_idle = static_cast<uint64_t>(section.integer("maxIdleConnections"));
-  config.shared_connections = static_cast<uint64_t>(section.integer("shared-connections"));
+  config.shared_connections = shared_connections(section);
   config.timeout = section.duration("timeout");
   config.stall_timeout = section.duration("stall-timeout");
   config.smart = section.text("mode") == "smart";

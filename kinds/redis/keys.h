@@ -16,9 +16,12 @@
 
 namespace relay::redis {
 
-// Where the server is and who we are to it: redis://[USER][:PASSWORD]@HOST[:PORT][/DB], rediss:// for TLS, unix:PATH, HOST:PORT.
+// Where the server is and who we are to it: redis://[USER][:PASSWORD]@HOST[:PORT][/DB], rediss:// for TLS, unix:PATH, HOST:PORT. A cluster
+// is redis-cluster://HOST:PORT,HOST:PORT or rediss-cluster://…; several URLs with spaces between are several of its nodes, too.
 struct ServerUrl {
   Endpoint place;
+  std::vector<Endpoint> others;  // further nodes of a cluster, to begin with
+  bool cluster = false;          // the URL says so; the key protocol may, too
   std::string user;      // empty: the default one
   std::string password;  // empty: none is given, or it is in a file
   std::string db = "0";

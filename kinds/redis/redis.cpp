@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <strings.h>
 
-#include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "lib/log.h"
@@ -15,7 +13,8 @@
 namespace relay::redis {
 namespace {
 
-constexpr unsigned kRefusalsASecond = 10;
+constexpr std::string_view kClient = "client";  // the role of all doors
+constexpr unsigned kDifferencesASecond = 10;
 constexpr Delay kTidy{10'000};
 constexpr Delay kUnused{60'000};
 constexpr size_t kLongestGathered = 32 * 1024 * 1024;
@@ -56,13 +55,6 @@ constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"tls_handshake_failures", Type::kCounter, "TLS handshakes that failed, on both sides"},
 }};
 
-std::string bind_remedy(const Endpoint& where, int error) {
-  const std::string place = where.text();
-  if (error == EADDRINUSE) return place + " is in use; stop the program that listens there, or choose another";
-  if (error == EACCES || error == EPERM) return "no permission to listen on " + place + "; choose another place";
-  return "cannot listen on " + place + ": " + std::strerror(error);
-}
-
 }  // namespace
 
 std::span<const StatRow> stat_rows() { return kRows; }
@@ -72,40 +64,25 @@ RedisRelay::~RedisRelay() { stop("terminated"); }
 // ---- doors
 
 void RedisRelay::prepare(const Section& section, Faults& faults) {
-  next_ = std::make_unique<Next>(Next{redis_config(section), {}, nullptr});
-  if (const std::string what = read_password(next_->config); !what.empty()) faults.push_back({next_->config.name, "password-file: " + what});
-  if (next_->config.tls != nullptr) {
-    next_->tls = std::make_unique<TlsContexts>();
-    std::vector<TlsFault> found;
-    next_->tls->load(*next_->config.tls, found);
-    for (const TlsFault& fault : found) faults.push_back({next_->config.name, std::string(fault.key) + ": " + fault.what});
-  }
-  for (const Endpoint& where : next_->config.listen) open_door(where, faults);
+  next_ = std::make_unique<RedisConfig>(redis_config(section));
+  if (const std::string what = read_password(*next_); !what.empty()) faults.push_back({next_->name, "password-file: " + what});
+  std::vector<Doors::Place> places;
+  for (const Endpoint& where : next_->listen) places.push_back({where, kClient});
+  doors_.prepare({next_->name, std::move(places), next_->dial.options, next_->tls.get()}, faults);
 }
 
-void RedisRelay::open_door(const Endpoint& where, Faults& faults) {
-  const std::string place = where.text();
-  if (std::any_of(doors_.begin(), doors_.end(), [&](const auto& door) { return door->where == place && door->listener.is_open(); })) return;
-  Result<Listening> listening = env_.sockets.open(where, next_->config.dial.options);
-  if (!listening.ok()) {
-    faults.push_back({next_->config.name, bind_remedy(where, listening.status().error())});
-    return;
-  }
-  next_->doors.push_back(std::make_unique<Door>(env_.loop, static_cast<ListenerUser&>(*this), place));
-  Listener& listener = next_->doors.back()->listener;
-  listener.hold_off();
-  if (where.tls) listener.use_tls(next_->config.tls->handshake_limit, next_->config.tls->handshake_timeout);
-  if (const Status status = listener.open(std::move(*listening)); !status.ok())
-    faults.push_back({next_->config.name, "cannot watch " + place + ": " + std::strerror(status.error())});
+void RedisRelay::rollback() {
+  doors_.rollback();
+  next_.reset();
 }
 
 void RedisRelay::commit() {
   const bool first = nodes_.empty();
-  const bool elsewhere = first || !(config_.server == next_->config.server);
-  config_ = std::move(next_->config);
-  use_certificates();
-  take_doors();
+  const bool elsewhere = first || !(config_.server == next_->server);
+  config_ = std::move(*next_);
   next_.reset();
+  doors_.commit();
+  if (config_.tls != nullptr && config_.tls->dials) config_.dial.tls = &doors_.tls().target;
   CHECK(early_table_.configure(config_.asyn_commands, config_.early_exact).empty());  // redis_check has seen to it
   setting_ = Setting{{config_.server.user, config_.server.password}, static_cast<uint32_t>(*parse_integer(config_.server.db))};
   nodes_.resize(1);
@@ -127,31 +104,6 @@ void RedisRelay::leave_server() {
   idle_.clear();
 }
 
-void RedisRelay::take_doors() {
-  std::vector<std::unique_ptr<Door>> before = std::exchange(doors_, std::move(next_->doors));
-  for (const auto& door : doors_) {
-    LogLine(Level::kInfo, "listening").text("relay", config_.name).text("role", "client").text("addr", door->listener.text()).count("tls", door->where.starts_with("tls://") ? 1 : 0);
-    door->listener.go_on();
-  }
-  for (auto& door : before) {
-    const bool stays = door->listener.is_open() && std::any_of(config_.listen.begin(), config_.listen.end(), [&](const Endpoint& where) { return where.text() == door->where; });
-    if (stays) doors_.push_back(std::move(door));
-    else if (door->listener.is_open()) LogLine(Level::kInfo, "not-listening").text("relay", config_.name).text("addr", door->listener.text());
-  }
-}
-
-void RedisRelay::use_certificates() {
-  if (next_->tls == nullptr) return;
-  if (tls_ == nullptr) tls_ = std::make_unique<TlsContexts>();  // its address is the dial's, and lasts
-  *tls_ = std::move(*next_->tls);
-  if (config_.tls->dials) config_.dial.tls = &tls_->target;
-}
-
-void RedisRelay::lend() {
-  for (const auto& door : doors_)
-    if (door->listener.is_open()) env_.sockets.lend(door->listener);
-}
-
 // ---- clients
 
 bool RedisRelay::admits(const Addr& peer) {
@@ -161,20 +113,11 @@ bool RedisRelay::admits(const Addr& peer) {
 
 bool RedisRelay::refuse(const Addr& peer, Stat stat, std::string_view reason) {
   stats_.add(stat);
-  if (env_.loop.now() - refusals_since_ >= Delay{1000}) {
-    refusals_since_ = env_.loop.now();
-    refusals_told_ = 0;
-  }
-  if (++refusals_told_ > kRefusalsASecond) {
-    ++refusals_untold_;
-    return false;
-  }
-  LogLine(Level::kWarn, "refused").text("relay", config_.name).text("role", "client").text("peer", peer.text()).text("reason", reason)
-      .count("suppressed", std::exchange(refusals_untold_, 0));
+  doors_.refused(kClient, peer, reason);
   return false;
 }
 
-void RedisRelay::on_accept(Listener&, Socket socket, const Addr& peer) {
+void RedisRelay::on_come(std::string_view, Socket socket, const Addr& peer) {
   if (socket.tls != nullptr) stats_.add(Stat::kTlsHandshakes);
   if (!admits(peer)) return;
   stats_.add(Stat::kAccepted);
@@ -194,20 +137,11 @@ void RedisRelay::on_accept(Listener&, Socket socket, const Addr& peer) {
   session.begin(std::move(socket), peer);
 }
 
-TlsContext* RedisRelay::on_knock(Listener&, const Addr& peer) { return admits(peer) ? &tls_->client : nullptr; }
+TlsContext* RedisRelay::on_knock(std::string_view, const Addr& peer) { return admits(peer) ? &doors_.tls().client : nullptr; }
 
-void RedisRelay::on_handshake_failed(Listener&, const Addr& peer, const std::string& why) {
+void RedisRelay::on_handshake_failed(std::string_view role, const Addr& peer, const std::string& why) {
   stats_.add(Stat::kTlsHandshakeFailures);
-  LogLine(Level::kWarn, "handshake-failed").text("relay", config_.name).text("role", "client").text("peer", peer.text()).text("error", why);
-}
-
-void RedisRelay::on_accept_paused(Listener& listener, const Status& why) {
-  stats_.add(Stat::kAcceptPauses);
-  LogLine(Level::kWarn, "accept-paused").text("relay", config_.name).text("addr", listener.text()).text("error", std::strerror(why.error()));
-}
-
-void RedisRelay::on_accept_resumed(Listener& listener) {
-  LogLine(Level::kInfo, "accept-resumed").text("relay", config_.name).text("addr", listener.text());
+  doors_.handshake_failed(role, peer, why);
 }
 
 void RedisRelay::ended(Session& session) {
@@ -508,9 +442,9 @@ void RedisRelay::tell_early(std::string_view event, std::string_view command, st
     differences_since_ = env_.loop.now();
     differences_told_ = 0;
   }
-  if (++differences_told_ > kRefusalsASecond) return;
+  if (++differences_told_ > kDifferencesASecond) return;
   LogLine(Level::kWarn, event).text("relay", config_.name).text("command", command).text("key", config_.log_keys ? key.substr(0, kLongestShown) : "(not shown)").text("error", error)
-      .count("last_of_this_second", differences_told_ == kRefusalsASecond ? 1 : 0);
+      .count("last_of_this_second", differences_told_ == kDifferencesASecond ? 1 : 0);
 }
 
 // ---- the end
@@ -518,7 +452,7 @@ void RedisRelay::tell_early(std::string_view event, std::string_view command, st
 void RedisRelay::drain() {
   if (draining_) return;
   draining_ = true;
-  for (const auto& door : doors_) door->listener.close();
+  doors_.close();
   for (Session* session = sessions_.front(); session != nullptr;) {
     Session* next = sessions_.next(*session);
     session->drain();
@@ -527,7 +461,7 @@ void RedisRelay::drain() {
 }
 
 void RedisRelay::stop(std::string_view why) {
-  for (const auto& door : doors_) door->listener.close();
+  doors_.close();
   draining_ = true;
   tidy_.disarm();
   waiting_.clear();
@@ -540,10 +474,7 @@ void RedisRelay::stop(std::string_view why) {
 
 void RedisRelay::status(Json& json, size_t most) {
   json.text("target", config_.server.place.text()).text("mode", smart() ? "smart" : "sync").flag("draining", draining_);
-  json.begin('[', "listening");
-  for (const auto& door : doors_)
-    if (door->listener.is_open()) json.begin('{').text("addr", door->listener.text()).text("role", "client").end('}');
-  json.end(']');
+  doors_.status(json);
   if (last_error_.empty()) json.null("last_error");
   else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');
   json.begin('[', "upstreams");

@@ -17,7 +17,7 @@
 #include "kinds/redis/session.h"
 #include "kinds/redis/types.h"
 #include "lib/list.h"
-#include "net/listener.h"
+#include "ops/doors.h"
 #include "ops/stats.h"
 #include "relay.h"
 
@@ -32,15 +32,15 @@ enum class Stat : uint8_t {
 };
 std::span<const StatRow> stat_rows();
 
-class RedisRelay final : public Relay, private ListenerUser, private TimerUser {
+class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
  public:
-  explicit RedisRelay(const Env& env) : env_(env), tidy_(env.loop, *this) {}
+  explicit RedisRelay(const Env& env) : env_(env), doors_(env.loop, env.sockets, *this), tidy_(env.loop, *this) {}
   ~RedisRelay() override;
 
   void prepare(const Section& section, Faults& faults) override;
   void commit() override;
-  void rollback() override { next_.reset(); }
-  void lend() override;
+  void rollback() override;
+  void lend() override { doors_.lend(); }
   bool reads_files() const override { return config_.reads_files(); }
   void drain() override;
   void stop(std::string_view why) override;
@@ -132,29 +132,14 @@ class RedisRelay final : public Relay, private ListenerUser, private TimerUser {
   void gathered(size_t size) { gathered_ -= size; }
 
  private:
-  struct Door {
-    Door(Loop& loop, ListenerUser& user, std::string place) : listener(loop, user), where(std::move(place)) {}
-    Listener listener;
-    std::string where;
-  };
-  struct Next {
-    RedisConfig config;
-    std::vector<std::unique_ptr<Door>> doors;
-    std::unique_ptr<TlsContexts> tls;
-  };
-
-  void on_accept(Listener& listener, Socket socket, const Addr& peer) override;
-  TlsContext* on_knock(Listener& listener, const Addr& peer) override;
-  void on_handshake_failed(Listener& listener, const Addr& peer, const std::string& why) override;
-  void on_accept_paused(Listener& listener, const Status& why) override;
-  void on_accept_resumed(Listener& listener) override;
+  void on_come(std::string_view role, Socket socket, const Addr& peer) override;
+  TlsContext* on_knock(std::string_view role, const Addr& peer) override;
+  void on_handshake_failed(std::string_view role, const Addr& peer, const std::string& why) override;
+  void on_accept_paused() override { stats_.add(Stat::kAcceptPauses); }
 
   void on_timer(Timer& timer) override;
 
-  void open_door(const Endpoint& where, Faults& faults);
-  void take_doors();
   void leave_server();
-  void use_certificates();
   bool admits(const Addr& peer);
   bool refuse(const Addr& peer, Stat stat, std::string_view reason);
   Setting effective(const Setting& setting) const;
@@ -180,14 +165,14 @@ class RedisRelay final : public Relay, private ListenerUser, private TimerUser {
 
   Env env_;
   RedisConfig config_;
-  std::unique_ptr<Next> next_;
+  std::unique_ptr<RedisConfig> next_;  // what is prepared
   Stats<Stat> stats_;
   Commands commands_;
   EarlyTable early_table_;
   KeyTypes types_;
   Setting setting_;
   std::vector<Node> nodes_;
-  std::vector<std::unique_ptr<Door>> doors_;
+  Doors doors_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<std::unique_ptr<Lease>> leases_;
   std::vector<Lease*> idle_;
@@ -197,7 +182,6 @@ class RedisRelay final : public Relay, private ListenerUser, private TimerUser {
   std::vector<Place> places_;
   std::vector<uint32_t> free_places_;
   List<Session> sessions_;
-  std::unique_ptr<TlsContexts> tls_;
   Timer tidy_;
   std::vector<uint32_t> databases_;  // that the server is known to have
   std::map<std::string, uint64_t, std::less<>> differences_;  // by command
@@ -211,9 +195,6 @@ class RedisRelay final : public Relay, private ListenerUser, private TimerUser {
   uint32_t next_lane_ = 0;
   bool draining_ = false;
   bool batching_ = false;
-  Time refusals_since_{};
-  unsigned refusals_told_ = 0;
-  uint64_t refusals_untold_ = 0;
   Time differences_since_{};
   unsigned differences_told_ = 0;
 };

@@ -59,6 +59,7 @@ _relay_values() {
 _relay() {
   local program=${COMP_WORDS[0]} command=${COMP_WORDS[1]-} current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
   COMPREPLY=()
+  [[ $command == -c || $command == --config ]] && command=run
   # bash splits --key=value at the "=".
   if [[ $current == = ]]; then
     current=

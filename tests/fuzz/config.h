@@ -6,12 +6,13 @@
 #include <array>
 
 #include "kinds/cluster/cluster.h"
+#include "kinds/redis/redis.h"
 #include "lib/text.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace relay::fuzz {
 
-inline std::array<KindKeys, 1> kinds() { return {{{cluster::kKind.name, cluster::kKind.keys()}}}; }
+inline std::array<KindKeys, 2> kinds() { return {{{cluster::kKind.name, cluster::kKind.keys()}, {redis::kKind.name, redis::kKind.keys()}}}; }
 
 inline void check_faults(const Faults& faults) {
   for (const Fault& fault : faults) {
@@ -48,9 +49,10 @@ inline void check_config(const Config& config) {
   Faults faults;
   for (const Config::Item& item : config.relays) {
     ask_all(item.section);
-    cluster::kKind.check(item.section, faults);
+    const Kind& kind = item.kind == redis::kKind.name ? redis::kKind : cluster::kKind;
+    kind.check(item.section, faults);
     check_faults(faults);
-    if (faults.empty()) CHECK(!cluster::kKind.places(item.section).empty());
+    if (faults.empty()) CHECK(!kind.places(item.section).empty() && !kind.title(item.section).empty());
   }
   if (!faults.empty()) return;
   const std::string text = describe(config);

@@ -50,7 +50,11 @@ void from_text(uint8_t how, std::string_view text) {
       }
       break;
     default:
-      if (const Result<Endpoint> place = Endpoint::parse_listen(text); place.ok()) check_endpoint(*place, Endpoint::parse_listen);
+      const Result<Endpoint> place = Endpoint::parse_listen(text);
+      if (place.ok()) check_endpoint(*place, Endpoint::parse_listen);
+      const Result<Endpoint> more = Endpoint::parse_listen_anywhere(text);
+      if (more.ok()) check_endpoint(*more, Endpoint::parse_listen_anywhere);
+      if (place.ok()) CHECK(more.ok() && more->text() == place->text() && !more->anywhere);
   }
 }
 

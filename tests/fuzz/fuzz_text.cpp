@@ -33,6 +33,15 @@ void shown(std::string_view text) {
   CHECK(printable(quoted) == quoted);
 }
 
+// Whatever stands between : and @ is not shown, and nothing else is lost.
+void hidden(std::string_view text) {
+  const std::string once = hide_password(text);
+  CHECK(hide_password(once) == once);
+  if (text.find_first_of(" ,\t") != std::string_view::npos || text.size() > 1000) return;
+  CHECK(hide_password("redis://user:" + std::string(text) + "@host:6379/2") == "redis://user:***@host:6379/2");
+  if (text.find('@') == std::string_view::npos) CHECK(once == text);
+}
+
 }  // namespace
 }  // namespace relay
 
@@ -42,6 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view word = input.until('\n');
   numbers(word);
   shown(word);
+  hidden(word);
   const std::array candidates = {input.until('\n'), input.until('\n'), std::string_view("queue-size")};
   const std::string_view near = nearest(word, candidates);
   if (!near.empty()) CHECK(near == candidates[0] || near == candidates[1] || near == candidates[2]);

@@ -475,5 +475,35 @@ TEST(Endpoint, RefusesPlacesToListen) {
   }
 }
 
+TEST(Endpoint, ReadsPlacesAnywhere) {
+  struct Row {
+    std::string_view text;
+    bool anywhere;
+    bool tls;
+    const char* out;
+  };
+  for (const Row& row : {
+           Row{":6389", true, false, "[::]:6389"},
+           Row{"6390", true, false, "[::]:6390"},
+           Row{":0", true, false, "[::]:0"},
+           Row{"tcp://:6389", true, false, "[::]:6389"},
+           Row{"tls://:6389", true, true, "tls://[::]:6389"},
+           Row{"localhost:6389", false, false, "127.0.0.1:6389"},
+           Row{"tcp://localhost:1", false, false, "127.0.0.1:1"},
+           Row{"::1", false, false, "::1"},
+           Row{"0.0.0.0:6389", false, false, "0.0.0.0:6389"},
+           Row{"[::]:6389", false, false, "[::]:6389"},
+           Row{"unix:/tmp/redis.sock", false, false, "unix:/tmp/redis.sock"},
+       }) {
+    const Result<Endpoint> place = Endpoint::parse_listen_anywhere(row.text);
+    ASSERT_TRUE(place.ok()) << row.text << ' ' << place.status().reason();
+    EXPECT_EQ(place->anywhere, row.anywhere) << row.text;
+    EXPECT_EQ(place->tls, row.tls) << row.text;
+    EXPECT_EQ(place->text(), row.out);
+  }
+  for (const char* bad : {"", ":", "65536", ":65536", ":x", "tcp://", "http://:1", "localhost", "localhost:", "localhost:x", "host:1", "*:6389", "6389 "})
+    EXPECT_FALSE(Endpoint::parse_listen_anywhere(bad).ok()) << bad;
+}
+
 }  // namespace
 }  // namespace relay

@@ -96,6 +96,7 @@ TEST(RelayerConf, SaysWhatIsNotThereAndWhere) {
                "relayer.conf:4: timeout: \"0\" is out of range; give a duration from 1ms to 1h\n"},
            Row{"[[relayer]]\nprotocol = \"redis\"\nlisten = 1\ntimeout = 99999999999\n",
                "relayer.conf:4: timeout: \"99999999999\" is not a duration; write it with a unit, for example 500ms, 5s, 2m\n"},
+           Row{"[[relayer]]\nprotocol = \"redis\"\nlisten = 1\nwords = \" , \"\n", "relayer.conf:4: words: has no value; give one, for example WORDS\n"},
            Row{"[relayer]\nprotocol = \"redis\"\nlisten = 1\n",
                "relayer.conf:1: [relayer] is one table; write [[relayer]], in double brackets, once for each relay\n"},
            Row{"relayer = []\n", "relayer.conf:1: \"relayer\" is an empty list; write a [[relayer]] table for each relay\n"},
