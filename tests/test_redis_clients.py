@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
@@ -400,6 +401,17 @@ def test_cli_looks_around(world: Client) -> None:
         head = [lines.readline() for _ in range(3)]
         assert "keys" in head[1] and head[2].split()[0] == "300"
     assert re.match(r"\d+ \d+ [\d.]+ \d+", cli(address, "--latency", "-i", "0.2"))
+
+
+def test_cli_backup(lab: Lab, tmp_path: Path) -> None:
+    """redis-cli --rdb fetches a whole backup, and nothing of the replica that it has played is left."""
+    server = lab.redis_server("--repl-diskless-sync-delay", "0")
+    relay = lab.redis_relay(server)
+    server.direct().mset({f"key:{i}": "v" * i for i in range(500)})
+    run(cli_words(relay.address("client"), "--rdb", str(tmp_path / "dump.rdb")), may_complain=True)
+    assert "500 keys read" in run(["redis-check-rdb", str(tmp_path / "dump.rdb")])
+    assert lab.redis(relay).get("key:9") == b"v" * 9
+    until(lambda: server.direct().info("replication")["connected_slaves"] == 0, "no replica is left")
 
 
 def test_cli_monitor(world: Client) -> None:
