@@ -11,6 +11,7 @@ BUILD_PACKAGES := cmake ninja-build g++ libc-ares-dev libssl-dev libtomlplusplus
 TEST_PACKAGES := systemd zsh libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis python3-cryptography openssl mandoc redis-server python3-redis php-cli php-redis nodejs node-redis
 ANALYSIS_PACKAGES := clang clang-tidy cppcheck valgrind
 FUZZ_PACKAGES := clang libclang-rt-14-dev llvm
+DEMO_PACKAGES := redis-server
 DEB_PACKAGES := lintian dpkg-dev xz-utils
 SYSTEMD_PACKAGES := systemd-container debootstrap
 BENCH_PACKAGES := haproxy nginx-light libnginx-mod-stream socat redis-server nutcracker php-cli php-redis python3-redis
@@ -21,7 +22,7 @@ VERSION = $(shell sed -n 's/.*kVersion = "\(.*\)".*/\1/p' relay.h)
 # The time of what is built: the commit's. git gives it to the files of a tarball, too.
 EPOCH = $(shell if [ -e .git ]; then git log -1 --format=%ct; else stat -c %Y CHANGELOG.md; fi)
 
-.PHONY: help deps deps-test deps-bench build demo check check-asan test bench bench-tls bench-redis lint man-lint clean \
+.PHONY: help deps deps-demo deps-test deps-bench build demo check check-asan test bench bench-tls bench-redis lint man-lint clean \
   deps-fuzz deps-analysis fuzz fuzz-smoke fuzz-build fuzz-keep clang tidy cppcheck valgrind deps-deb deps-systemd install uninstall deb dist check-deb check-dist test-systemd
 
 help:
@@ -50,6 +51,8 @@ deps:
 	$(call install,$(BUILD_PACKAGES))
 deps-test: deps
 	$(call install,$(TEST_PACKAGES))
+deps-demo: deps
+	$(call install,$(DEMO_PACKAGES))
 deps-deb: deps
 	$(call install,$(DEB_PACKAGES))
 deps-systemd: deps-test
@@ -104,7 +107,7 @@ check-dist: dist deb
 test-systemd: deps-systemd build deb
 	$(PYTHON) -m pytest -q -rsx tests/systemd/booted.py
 
-demo: build
+demo: deps-demo build
 	$(PYTHON) py/demo.py
 
 check: deps-test build
