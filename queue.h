@@ -47,6 +47,13 @@ class Queue {
     if (ring_ == nullptr) return take_ring(whole() < kSmall ? whole() : kSmall);
     return size() < capacity_ || full() || take_ring(whole());
   }
+  // The same for `n` bytes at once, with no more memory than they need. REQUIRES: n <= bound() - size().
+  [[nodiscard]] bool reserve(uint64_t n) {
+    CHECK(n <= bound_ - size());
+    if (ring_ != nullptr && size() + n <= capacity_) return true;
+    const uint64_t least = std::bit_ceil(size() + n);
+    return take_ring(least < kSmall ? (whole() < kSmall ? whole() : kSmall) : least);
+  }
   // Gives the memory back if no byte is in it.
   void trim() {
     if (empty()) ring_.reset();

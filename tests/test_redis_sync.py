@@ -361,7 +361,7 @@ def test_clients_that_stall(lab: Lab) -> None:
 
 def test_too_many(lab: Lab) -> None:
     """One client too many is closed at once; one who needs a connection when all are in use is told so in time."""
-    relay = lab.redis_relay(lab.redis_server(), clients=3, maxConnections=3, shared_connections=2, timeout="200ms").allow("refused")
+    relay = lab.redis_relay(lab.redis_server(), clients=3, maxConnections=2, shared_connections=1, timeout="200ms").allow("refused")
     holder, late = lab.redis(relay), lab.redis(relay)
     holder.execute_command("MULTI")
     with pytest.raises(redis.ResponseError, match="maxConnections"):

@@ -318,9 +318,24 @@ std::optional<RespToken> take_token(std::string_view& rest) {
   return token;
 }
 
-void append_command(std::string& out, std::span<const std::string> words) {
-  out.append("*").append(std::to_string(words.size())).append("\r\n");
-  for (const std::string& word : words) out.append("$").append(std::to_string(word.size())).append("\r\n").append(word).append("\r\n");
+void append_bulk(std::string& out, std::string_view text) {
+  out.append("$").append(std::to_string(text.size())).append("\r\n").append(text).append("\r\n");
+}
+
+void split_command(std::string_view command, std::vector<std::string_view>& args) {
+  args.clear();
+  const auto number = [&command] {
+    uint64_t value = 0;
+    size_t at = 1;
+    for (; at < command.size() && command[at] != '\r'; ++at) value = value * 10 + static_cast<uint64_t>(command[at] - '0');
+    command.remove_prefix(std::min(command.size(), at + 2));
+    return value;
+  };
+  for (uint64_t left = number(); left > 0 && !command.empty(); --left) {
+    const uint64_t size = std::min<uint64_t>(number(), command.size());
+    args.push_back(command.substr(0, size));
+    command.remove_prefix(std::min<uint64_t>(command.size(), size + 2));
+  }
 }
 
 }  // namespace relay

@@ -130,6 +130,15 @@ struct RespToken {
 // Takes the next one off the front. Nothing: there is none, or it is cut off.
 std::optional<RespToken> take_token(std::string_view& rest);
 
-void append_command(std::string& out, std::span<const std::string> words);
+// A command's bytes, of its words (anything that can be gone through as text).
+void append_bulk(std::string& out, std::string_view text);
+template <typename Words>
+void append_command(std::string& out, const Words& words) {
+  out.append("*").append(std::to_string(words.size())).append("\r\n");
+  for (const auto& word : words) append_bulk(out, word);
+}
+
+// The arguments of a whole command that a RespRequest has seen, and that is not inline; they point into it.
+void split_command(std::string_view command, std::vector<std::string_view>& args);
 
 }  // namespace relay

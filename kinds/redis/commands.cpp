@@ -17,14 +17,14 @@ struct BuiltIn {
 
 // Sorted by name. Those that block are here too, for a server that does not say so.
 constexpr std::array kBuiltIn = std::to_array<BuiltIn>({
-    {"asking", Use::kState}, {"auth", Use::kState}, {"blmove", Use::kAlone}, {"blmpop", Use::kAlone}, {"blpop", Use::kAlone}, {"brpop", Use::kAlone},
-    {"brpoplpush", Use::kAlone}, {"bzmpop", Use::kAlone}, {"bzpopmax", Use::kAlone}, {"bzpopmin", Use::kAlone}, {"client", Use::kState},
-    {"debug", Use::kAlone}, {"discard", Use::kExec}, {"exec", Use::kExec}, {"failover", Use::kAlone}, {"function", Use::kAlone}, {"hello", Use::kState},
-    {"migrate", Use::kAlone}, {"monitor", Use::kState}, {"multi", Use::kMulti}, {"psubscribe", Use::kState}, {"psync", Use::kState},
+    {"asking", Use::kState}, {"auth", Use::kAuth}, {"blmove", Use::kAlone}, {"blmpop", Use::kAlone}, {"blpop", Use::kAlone}, {"brpop", Use::kAlone},
+    {"brpoplpush", Use::kAlone}, {"bzmpop", Use::kAlone}, {"bzpopmax", Use::kAlone}, {"bzpopmin", Use::kAlone}, {"client", Use::kClient},
+    {"copy", Use::kAlone}, {"debug", Use::kAlone}, {"discard", Use::kExec}, {"exec", Use::kExec}, {"failover", Use::kAlone}, {"flushall", Use::kAlone}, {"function", Use::kAlone}, {"hello", Use::kHello},
+    {"migrate", Use::kAlone}, {"monitor", Use::kState}, {"move", Use::kAlone}, {"multi", Use::kMulti}, {"psubscribe", Use::kState}, {"psync", Use::kState},
     {"punsubscribe", Use::kState}, {"quit", Use::kQuit}, {"readonly", Use::kState}, {"readwrite", Use::kState}, {"replconf", Use::kState},
-    {"reset", Use::kState}, {"save", Use::kAlone}, {"script", Use::kAlone}, {"select", Use::kSelect}, {"shutdown", Use::kAlone}, {"ssubscribe", Use::kState},
-    {"subscribe", Use::kState}, {"sunsubscribe", Use::kState}, {"sync", Use::kState}, {"unsubscribe", Use::kState}, {"unwatch", Use::kUnwatch},
-    {"wait", Use::kState}, {"waitaof", Use::kState}, {"watch", Use::kWatch}, {"xread", Use::kAlone}, {"xreadgroup", Use::kAlone},
+    {"reset", Use::kReset}, {"save", Use::kAlone}, {"script", Use::kAlone}, {"select", Use::kSelect}, {"shutdown", Use::kAlone}, {"ssubscribe", Use::kState},
+    {"subscribe", Use::kState}, {"sunsubscribe", Use::kState}, {"swapdb", Use::kAlone}, {"sync", Use::kState}, {"unsubscribe", Use::kState}, {"unwatch", Use::kUnwatch},
+    {"wait", Use::kWait}, {"waitaof", Use::kWait}, {"watch", Use::kWatch}, {"xread", Use::kAlone}, {"xreadgroup", Use::kAlone},
 });
 static_assert(std::is_sorted(kBuiltIn.begin(), kBuiltIn.end(), [](const BuiltIn& a, const BuiltIn& b) { return a.name < b.name; }));
 constexpr size_t kLongestName = 64;

@@ -18,7 +18,12 @@ enum class Use : uint8_t {
   kExec,
   kUnwatch,
   kState,    // changes the connection for good, or has no one reply: a connection of its own for the client's life
-  kSelect,
+  kWait,     // as kAlone, behind all that was done before
+  kSelect,   // these change what the client is
+  kAuth,
+  kHello,
+  kClient,
+  kReset,
   kQuit,
 };
 

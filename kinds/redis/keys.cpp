@@ -3,7 +3,9 @@
 #include "kinds/redis/keys.h"
 
 #include <array>
+#include <utility>
 
+#include "kinds/redis/early.h"
 #include "lib/text.h"
 
 namespace relay::redis {
@@ -19,7 +21,7 @@ constexpr std::array kOwnKeys = {
     Key{.name = "url", .type = KeyType::kText, .metavar = "URL", .fallback = "",
         .help = "the server: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or unix:PATH", .required = true},
     Key{.name = "mode", .type = KeyType::kChoice, .metavar = "MODE", .fallback = "sync",
-        .help = "how commands are answered: with sync each waits for the server", .choices = "sync"},
+        .help = "how commands are answered: with sync each waits for the server; with smart some are answered at once, and done in the background", .choices = "sync smart"},
     Key{.name = "clients", .type = KeyType::kInteger, .metavar = "N", .fallback = "10000", .help = "how many clients at a time; more are closed at once",
         .min = 1, .max = 1'000'000},
     Key{.name = "pipeline", .type = KeyType::kInteger, .metavar = "N", .fallback = "1000",
@@ -40,6 +42,20 @@ constexpr std::array kOwnKeys = {
         .help = "dialling: the first pause after all addresses have failed; it doubles each time", .min = 1, .max = kDay},
     Key{.name = "retry-max", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
         .help = "dialling: the longest pause; each is shortened at random by up to half", .min = 1, .max = kDay},
+    Key{.name = "minIdleConnections", .type = KeyType::kInteger, .metavar = "N", .fallback = "0",
+        .help = "how many connections are held ready for who needs one of its own", .min = 0, .max = 100'000},
+    Key{.name = "maxConnectedSecs", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
+        .help = "how old a connection to the server becomes, before another takes its place; 0: as old as it likes", .min = 0, .max = 365 * kDay},
+    Key{.name = "early", .type = KeyType::kChoice, .metavar = "WHAT", .fallback = "usual",
+        .help = "smart: what is answered at once; exact: only what can have no other answer", .choices = "usual exact"},
+    Key{.name = "asynCommands", .type = KeyType::kText, .metavar = "NAMES", .fallback = "",
+        .help = "smart: more commands that are answered at once, by name, with spaces between"},
+    Key{.name = "ignoreCommands", .type = KeyType::kText, .metavar = "NAMES", .fallback = "",
+        .help = "commands that are answered with OK and thrown away"},
+    Key{.name = "queue-size", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "64MiB",
+        .help = "smart: how much may wait for the server; when it is full, clients wait", .min = 64 * 1024, .max = int64_t{16} << 30},
+    Key{.name = "log-keys", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "true",
+        .help = "smart: whether the log may show the keys of commands that the server has refused"},
 };
 constexpr std::array kKeys = join(kOwnKeys, kTlsKeys);
 
@@ -95,6 +111,20 @@ Status take_db(std::string_view& rest, ServerUrl& url) {
   return {};
 }
 
+// Names with spaces or commas between.
+std::vector<std::string> words_of(const Section& section, std::string_view key) {
+  std::vector<std::string> words;
+  std::string word;
+  for (const char c : std::string(section.text(key)) + " ") {
+    if (c != ' ' && c != ',') {
+      word += c;
+    } else if (!word.empty()) {
+      words.push_back(std::exchange(word, {}));
+    }
+  }
+  return words;
+}
+
 }  // namespace
 
 bool ServerUrl::operator==(const ServerUrl& other) const {
@@ -137,6 +167,9 @@ void redis_check(const Section& section, Faults& faults) {
   const std::vector<Endpoint> listen = section.endpoints("listen");
   for (const Endpoint& place : listen)
     if (place.kind != Endpoint::Kind::kUnix && !place.has_port) faults.push_back({section.where("listen"), place.text() + " has no port; write for example 127.0.0.1:6389"});
+  EarlyTable table;
+  if (const std::string why = table.configure(words_of(section, "asynCommands"), section.text("early") == "exact"); !why.empty())
+    faults.push_back({section.where("asynCommands"), why});
   if (!section.has("url")) return;
   const Result<ServerUrl> url = ServerUrl::parse(section.text("url"));
   if (!url.ok()) {
@@ -171,6 +204,14 @@ RedisConfig redis_config(const Section& section) {
   config.shared_connections = static_cast<uint64_t>(section.integer("shared-connections"));
   config.timeout = section.duration("timeout");
   config.stall_timeout = section.duration("stall-timeout");
+  config.smart = section.text("mode") == "smart";
+  config.early_exact = section.text("early") == "exact";
+  config.asyn_commands = words_of(section, "asynCommands");
+  config.ignore_commands = words_of(section, "ignoreCommands");
+  config.queue_size = config.smart ? static_cast<uint64_t>(section.integer("queue-size")) : 0;
+  config.log_keys = section.flag("log-keys");
+  config.min_idle = static_cast<uint64_t>(section.integer("minIdleConnections"));
+  config.max_connected = section.duration("maxConnectedSecs");
   config.dial.target = config.server.place;
   config.dial.connect_timeout = section.duration("connect-timeout");
   config.dial.retry_min = section.duration("retry-min");

@@ -38,6 +38,14 @@ struct RedisConfig {
   uint64_t max_connections = 0;
   uint64_t max_idle = 0;
   uint64_t pipeline = 0;
+  uint64_t min_idle = 0;
+  Delay max_connected{};  // 0: for ever
+  bool smart = false;
+  bool early_exact = false;
+  bool log_keys = true;
+  std::vector<std::string> asyn_commands;
+  std::vector<std::string> ignore_commands;
+  uint64_t queue_size = 0;  // of what was answered early; 0: sync
   Delay timeout{};
   Delay stall_timeout{};
   std::unique_ptr<TlsKeys> tls;  // nullptr: there is none on either side

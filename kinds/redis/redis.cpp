@@ -3,16 +3,25 @@
 #include "kinds/redis/redis.h"
 
 #include <algorithm>
+#include <strings.h>
+
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "lib/log.h"
+#include "lib/text.h"
 
 namespace relay::redis {
 namespace {
 
 constexpr unsigned kRefusalsASecond = 10;
+constexpr Delay kTidy{10'000};
+constexpr Delay kUnused{60'000};
+constexpr size_t kLongestGathered = 32 * 1024 * 1024;
+constexpr size_t kMostDatabases = 1024;
+constexpr size_t kMostDifferences = 64;  // commands that are counted apart
+constexpr size_t kLongestShown = 128;    // of a key, in the log
 
 using Type = StatRow::Type;
 constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
@@ -30,6 +39,14 @@ constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"protocol_errors", Type::kCounter, "clients ended because what they said was no command"},
     {"repeated", Type::kCounter, "commands sent again after a connection to the server was lost"},
     {"lost_commands", Type::kCounter, "commands of which it is not known whether they were executed, because a connection was lost"},
+    {"held", Type::kCounter, "times that a command was kept, to be sent again, because the server could not do it yet (LOADING and the like)"},
+    {"early", Type::kCounter, "commands that were answered before the server had done them"},
+    {"early_queued", Type::kGauge, "of these, those that the server has not done yet"},
+    {"early_bytes", Type::kGauge, "bytes of these; queue-size bounds them"},
+    {"early_different", Type::kCounter, "early answers that the server's own differed from"},
+    {"early_refused", Type::kCounter, "of these, those where the server's was an error: it was not done"},
+    {"early_lost", Type::kCounter, "commands answered early of which it is not known whether they were done, or known that they were not"},
+    {"queue_full", Type::kCounter, "times that a client had to wait because the queue was full"},
     {"dials", Type::kCounter, "times that the server was dialled"},
     {"dial_failures", Type::kCounter, "addresses of the server that could not be reached, and failed look-ups"},
     {"upstreams_lost", Type::kCounter, "connections that the server has ended"},
@@ -82,17 +99,31 @@ void RedisRelay::open_door(const Endpoint& where, Faults& faults) {
 }
 
 void RedisRelay::commit() {
-  const bool elsewhere = !(config_.server == next_->config.server);
+  const bool first = nodes_.empty();
+  const bool elsewhere = first || !(config_.server == next_->config.server);
   config_ = std::move(next_->config);
   use_certificates();
   take_doors();
   next_.reset();
-  if (!elsewhere) return;
+  CHECK(early_table_.configure(config_.asyn_commands, config_.early_exact).empty());  // redis_check has seen to it
+  setting_ = Setting{{config_.server.user, config_.server.password}, static_cast<uint32_t>(*parse_integer(config_.server.db))};
+  nodes_.resize(1);
+  nodes_[0] = {config_.dial, config_.server.place.text()};
+  if (elsewhere && !first) leave_server();
+  for (Session* session = sessions_.front(); session != nullptr; session = sessions_.next(*session)) session->follow(setting_.db);
+  tidy_.arm(kTidy);
+  keep_ready();
+}
+
+// Its URL has changed: what is under way there is brought to an end there, if it can be; what waits goes to the new one.
+void RedisRelay::leave_server() {
   commands_ = {};
-  shared_.clear();
+  databases_.clear();
+  types_.clear();
+  ++lanes_epoch_;
+  for (size_t i = lanes_.size(); i-- > 0;) lanes_[i]->retire();    // may take itself out, and put new ones behind
+  for (size_t i = leases_.size(); i-- > 0;) leases_[i]->retire();
   idle_.clear();
-  const std::vector<std::unique_ptr<Upstream>>& all = upstreams_;
-  for (size_t i = all.size(); i-- > 0;) all[i]->retire();  // may take itself out, and none before it
 }
 
 void RedisRelay::take_doors() {
@@ -147,10 +178,17 @@ void RedisRelay::on_accept(Listener&, Socket socket, const Addr& peer) {
   if (!admits(peer)) return;
   stats_.add(Stat::kAccepted);
   stats_.add(Stat::kClients);
+  if (free_places_.empty()) {
+    free_places_.push_back(static_cast<uint32_t>(places_.size()));
+    places_.emplace_back();
+  }
+  const uint32_t place = free_places_.back();
+  free_places_.pop_back();
   const uint32_t id = next_id_++;
   if (log_enabled(Level::kDebug))
     LogLine(Level::kDebug, "accepted").text("relay", config_.name).number("session", id).text("role", "client").text("peer", peer.text());
-  Session& session = Session::make(*this, id);
+  Session& session = Session::make(*this, id, {place, places_[place].generation});
+  places_[place].session = &session;
   sessions_.push_back(session);
   session.begin(std::move(socket), peer);
 }
@@ -174,8 +212,12 @@ void RedisRelay::on_accept_resumed(Listener& listener) {
 void RedisRelay::ended(Session& session) {
   stats_.sub(Stat::kClients);
   session.unlink();
-  std::erase(waiting_for_room_, &session);
-  std::erase(touched_, &session);
+  Place& place = places_[session.handle().place];
+  place.session = nullptr;
+  ++place.generation;
+  free_places_.push_back(session.handle().place);
+  if (session.queued) std::erase(waiting_for_room_, &session);
+  if (session.touched) std::erase(touched_, &session);
   env_.loop.bury(session.release());
 }
 
@@ -196,73 +238,278 @@ void RedisRelay::flush_touched() {
   }
 }
 
+void RedisRelay::wait_for_room(Session& session) {
+  if (!std::exchange(session.queued, true)) waiting_for_room_.push_back(&session);
+}
+
 void RedisRelay::room() {
+  if (waiting_for_room_.empty()) return;
   std::vector<Session*> now = std::exchange(waiting_for_room_, {});
+  for (Session* session : now) session->queued = false;
   for (Session* session : now)
     if (!session->ended()) session->resume();  // none is destroyed within a turn
 }
 
-// ---- connections to the server
-
-Upstream& RedisRelay::add(Session* owner) {
-  upstreams_.push_back(std::make_unique<Upstream>(*this, owner));
-  stats_.add(Stat::kUpstreams);
-  return *upstreams_.back();
+bool RedisRelay::may_gather(size_t have, size_t more) {
+  if (have + more > kLongestGathered || gathered_ + more > config_.queue_size) return false;
+  gathered_ += more;
+  return true;
 }
 
-// The first that is not held up by a client that does not read: so commands of many go together.
-Upstream& RedisRelay::shared() {
-  for (Upstream* upstream : shared_)
-    if (!upstream->stuck()) return *upstream;
-  if (shared_.size() < config_.shared_connections) shared_.push_back(&add(nullptr));
-  return shared_.back()->stuck() ? *shared_.front() : *shared_.back();
+// ---- lanes
+
+void RedisRelay::dial_failed(const Addr& to, const std::string& why, unsigned round, Delay retry) {
+  LogLine(Level::kWarn, "dial-failed").text("relay", config_.name).text("target", config_.server.place.text()).text("addr", to.text()).text("error", why)
+      .number("attempt", round).count("retry_ms", retry.count());
+  failed(why);
 }
 
-Upstream* RedisRelay::acquire(Session& session) {
+// What a connection must be for a client of that setting: without a login of its own it has the relay's; its name stays with it.
+Setting RedisRelay::effective(const Setting& setting) const {
+  Setting out = setting;
+  if (out.login.password.empty()) out.login = setting_.login;
+  out.name.clear();
+  return out;
+}
+
+Lane* RedisRelay::find_lane(const Lane::Key& key, uint8_t ordinal) {
+  for (const auto& lane : lanes_)
+    if (!lane->retired() && lane->key() == key && ordinal-- == 0) return lane.get();
+  return nullptr;
+}
+
+// There may be one connection more; if need be one goes that nobody uses.
+bool RedisRelay::has_place_for_one() {
+  if (lanes_.size() + leases_.size() < config_.max_connections) return true;
   if (!idle_.empty()) {
-    Upstream* upstream = idle_.back();
-    idle_.pop_back();
-    upstream->lend(session);
-    return upstream;
+    idle_.front()->end("surplus");
+    return true;
   }
-  if (privates() + config_.shared_connections >= config_.max_connections) {
-    waiting_.push_back(&session);
+  for (const auto& lane : lanes_) {
+    if (lane->owed() > 0 || !is_for_clients(*lane)) continue;
+    lane->end("surplus");
+    return true;
+  }
+  return false;
+}
+
+Lane* RedisRelay::lane(const Setting& setting, uint8_t ordinal) {
+  for (const auto& lane : lanes_) {  // no copies, for each command
+    const Setting& has = lane->key().setting;
+    if (lane->retired() || has.db != setting.db || has.protocol != setting.protocol || !(has.login == (setting.login.password.empty() ? setting_.login : setting.login))) continue;
+    if (ordinal-- == 0) return lane.get();
+  }
+  if (!has_place_for_one()) return nullptr;
+  lanes_.push_back(std::make_unique<Lane>(*this, next_lane_++, Lane::Key{0, effective(setting)}));
+  stats_.add(Stat::kUpstreams);
+  return lanes_.back().get();
+}
+
+uint8_t RedisRelay::free_ordinal(const Setting& setting) {
+  if (smart() || config_.shared_connections == 1) return 0;
+  uint8_t ordinal = 0;
+  for (const auto& lane : lanes_) {
+    if (lane->retired() || lane->key().setting.db != setting.db || !(lane->key().setting == effective(setting))) continue;
+    if (!lane->stuck()) return ordinal;
+    ++ordinal;
+  }
+  return ordinal < config_.shared_connections ? ordinal : 0;
+}
+
+bool RedisRelay::may_select(const Setting& setting) {
+  if (setting.login.password.empty() && std::find(databases_.begin(), databases_.end(), setting.db) != databases_.end()) return true;
+  const Lane* lane = find_lane({0, effective(setting)}, 0);
+  return lane != nullptr && lane->ready();
+}
+
+void RedisRelay::selected(const Setting& setting) {
+  if (!setting.login.password.empty() || databases_.size() >= kMostDatabases) return;
+  if (std::find(databases_.begin(), databases_.end(), setting.db) == databases_.end()) databases_.push_back(setting.db);
+}
+
+void RedisRelay::lane_ready(Lane& lane) {
+  if (lane.key().setting.login == setting_.login) selected({{}, lane.key().setting.db});
+}
+
+void RedisRelay::resume(uint32_t id) {
+  for (const auto& lane : lanes_)
+    if (lane->id() == id) return lane->resume();
+}
+
+void RedisRelay::ended(Lane& lane) {
+  stats_.sub(Stat::kUpstreams);
+  ++lanes_epoch_;
+  const auto at = std::find_if(lanes_.begin(), lanes_.end(), [&](const auto& one) { return one.get() == &lane; });
+  env_.loop.bury(std::move(*at));
+  lanes_.erase(at);
+  serve_waiting();
+}
+
+void RedisRelay::reroute(const Lane::Entry& entry, const std::string& command, const Setting& setting) {
+  Lane* to = lane(setting, 0);
+  if (to != nullptr && to->put(entry, command)) return;
+  if (entry.early) return early_lost(1, "no-room");
+  if (Session* session = find(entry.session); session != nullptr) session->deliver_error(entry.seq, "the server has changed; the command was not executed");
+}
+
+bool RedisRelay::redirect(Lane&, const Lane::Entry&, std::string_view) { return false; }
+
+// ---- leases
+
+Lease& RedisRelay::add_lease(uint32_t node) {
+  leases_.push_back(std::make_unique<Lease>(*this, node));
+  stats_.add(Stat::kUpstreams);
+  return *leases_.back();
+}
+
+Lease* RedisRelay::acquire(Session& session, const Setting& want) {
+  Setting all = effective(want);
+  all.name = want.name;
+  if (!idle_.empty()) {
+    Lease* lease = idle_.back();
+    idle_.pop_back();
+    lease->lend(session, all);
+    return lease;
+  }
+  if (!has_place_for_one()) {
+    waiting_.push_back({&session, std::move(all)});
     return nullptr;
   }
-  Upstream& upstream = add(&session);
-  upstream.start();
-  return &upstream;
+  Lease& lease = add_lease(0);
+  lease.dial(&session, all);
+  return &lease;
 }
 
-void RedisRelay::cancel(Session& session) { std::erase(waiting_, &session); }
+void RedisRelay::cancel(Session& session) {
+  std::erase_if(waiting_, [&](const Waiter& waiter) { return waiter.session == &session; });
+}
 
-void RedisRelay::became_idle(Upstream& upstream) {
+void RedisRelay::became_idle(Lease& lease) {
   if (!waiting_.empty()) {
-    Session& session = *waiting_.front();
+    const Waiter waiter = std::move(waiting_.front());
     waiting_.erase(waiting_.begin());
-    upstream.lend(session);
-    return session.private_ready(upstream);
+    lease.lend(*waiter.session, waiter.want);
+    if (lease.ready()) waiter.session->lease_ready(lease);
+    return;
   }
-  if (idle_.size() >= config_.max_idle) return upstream.end("surplus");
-  idle_.push_back(&upstream);
+  if (idle_.size() >= config_.max_idle) return lease.end("surplus");
+  idle_.push_back(&lease);
 }
 
-void RedisRelay::ended(Upstream& upstream) {
+void RedisRelay::ended(Lease& lease) {
   stats_.sub(Stat::kUpstreams);
-  std::erase(shared_, &upstream);
-  std::erase(idle_, &upstream);
-  const auto at = std::find_if(upstreams_.begin(), upstreams_.end(), [&](const auto& one) { return one.get() == &upstream; });
+  std::erase(idle_, &lease);
+  const auto at = std::find_if(leases_.begin(), leases_.end(), [&](const auto& one) { return one.get() == &lease; });
   env_.loop.bury(std::move(*at));
-  upstreams_.erase(at);
+  leases_.erase(at);
   serve_waiting();
 }
 
 void RedisRelay::serve_waiting() {
-  while (!waiting_.empty() && privates() + config_.shared_connections < config_.max_connections) {
-    Session& session = *waiting_.front();
+  while (!waiting_.empty() && lanes_.size() + leases_.size() < config_.max_connections) {
+    const Waiter waiter = std::move(waiting_.front());
     waiting_.erase(waiting_.begin());
-    add(&session).start();
+    add_lease(0).dial(waiter.session, waiter.want);
   }
+}
+
+// The lane of the URL's own setting, so that the first client does not wait for it; and leases in hand.
+void RedisRelay::keep_ready() {
+  if (draining_) return;
+  if (Lane* own = lane(setting_, 0); own != nullptr) own->start();
+  if (leases_.size() != 0 && idle_.empty()) return;  // the server is not there, or all are in use
+  while (idle_.size() < config_.min_idle && leases_.size() < config_.min_idle && lanes_.size() + leases_.size() < config_.max_connections) add_lease(0).dial(nullptr, setting_);
+}
+
+// What nobody has used for a while goes, and what is old.
+void RedisRelay::on_timer(Timer&) {
+  const Time now = env_.loop.now();
+  const auto is_old = [&](Time since) { return config_.max_connected.count() > 0 && now - since >= config_.max_connected; };
+  for (size_t i = lanes_.size(); i-- > 0;) {
+    Lane& lane = *lanes_[i];
+    if (lane.owed() > 0) continue;
+    if (is_for_clients(lane) ? now - lane.used() >= kUnused || is_old(lane.since()) : lane.ready() && is_old(lane.since())) lane.end("unused");
+  }
+  for (size_t i = idle_.size(); i-- > 0;)
+    if (is_old(idle_[i]->since())) idle_[i]->end("old");
+  keep_ready();
+  tidy_.arm(kTidy);
+}
+
+// ---- what is answered early
+
+bool RedisRelay::ignores(std::string_view name) const {
+  return !config_.ignore_commands.empty() && std::any_of(config_.ignore_commands.begin(), config_.ignore_commands.end(), [name](const std::string& other) {
+    return other.size() == name.size() && strncasecmp(other.data(), name.data(), name.size()) == 0;
+  });
+}
+
+bool RedisRelay::early_beside(const Lane& lane) const {
+  if (!has_early() || (lanes_.size() == 1 && lanes_[0].get() == &lane)) return false;
+  return std::any_of(lanes_.begin(), lanes_.end(), [&](const auto& other) {
+    return other.get() != &lane && other->has_early() && other->key().node == lane.key().node && other->key().setting.db == lane.key().setting.db;
+  });
+}
+
+bool RedisRelay::early_fits(uint64_t size) {
+  const uint64_t all = stats_.get(Stat::kEarlyBytes) + stats_.get(Stat::kEarlyQueued) * sizeof(Lane::Entry);
+  if (all == 0 || all + size + sizeof(Lane::Entry) <= config_.queue_size) return true;
+  stats_.add(Stat::kQueueFull);
+  return false;
+}
+
+void RedisRelay::early_queued(int64_t count, int64_t bytes) {
+  stats_.add(Stat::kEarlyQueued, static_cast<uint64_t>(count));
+  stats_.add(Stat::kEarlyBytes, static_cast<uint64_t>(bytes));
+}
+
+bool RedisRelay::is_past(uint32_t id, uint64_t put) const {
+  for (const auto& lane : lanes_)
+    if (lane->id() == id) return lane->early_done() >= put;
+  return true;
+}
+
+void RedisRelay::early_done(const Lane::Entry&) {}
+
+// `command` may be cut off behind its first arguments.
+void RedisRelay::early_differs(std::string_view command, std::string_view error, uint32_t db) {
+  stats_.add(Stat::kEarlyDifferent);
+  std::vector<std::string_view> words;
+  split_command(command, words);
+  std::string name(words.empty() ? "" : words[0]);
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  if (differences_.size() < kMostDifferences || differences_.contains(name)) ++differences_[name];
+  if (error.empty()) return;
+  stats_.add(Stat::kEarlyRefused);
+  const std::string_view key = words.size() > 1 ? words[1] : std::string_view();
+  if (error.starts_with("-WRONGTYPE")) {
+    const Early was = early_table_.decide(words);
+    if (was.first_key == 1) types_.refused(db, key, was.needs);
+  }
+  tell_early("early-refused", name, key, error.substr(1, error.find('\r') - 1));
+}
+
+void RedisRelay::early_uncertain(std::string_view command) {
+  stats_.add(Stat::kEarlyLost);
+  std::vector<std::string_view> words;
+  split_command(command, words);
+  tell_early("early-uncertain", words.empty() ? "" : words[0], words.size() > 1 ? words[1] : "", "connection to the server was lost");
+}
+
+void RedisRelay::early_lost(uint64_t count, std::string_view why) {
+  stats_.add(Stat::kEarlyLost, count);
+  LogLine(Level::kError, "early-lost").text("relay", config_.name).number("commands", count).text("reason", why);
+}
+
+// One line for each, but not more than some a second.
+void RedisRelay::tell_early(std::string_view event, std::string_view command, std::string_view key, std::string_view error) {
+  if (env_.loop.now() - differences_since_ >= Delay{1000}) {
+    differences_since_ = env_.loop.now();
+    differences_told_ = 0;
+  }
+  if (++differences_told_ > kRefusalsASecond) return;
+  LogLine(Level::kWarn, event).text("relay", config_.name).text("command", command).text("key", config_.log_keys ? key.substr(0, kLongestShown) : "(not shown)").text("error", error)
+      .count("last_of_this_second", differences_told_ == kRefusalsASecond ? 1 : 0);
 }
 
 // ---- the end
@@ -280,15 +527,18 @@ void RedisRelay::drain() {
 
 void RedisRelay::stop(std::string_view why) {
   for (const auto& door : doors_) door->listener.close();
+  draining_ = true;
+  tidy_.disarm();
   waiting_.clear();
   while (Session* session = sessions_.front()) session->end(why);
-  while (!upstreams_.empty()) upstreams_.back()->end(why);
+  while (!leases_.empty()) leases_.back()->end(why);
+  while (!lanes_.empty()) lanes_.back()->end(why);
 }
 
 // ---- showing
 
 void RedisRelay::status(Json& json, size_t most) {
-  json.text("target", config_.server.place.text()).text("mode", "sync").flag("draining", draining_);
+  json.text("target", config_.server.place.text()).text("mode", smart() ? "smart" : "sync").flag("draining", draining_);
   json.begin('[', "listening");
   for (const auto& door : doors_)
     if (door->listener.is_open()) json.begin('{').text("addr", door->listener.text()).text("role", "client").end('}');
@@ -296,12 +546,19 @@ void RedisRelay::status(Json& json, size_t most) {
   if (last_error_.empty()) json.null("last_error");
   else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');
   json.begin('[', "upstreams");
-  for (const auto& upstream : upstreams_) {
+  for (const auto& lane : lanes_) {
     json.begin('{');
-    upstream->status(json);
+    lane->status(json);
     json.end('}');
   }
-  json.end(']').begin('[', "connections");
+  for (const auto& lease : leases_) {
+    json.begin('{');
+    lease->status(json);
+    json.end('}');
+  }
+  json.end(']').begin('{', "early_differences");
+  for (const auto& [command, count] : differences_) json.number(command, count);
+  json.end('}').begin('[', "connections");
   uint64_t hidden = stats_.get(Stat::kClients);
   for (Session* session = sessions_.front(); session != nullptr && most > 0; session = sessions_.next(*session), --most, --hidden) {
     json.begin('{');

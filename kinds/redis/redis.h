@@ -3,14 +3,19 @@
 // a client's commands go, lends connections to those who need one of their own, and counts.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kinds/redis/commands.h"
+#include "kinds/redis/early.h"
 #include "kinds/redis/keys.h"
+#include "kinds/redis/lane.h"
+#include "kinds/redis/lease.h"
 #include "kinds/redis/session.h"
-#include "kinds/redis/upstream.h"
+#include "kinds/redis/types.h"
 #include "lib/list.h"
 #include "net/listener.h"
 #include "ops/stats.h"
@@ -21,14 +26,15 @@ namespace relay::redis {
 enum class Stat : uint8_t {
   kClients, kPinned, kUpstreams, kUnderWay,
   kAccepted, kRefusedBusy, kRefusedDraining, kCommands, kSharedCommands, kPins, kErrors, kProtocolErrors, kRepeated, kLostCommands,
+  kHeld, kEarly, kEarlyQueued, kEarlyBytes, kEarlyDifferent, kEarlyRefused, kEarlyLost, kQueueFull,
   kDials, kDialFailures, kUpstreamsLost, kStalled, kAcceptPauses, kTlsHandshakes, kTlsHandshakeFailures,
   kCount,
 };
 std::span<const StatRow> stat_rows();
 
-class RedisRelay final : public Relay, private ListenerUser {
+class RedisRelay final : public Relay, private ListenerUser, private TimerUser {
  public:
-  explicit RedisRelay(const Env& env) : env_(env) {}
+  explicit RedisRelay(const Env& env) : env_(env), tidy_(env.loop, *this) {}
   ~RedisRelay() override;
 
   void prepare(const Section& section, Faults& faults) override;
@@ -38,34 +44,92 @@ class RedisRelay final : public Relay, private ListenerUser {
   bool reads_files() const override { return config_.tls != nullptr; }
   void drain() override;
   void stop(std::string_view why) override;
-  bool idle() const override { return stats_.get(Stat::kClients) == 0; }
+  bool idle() const override { return stats_.get(Stat::kClients) == 0 && !has_early(); }
   const std::string& name() const override { return config_.name; }
   std::span<const uint64_t> values() const override { return stats_.values(); }
   void status(Json& json, size_t most) override;
 
-  // For its Sessions and Upstreams.
+  // For its Sessions, Lanes and Leases.
   const RedisConfig& config() const { return config_; }
   Loop& loop() { return env_.loop; }
   Resolver& resolver() { return env_.resolver; }
   Stats<Stat>& stats() { return stats_; }
   Commands& commands() { return commands_; }
   bool draining() const { return draining_; }
+  std::vector<std::string_view>& scratch() { return scratch_; }
+  // What went wrong last, for the status.
   void failed(std::string_view what) { last_error_ = what; last_error_at_ = env_.loop.now(); }
-  // Where the commands of one who has none under way go now.
-  Upstream& shared();
-  // A connection for `session` alone, which may be ready(). If not, or nullptr, private_ready() is called once one is.
-  Upstream* acquire(Session& session);
+  void dial_failed(const Addr& to, const std::string& why, unsigned round, Delay retry);
+
+  // Servers.
+  const DialPlan& plan(uint32_t node) const { return nodes_[node].plan; }
+  const std::string& place(uint32_t node) const { return nodes_[node].place; }
+  // What a connection is that nobody has asked anything of: the URL's.
+  const Setting& setting() const { return setting_; }
+
+  // Lanes. The one for clients of that setting, made if there is none; nullptr: there are as many connections as there may be.
+  Lane* lane(const Setting& setting, uint8_t ordinal);
+  // Of the lanes of a kind, one that is not held up by a client that does not read.
+  uint8_t free_ordinal(const Setting& setting);
+  uint64_t lanes_epoch() const { return lanes_epoch_; }  // changes when one is no more to be used
+  template <typename F>
+  void each_lane(F f) const {
+    for (const auto& lane : lanes_) f(*lane);
+  }
+  // Whether the server is known to have that database, for that login.
+  bool may_select(const Setting& setting);
+  void selected(const Setting& setting);
+  void lane_ready(Lane& lane);
+  bool is_for_clients(const Lane& lane) const { return !(effective(lane.key().setting) == setting_); }
+  void gave_up(Lane&) {}
+  void resume(uint32_t lane);
+  void ended(Lane& lane);
+  // Finds another lane for what one had.
+  void reroute(const Lane::Entry& entry, const std::string& command, const Setting& setting);
+  // Whether `error` says that the command belongs elsewhere, and it was sent there.
+  bool redirect(Lane& lane, const Lane::Entry& entry, std::string_view error);
+
+  // Leases. One for `session` alone, which may be ready(). If not, or nullptr, lease_ready() is called once one is.
+  Lease* acquire(Session& session, const Setting& want);
   void cancel(Session& session);  // does not want one any more
-  void became_idle(Upstream& upstream);
-  void ended(Upstream& upstream);
+  void became_idle(Lease& lease);
+  void ended(Lease& lease);
+
+  // Sessions.
+  Session* find(Handle handle) {
+    const Place& place = places_[handle.place < places_.size() ? handle.place : 0];
+    return place.generation == handle.generation ? place.session : nullptr;
+  }
   void ended(Session& session);
   // Replies have come for `session`: it is flushed when the block that they were in is done with.
   void batch() { batching_ = true; }
   void touch(Session& session);
   void flush_touched();
-  // `session` waits for room in a shared connection; all are called when there is some.
-  void wait_for_room(Session& session) { waiting_for_room_.push_back(&session); }
+  // `session` waits for room in a lane, or for what was answered early; all are called when there is some.
+  void wait_for_room(Session& session);
   void room();
+
+  // What is answered early.
+  bool smart() const { return config_.smart; }
+  bool ignores(std::string_view name) const;
+  const EarlyTable& early_table() const { return early_table_; }
+  KeyTypes& types() { return types_; }
+  bool has_early() const { return stats_.get(Stat::kEarlyQueued) > 0; }
+  // Whether lanes beside `lane` for the same data have some.
+  bool early_beside(const Lane& lane) const;
+  bool early_fits(uint64_t size);
+  void early_queued(int64_t count, int64_t bytes);
+  bool is_past(uint32_t lane, uint64_t put) const;
+  uint64_t moves_epoch() const { return moves_epoch_; }  // changes when early commands change their lane
+  void early_moved() { ++moves_epoch_; }
+  void early_done(const Lane::Entry& entry);
+  void early_differs(std::string_view command, std::string_view error, uint32_t db);
+  void early_uncertain(std::string_view command);
+  void early_lost(uint64_t count, std::string_view why);
+  // Commands that are longer than a block.
+  bool gathers(std::string_view name) const { return smart() && early_table_.knows(name); }
+  bool may_gather(size_t have, size_t more);
+  void gathered(size_t size) { gathered_ -= size; }
 
  private:
   struct Door {
@@ -85,37 +149,73 @@ class RedisRelay final : public Relay, private ListenerUser {
   void on_accept_paused(Listener& listener, const Status& why) override;
   void on_accept_resumed(Listener& listener) override;
 
+  void on_timer(Timer& timer) override;
+
   void open_door(const Endpoint& where, Faults& faults);
   void take_doors();
+  void leave_server();
   void use_certificates();
   bool admits(const Addr& peer);
   bool refuse(const Addr& peer, Stat stat, std::string_view reason);
-  Upstream& add(Session* owner);
+  Setting effective(const Setting& setting) const;
+  Lane* find_lane(const Lane::Key& key, uint8_t ordinal);
+  bool has_place_for_one();
   void serve_waiting();
-  uint64_t privates() const { return upstreams_.size() - shared_.size(); }
+  Lease& add_lease(uint32_t node);
+  void keep_ready();
+  void tell_early(std::string_view event, std::string_view command, std::string_view key, std::string_view error);
+
+  struct Place {
+    Session* session = nullptr;
+    uint32_t generation = 0;
+  };
+  struct Node {
+    DialPlan plan;
+    std::string place;
+  };
+  struct Waiter {
+    Session* session;
+    Setting want;
+  };
 
   Env env_;
   RedisConfig config_;
   std::unique_ptr<Next> next_;
   Stats<Stat> stats_;
   Commands commands_;
+  EarlyTable early_table_;
+  KeyTypes types_;
+  Setting setting_;
+  std::vector<Node> nodes_;
   std::vector<std::unique_ptr<Door>> doors_;
-  std::vector<std::unique_ptr<Upstream>> upstreams_;  // all
-  std::vector<Upstream*> shared_;    // those of the server that is configured now
-  std::vector<Upstream*> idle_;
-  std::vector<Session*> waiting_;  // for a connection of their own
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::vector<std::unique_ptr<Lease>> leases_;
+  std::vector<Lease*> idle_;
+  std::vector<Waiter> waiting_;  // for a lease
   std::vector<Session*> waiting_for_room_;
   std::vector<Session*> touched_;
+  std::vector<Place> places_;
+  std::vector<uint32_t> free_places_;
   List<Session> sessions_;
   std::unique_ptr<TlsContexts> tls_;
+  Timer tidy_;
+  std::vector<uint32_t> databases_;  // that the server is known to have
+  std::map<std::string, uint64_t, std::less<>> differences_;  // by command
+  std::vector<std::string_view> scratch_;
+  uint64_t gathered_ = 0;
+  uint64_t lanes_epoch_ = 0;
+  uint64_t moves_epoch_ = 0;
   std::string last_error_;
   Time last_error_at_{};
   uint32_t next_id_ = 1;
+  uint32_t next_lane_ = 0;
   bool draining_ = false;
   bool batching_ = false;
   Time refusals_since_{};
   unsigned refusals_told_ = 0;
   uint64_t refusals_untold_ = 0;
+  Time differences_since_{};
+  unsigned differences_told_ = 0;
 };
 
 extern const Kind kKind;

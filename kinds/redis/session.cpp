@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Session: see the picture in session.h. Everything that happens to a client ends in process(), which goes on with its commands as far as
-// it can, and says in waits_ that it cannot.
+// it can, and says in waits_ that it cannot. Where a command goes is in dispatch.cpp.
 #include "kinds/redis/session.h"
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "kinds/redis/redis.h"
 #include "lib/log.h"
@@ -15,6 +16,7 @@ namespace {
 constexpr uint64_t kOut = 256 * 1024;      // replies that the client has not taken
 constexpr uint64_t kReserve = 4 * 1024;    // of that, for words of our own
 constexpr uint64_t kEnough = 64 * 1024;    // so many, and no more of its commands are taken
+constexpr uint64_t kMostParked = uint64_t{64} << 20;
 constexpr int kRounds = 4;
 constexpr Delay kLastWords{5000};
 constexpr Delay kQuietDrain{1000};
@@ -24,13 +26,16 @@ std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret
 
 }  // namespace
 
-Session::Session(RedisRelay& relay, uint32_t id)
-    : relay_(relay), client_(relay.loop(), *this), timer_(relay.loop(), *this), out_(kOut), since_(relay.loop().now()), last_taken_(since_), id_(id) {}
+Session::Session(RedisRelay& relay, uint32_t id, Handle handle)
+    : relay_(relay), client_(relay.loop(), *this), timer_(relay.loop(), *this), out_(kOut), setting_(relay.setting()), since_(relay.loop().now()), last_taken_(since_), id_(id),
+      handle_(handle) {
+  setting_.login = {};  // the relay's own, until it says who it is
+}
 
 Session::~Session() = default;
 
-Session& Session::make(RedisRelay& relay, uint32_t id) {
-  auto session = std::make_unique<Session>(relay, id);
+Session& Session::make(RedisRelay& relay, uint32_t id, Handle handle) {
+  auto session = std::make_unique<Session>(relay, id, handle);
   Session& self = *session;
   self.self_ = std::move(session);
   return self;
@@ -64,7 +69,7 @@ void Session::store() {
 
 void Session::on_ready(Conn&) {
   if (state_ == State::kEnded) return;
-  last_taken_ = holds_up_ == nullptr ? relay_.loop().now() : last_taken_;
+  last_taken_ = holds_up_ == UINT32_MAX ? relay_.loop().now() : last_taken_;
   write();
   if (state_ == State::kOpen && waits_) process();
   if (state_ == State::kOpen) read();
@@ -129,7 +134,8 @@ void Session::process_loaded() {
       if (!pass_on()) break;
     } else if (streaming_) {
       if (!stream()) break;
-    } else if (pin_ == Pin::kWaiting || (pin_ == Pin::kCommand && !blocking_) || ending_ || under_way_ >= relay_.config().pipeline || out_.size() > kEnough) {
+    } else if (pin_ == Pin::kWaiting || (pin_ == Pin::kCommand && !blocking_) || ending_ || adopting_ != nullptr || under_way() >= relay_.config().pipeline ||
+               out_.size() + parked_bytes_ > kEnough) {
       waits_ = true;
     } else if (!frame()) {
       break;
@@ -143,21 +149,28 @@ void Session::process_loaded() {
 // The client has finished, and what it has said before is done with, or will never be.
 void Session::no_more() {
   const bool all_said = pin_ == Pin::kCommand ? blocking_ && !streaming_ : (pin_ == Pin::kLife || pin_ == Pin::kTransaction) && !waits_;
-  if (all_said && upstream_ != nullptr) return upstream_->finish();  // as with the server itself, which then stops waiting
-  if (pin_ == Pin::kNone && !waits_ && under_way_ == 0) close_when_said("client-closed");
+  if (all_said && lease_ != nullptr) return lease_->finish();  // as with the server itself, which then stops waiting
+  if (pin_ == Pin::kNone && !waits_ && under_way() == 0) close_when_said("client-closed");
 }
 
-// Whether there is a command: a whole one, or as much of one as goes into a block.
+// Whether there is a command: a whole one, or as much of one as is gathered, or goes into a block.
 bool Session::frame() {
   while (!reader_.done()) {
     const auto data = in_.data().subspan(fed_);
     const bool full = data.empty() && fed_ == BufferPool::kBlock;
-    if (full && !reader_.is_inline()) return true;
+    if ((full || (gathering_ && data.empty())) && !reader_.is_inline()) {
+      if (gather()) {
+        if (in_.empty() && !full) return false;
+        continue;
+      }
+      if (full || too_long_) return true;
+    }
     if (data.empty() && !full) return false;
     const Result<size_t> n = full ? Status{Code::kInvalid, "Protocol error: too big inline request"} : reader_.feed(data);
     if (!n.ok()) {
-      if (under_way_ > 0) {
+      if (under_way() > 0) {
         waits_ = true;  // its replies come first
+        stop_gathering();
         reader_.next();
         fed_ = 0;
         return false;
@@ -166,328 +179,151 @@ bool Session::frame() {
       return false;
     }
     fed_ += *n;
+    if (reader_.done() && gathering_) static_cast<void>(gather());
     if (reader_.done() && reader_.argc() == 0 && !reader_.is_inline()) consumed();
   }
   return true;
+}
+
+// A command that is longer than a block, and that may be answered early, or packed, is gathered whole, as far as there is room for such.
+bool Session::gather() {
+  if (too_long_ || (!gathering_ && (pin_ != Pin::kNone || !relay_.gathers(word(0))))) return false;
+  if (!relay_.may_gather(encoded_.size(), fed_)) {
+    too_long_ = true;
+    return false;
+  }
+  gathering_ = true;
+  encoded_.append(text_of(in_.data()).substr(0, fed_));
+  in_.consume(fed_);
+  fed_ = 0;
+  return true;
+}
+
+void Session::stop_gathering() {
+  if (std::exchange(gathering_, false)) relay_.gathered(encoded_.size());
+  too_long_ = false;
+  encoded_ = {};
+  encoded_sent_ = 0;
 }
 
 // The command at the front has been taken care of.
 void Session::consumed() {
   in_.consume(fed_);
   fed_ = 0;
+  if (!encoded_.empty()) stop_gathering();
+  marked_ = false;
+  since_waiting_ = {};
   reader_.next();
 }
 
+std::string_view Session::bytes() const { return encoded_.empty() ? text_of(in_.data()).substr(0, fed_) : std::string_view(encoded_); }
+
 std::string_view Session::word(size_t index) const {
-  if (!words_.empty()) return index < words_.size() ? std::string_view(words_[index]) : std::string_view();
-  const auto args = reader_.args();
-  if (index >= args.size() || args[index].at + args[index].size > fed_) return {};
-  return text_of(in_.data()).substr(args[index].at, args[index].size);
+  if (reader_.is_inline()) return index < args().size() ? args()[index] : std::string_view();
+  const auto known = reader_.args();
+  const std::string_view all = bytes();
+  if (index >= known.size() || known[index].at + known[index].size > all.size()) return {};
+  return all.substr(known[index].at, known[index].size);
 }
 
-// Sends the command at the front where it belongs. False: not now.
-bool Session::dispatch() {
-  const bool whole = reader_.done();
-  uint64_t argc = reader_.argc();
-  words_.clear();
-  if (reader_.is_inline()) {
-    auto words = RespRequest::split_words(text_of(in_.data()).substr(0, fed_));
-    if (!words && under_way_ > 0) return false;
-    if (!words) {
-      refuse("Protocol error: unbalanced quotes in request");
-      return true;
-    }
-    if (words->empty()) {
-      consumed();
-      return true;
-    }
-    words_ = std::move(*words);
-    argc = words_.size();
-  }
-  Command command = relay_.commands().find(word(0));
-  if (whole && command.use == Use::kQuit) {
-    if (under_way_ > 0) return false;
-    say("+OK\r\n");
-    close_when_said("quit");
-    return true;
-  }
-  if (pin_ == Pin::kTransaction) return dispatch_own(command, argc);
-  if (pin_ == Pin::kCommand) return dispatch_behind(command);
-  if (whole && command.use == Use::kSelect && argc == 2 && word(1) == relay_.config().server.db) {
-    if (under_way_ > 0) return false;
-    say("+OK\r\n");
-    consumed();
-    return true;
-  }
-  if (!whole && command.use == Use::kShared) command.use = Use::kAlone;
-  switch (command.use) {
-    case Use::kShared:
-    case Use::kExec:     // outside a transaction, an error
-    case Use::kUnwatch:  // of nothing
-      if (words_.empty()) return share(text_of(in_.data()).substr(0, fed_), command);
-      encoded_.clear();
-      append_command(encoded_, words_);
-      if (!share(encoded_, command)) return encoded_.clear(), false;
-      encoded_.clear();
-      return true;
-    case Use::kAlone:
-      blocking_ = whole;
-      return take_private(Pin::kCommand);
-    case Use::kMulti:
-    case Use::kWatch:
-      if (under_way_ == 0) multi_ = command.use == Use::kMulti;
-      return take_private(Pin::kTransaction);
-    case Use::kState:
-    case Use::kSelect:
-    case Use::kQuit: break;
-  }
-  return take_private(Pin::kLife);
-}
-
-// Behind a command that may wait for ever: to the same connection, so that the server sees all that comes, and the client's end in its
-// turn.
-bool Session::dispatch_behind(const Command& command) {
-  switch (command.use) {
-    case Use::kState:
-    case Use::kSelect: return own(Pin::kLife);
-    case Use::kMulti:
-    case Use::kWatch: multi_ = command.use == Use::kMulti; return own(Pin::kTransaction);
-    case Use::kShared:
-    case Use::kAlone:
-    case Use::kExec:
-    case Use::kUnwatch:
-    case Use::kQuit: break;
-  }
-  return own(Pin::kCommand);
-}
-
-// In a transaction, or between WATCH and what ends it.
-bool Session::dispatch_own(const Command& command, uint64_t argc) {
-  switch (command.use) {
-    case Use::kState:
-    case Use::kSelect: return own(Pin::kLife);
-    case Use::kMulti: multi_ = true; break;
-    case Use::kExec: ending_ = argc == 1; break;
-    case Use::kUnwatch: ending_ = argc == 1 && !multi_; break;
-    case Use::kShared:
-    case Use::kAlone:
-    case Use::kWatch:
-    case Use::kQuit: break;
-  }
-  return own(Pin::kTransaction);
-}
-
-// ---- over a shared connection
-
-bool Session::share(std::string_view bytes, const Command& command) {
-  Upstream& upstream = under_way_ > 0 ? *upstream_ : relay_.shared();
-  if (upstream.hopeless()) {
-    if (under_way_ > 0) return false;
-    upstream.start();
-    relay_.stats().add(Stat::kErrors);
-    say("-ERR relay: cannot reach the server: " + upstream.trouble() + "\r\n");
-    consumed();
-    return true;
-  }
-  if (!upstream.send(*this, bytes, command.repeatable)) return false;
-  relay_.stats().add(Stat::kCommands);
-  relay_.stats().add(Stat::kSharedCommands);
-  ++commands_;
-  ++under_way_;
-  upstream_ = &upstream;
-  consumed();
-  return true;
-}
-
-// ---- over one of its own
-
-bool Session::take_private(Pin pin) {
-  if (under_way_ > 0) return false;
-  upstream_ = nullptr;
-  wanted_ = pin;
-  pin_ = Pin::kWaiting;
-  relay_.stats().add(Stat::kPins);
-  relay_.stats().add(Stat::kPinned);
-  since_waiting_ = relay_.loop().now();
-  acquiring_ = true;
-  upstream_ = relay_.acquire(*this);
-  acquiring_ = false;
-  if (upstream_ != nullptr && upstream_->ready()) return own(pin);
-  schedule();
-  return false;
-}
-
-void Session::private_ready(Upstream& upstream) {
-  if (acquiring_) return;  // it will see
-  upstream_ = &upstream;
-  load();
-  if (state_ != State::kOpen || pin_ != Pin::kWaiting) return;
-  own(wanted_);
-  process_loaded();
-  store();
-  if (state_ == State::kOpen && client_.readable()) client_.again();
-}
-
-// The command at the front begins its way there.
-bool Session::own(Pin pin) {
-  pin_ = pin;
-  relay_.stats().add(Stat::kCommands);
-  ++commands_;
-  if (!words_.empty() || reader_.is_inline()) {
-    if (words_.empty()) words_ = RespRequest::split_words(text_of(in_.data()).substr(0, fed_)).value_or(std::vector<std::string>());
-    append_command(encoded_, words_);
-    words_.clear();
-    consumed();
-  }
-  if (pin == Pin::kLife) {
-    upstream_->make_opaque();
-    under_way_ = 0;
-    reader_.next();
-    fed_ = 0;
-    ending_ = false;
-  } else {
-    upstream_->begin();
-    ++under_way_;
-  }
-  streaming_ = pin != Pin::kLife || !encoded_.empty();
-  return true;
-}
-
-// Gives the connection what there is of the command that is on its way. False: there is no more, or no room.
-bool Session::stream() {
-  if (!encoded_.empty()) {
-    encoded_.erase(0, upstream_->send_part(encoded_));
-    waits_ = !encoded_.empty();
-    streaming_ = waits_;
-    if (!streaming_ && pin_ == Pin::kCommand && under_way_ == 0) unpin();
-    return !waits_;
-  }
-  const size_t n = upstream_->send_part(text_of(in_.data()).substr(0, fed_));
-  in_.consume(n);
-  fed_ -= n;
-  if (fed_ > 0) {
-    waits_ = true;
-    return false;
-  }
-  if (reader_.done()) {
-    reader_.next();
-    streaming_ = false;
-    if (pin_ == Pin::kCommand && under_way_ == 0) unpin();
-    return true;
-  }
-  if (in_.empty()) return false;
-  const Result<size_t> more = reader_.feed(in_.data());
-  if (!more.ok()) {
-    refuse(reader_.complaint(more.status()));
-    return false;
-  }
-  fed_ = *more;
-  return true;
-}
-
-// For the rest of its life: bytes.
-bool Session::pass_on() {
-  if (in_.empty()) return false;
-  in_.consume(upstream_->send_part(text_of(in_.data())));
-  waits_ = !in_.empty();
-  return !waits_;
-}
-
-void Session::unpin() {
-  relay_.stats().sub(Stat::kPinned);
-  Upstream* upstream = std::exchange(upstream_, nullptr);
-  pin_ = Pin::kNone;
-  multi_ = ending_ = false;
-  head_.clear();
-  upstream->release();
-}
-
-void Session::private_lost(std::string_view why, bool in_a_reply) {
-  const Pin pin = pin_;
-  const bool whole = !streaming_ && !in_a_reply;
-  upstream_ = nullptr;
-  holds_up_ = nullptr;
-  if (state_ != State::kOpen) return;
-  if (ended_in_) return close_when_said("client-closed");
-  if (pin == Pin::kWaiting) return gave_up(std::string("cannot reach the server: ").append(why));
-  if (pin == Pin::kLife || !whole) return close_when_said("server-lost");
-  if (under_way_ == 0) say("-ERR relay: connection to the server was lost; the transaction is discarded\r\n");
-  relay_.stats().add(Stat::kLostCommands, under_way_);
-  for (; under_way_ > 0; --under_way_) say("-ERR relay: connection to the server was lost; the command may have been executed\r\n");
-  if (pin == Pin::kTransaction) return close_when_said("server-lost");
-  relay_.stats().sub(Stat::kPinned);
-  pin_ = Pin::kNone;
-  relay_.touch(*this);
-  waits_ = true;
-}
-
-// There is no connection for the command at the front.
-void Session::gave_up(const std::string& why) {
-  Upstream* upstream = std::exchange(upstream_, nullptr);
-  relay_.cancel(*this);
-  if (upstream != nullptr) upstream->end("unused");
-  relay_.stats().sub(Stat::kPinned);
-  relay_.stats().add(Stat::kErrors);
-  pin_ = Pin::kNone;
-  multi_ = false;
-  say("-ERR relay: " + why + "\r\n");
-  if (!reader_.done()) return close_when_said("server-lost");  // a big one, of which the rest would follow
-  load();
-  if (state_ != State::kOpen) return;
-  consumed();
-  store();
-  waits_ = true;
-  relay_.touch(*this);
+// REQUIRES: a whole command. Valid until the next call, by whomever.
+const std::vector<std::string_view>& Session::args() const {
+  split_command(bytes(), relay_.scratch());
+  return relay_.scratch();
 }
 
 // ---- replies
 
-size_t Session::room() {
+void Session::answer(std::string_view text) {
+  if (under_way() == 0) return say(text);
+  parked_[next_++] = {std::string(text), true};
+  parked_bytes_ += text.size();
+}
+
+size_t Session::room(uint32_t seq) {
+  if (seq != head_ || !parked_.empty()) return kMostParked - std::min(parked_bytes_, kMostParked) + 1;  // beyond that it ends
   const uint64_t most = kOut - kReserve;
   return out_.size() >= most ? 0 : static_cast<size_t>(most - out_.size());
 }
 
-void Session::deliver(std::span<const std::byte> bytes) {
-  if (state_ != State::kOpen) return;
-  if (ending_ && under_way_ == 1 && head_.size() < 32) head_.append(text_of(bytes.first(std::min<size_t>(bytes.size(), 32))));
-  say(text_of(bytes));
+void Session::deliver(uint32_t seq, std::string_view text) {
+  if (state_ != State::kOpen || text.empty()) return;
+  if (adopting_ != nullptr && adopting_->seq == seq && adopting_->first == 0) adopting_->first = text.front();
+  if (ending_ && under_way() == 1 && head_text_.size() < 32) head_text_.append(text.substr(0, 32));
+  if (seq == head_ && (parked_.empty() || parked_.begin()->first != head_)) {
+    say(text);
+  } else {
+    parked_[seq].text.append(text);
+    parked_bytes_ += text.size();
+    if (parked_bytes_ > kMostParked) return end("too-many-replies");
+  }
   relay_.touch(*this);
 }
 
-void Session::replied() {
+void Session::replied(uint32_t seq) {
   if (state_ == State::kEnded) return;
-  --under_way_;
   relay_.touch(*this);
-  if (under_way_ > 0) return;
-  if (pin_ == Pin::kNone) {
-    upstream_ = nullptr;
-  } else if (pin_ == Pin::kCommand && !streaming_) {
-    unpin();
-  } else if (pin_ == Pin::kTransaction && ending_ && !streaming_) {
-    // A refusal (by an ACL, say) leaves the transaction open.
-    const bool over = !head_.starts_with('-') || std::any_of(std::begin(kRefusals), std::end(kRefusals), [this](auto text) { return head_.starts_with(text); });
-    ending_ = false;
-    head_.clear();
-    if (over) unpin();
+  if (adopting_ != nullptr && adopting_->seq == seq) adopted();
+  if (seq != head_ || (!parked_.empty() && parked_.begin()->first == seq)) {
+    parked_[seq].done = true;
+    if (seq != head_) return;
+  } else {
+    ++head_;
+  }
+  flush_parked();
+  if (under_way() == 0) all_answered();
+}
+
+// As far as it is their turn, and there is room.
+void Session::flush_parked() {
+  while (!parked_.empty() && parked_.begin()->first == head_ && state_ == State::kOpen) {
+    Parked& first = parked_.begin()->second;
+    const size_t room = out_.size() >= kOut - kReserve ? 0 : static_cast<size_t>(kOut - kReserve - out_.size());
+    const size_t n = std::min(room, first.text.size());
+    say(std::string_view(first.text).substr(0, n));
+    parked_bytes_ -= n;
+    first.text.erase(0, n);
+    if (!first.text.empty() || !first.done) return;
+    parked_.erase(parked_.begin());
+    ++head_;
   }
 }
 
-void Session::deliver_error(std::string_view text) {
+void Session::all_answered() {
+  if (pin_ == Pin::kCommand && !streaming_) return unpin();
+  if (pin_ != Pin::kTransaction || !ending_ || streaming_) return;
+  // A refusal (by an ACL, say) leaves the transaction open.
+  const bool over =
+      !head_text_.starts_with('-') || std::any_of(std::begin(kRefusals), std::end(kRefusals), [this](auto text) { return head_text_.starts_with(text); });
+  ending_ = false;
+  head_text_.clear();
+  if (over) unpin();
+}
+
+void Session::deliver_error(uint32_t seq, std::string_view text) {
   relay_.stats().add(Stat::kErrors);
-  say("-ERR relay: " + std::string(text) + "\r\n");
-  replied();
+  deliver(seq, "-ERR relay: " + std::string(text) + "\r\n");
+  replied(seq);
+}
+
+bool Session::retract(uint32_t seq) {
+  if (seq == head_) return false;
+  if (const auto at = parked_.find(seq); at != parked_.end()) {
+    parked_bytes_ -= at->second.text.size();
+    parked_.erase(at);
+  }
+  return true;
 }
 
 void Session::say(std::string_view text) {
-  while (!text.empty() && state_ == State::kOpen) {
-    if (out_.full() || !out_.reserve()) return end(out_.full() ? "stalled" : "no-memory");
-    for (const auto& span : out_.room()) {
-      const size_t n = std::min(text.size(), span.size());
-      if (n > 0) std::memcpy(span.data(), text.data(), n);
-      text.remove_prefix(n);
-      out_.commit(n);
-      if (n < span.size()) break;
-    }
+  if (text.empty() || state_ != State::kOpen) return;
+  if (text.size() > out_.bound() - out_.size()) return end("stalled");
+  if (!out_.reserve(text.size())) return end("no-memory");
+  for (const auto& span : out_.room()) {
+    const size_t n = std::min(text.size(), span.size());
+    if (n > 0) std::memcpy(span.data(), text.data(), n);
+    text.remove_prefix(n);
+    out_.commit(n);
   }
   relay_.touch(*this);
 }
@@ -519,15 +355,24 @@ void Session::write() {
     }
     out_.consume(*n);
     last_taken_ = relay_.loop().now();
+    if (parked_.empty() || parked_.begin()->first != head_) continue;
+    flush_parked();
+    if (under_way() == 0 && state_ == State::kOpen) all_answered();
   }
-  if (holds_up_ != nullptr && out_.size() <= kEnough) std::exchange(holds_up_, nullptr)->resume();
+  if (holds_up_ != UINT32_MAX && out_.size() <= kEnough) relay_.resume(std::exchange(holds_up_, UINT32_MAX));
+  if (holds_up_lease_ && out_.size() <= kEnough && lease_ != nullptr) {
+    holds_up_lease_ = false;
+    lease_->resume();
+  }
   if (state_ == State::kClosing && out_.empty() && !client_.holds_bytes()) end(why_);
 }
 
-void Session::hold_up(Upstream& upstream) {
-  holds_up_ = &upstream;
+void Session::hold_up(const Lane& lane) {
+  holds_up_ = lane.id();
   schedule();
 }
+
+void Session::hold_up(Lease&) { holds_up_lease_ = true; }
 
 // ---- limits and the end
 
@@ -535,7 +380,7 @@ void Session::schedule() {
   const RedisConfig& config = relay_.config();
   if (state_ == State::kClosing) timer_.arm(kLastWords);
   else if (pin_ == Pin::kWaiting) timer_.arm(config.timeout);
-  else if (holds_up_ != nullptr && !holds_up_->is_private()) timer_.arm(config.stall_timeout);
+  else if (holds_up_ != UINT32_MAX) timer_.arm(config.stall_timeout);
   else if (relay_.draining()) timer_.arm(kQuietDrain);
 }
 
@@ -544,10 +389,11 @@ void Session::on_timer(Timer&) {
   const RedisConfig& config = relay_.config();
   if (state_ == State::kClosing) return end(why_);
   if (pin_ == Pin::kWaiting && now - since_waiting_ >= config.timeout) {
-    gave_up(upstream_ == nullptr ? "all connections to the server are in use (maxConnections)" : "cannot reach the server: " + upstream_->trouble());
+    gave_up(lease_ == nullptr ? "all connections to the server are in use (maxConnections)" : "cannot reach the server: " + lease_->trouble());
     return relay_.flush_touched();
   }
-  if (holds_up_ != nullptr && !holds_up_->is_private() && now - last_taken_ >= config.stall_timeout) {
+  if (pin_ == Pin::kNone && since_waiting_ != Time{}) return process();
+  if (holds_up_ != UINT32_MAX && now - last_taken_ >= config.stall_timeout) {
     relay_.stats().add(Stat::kStalled);
     return end("stalled");
   }
@@ -556,10 +402,11 @@ void Session::on_timer(Timer&) {
 }
 
 void Session::drain() {
-  if (state_ == State::kOpen && pin_ == Pin::kNone && under_way_ == 0 && rest_.empty() && out_.empty()) {
+  const auto quiet = [this] { return state_ == State::kOpen && pin_ == Pin::kNone && under_way() == 0 && rest_.empty() && out_.empty() && !gathering_; };
+  if (quiet()) {
     client_.try_reading();  // what came in this very turn was accepted too
     read();
-    if (state_ == State::kOpen && under_way_ == 0 && pin_ == Pin::kNone && rest_.empty() && out_.empty()) return end("drained");
+    if (quiet()) return end("drained");
   }
   if (state_ != State::kEnded) schedule();
 }
@@ -576,13 +423,12 @@ void Session::end(std::string_view why) {
   if (state_ == State::kEnded) return;
   state_ = State::kEnded;
   timer_.disarm();
+  stop_gathering();
   if (pin_ != Pin::kNone) relay_.stats().sub(Stat::kPinned);
   if (pin_ == Pin::kWaiting) relay_.cancel(*this);
-  Upstream* upstream = std::exchange(upstream_, nullptr);
-  if (upstream != nullptr && pin_ == Pin::kNone) upstream->forget(*this);
-  else if (upstream != nullptr) upstream->end("client-closed");
-  holds_up_ = nullptr;
-  if (why == "client-reset" || why == "stalled" || why == "no-memory") client_.reset();
+  if (Lease* lease = std::exchange(lease_, nullptr); lease != nullptr) lease->end("client-closed");
+  if (holds_up_ != UINT32_MAX) relay_.resume(std::exchange(holds_up_, UINT32_MAX));
+  if (why == "client-reset" || why == "stalled" || why == "no-memory" || why == "too-many-replies") client_.reset();
   else client_.close();
   if (log_enabled(Level::kDebug))
     LogLine(Level::kDebug, "client-end").text("relay", relay_.config().name).number("session", id_).text("peer", addr_.text()).text("reason", why)
@@ -593,8 +439,8 @@ void Session::end(std::string_view why) {
 void Session::status(Json& json) const {
   const std::string_view pins[] = {"shared", "waiting", "command", "transaction", "own"};
   json.number("session", id_).text("client", addr_.text()).text("state", state_ == State::kOpen ? pins[static_cast<size_t>(pin_)] : "ending");
-  json.number("age_ms", (relay_.loop().now() - since_).count()).number("commands", commands_).number("under_way", under_way_);
-  json.number("queued_bytes", out_.size());
+  json.number("age_ms", (relay_.loop().now() - since_).count()).number("commands", commands_).number("under_way", under_way());
+  json.number("db", setting_.db).number("protocol", setting_.protocol).text("name", setting_.name).number("queued_bytes", out_.size() + parked_bytes_);
 }
 
 }  // namespace relay::redis

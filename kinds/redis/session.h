@@ -5,18 +5,22 @@
 //    Sharing ───────────────────────────────────────────► Waiting ───────────────────► Owning
 //      ▲   all that is under way has been answered first                                 │ a transaction, a blocking or a big command
 //      └─────────────────────────────────────────────────────────────────────────────────┤ is over
-//                                                                                        └─► for ever: SUBSCRIBE, AUTH, …: bytes both ways
+//                                                                                        └─► for ever: SUBSCRIBE, MONITOR, …: bytes both ways
 //
-// At any time all that is under way is on one connection: so replies come in order, and nothing need be sorted.
+// Each command that is to have a reply has a number. The reply to number head_ goes out as it comes; what comes for later ones, or is
+// said by the relay itself, is parked until it is its turn.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "kinds/redis/commands.h"
+#include "kinds/redis/lane.h"
+#include "kinds/redis/lease.h"
 #include "lib/json.h"
 #include "lib/list.h"
 #include "net/addr.h"
@@ -29,14 +33,13 @@
 namespace relay::redis {
 
 class RedisRelay;
-class Upstream;
 
 class Session final : public Mortal, public ListNode, private ConnUser, private TimerUser {
  public:
-  Session(RedisRelay& relay, uint32_t id);
+  Session(RedisRelay& relay, uint32_t id, Handle handle);
   ~Session() override;
   // Owns itself until it ends; then its relay buries it.
-  static Session& make(RedisRelay& relay, uint32_t id);
+  static Session& make(RedisRelay& relay, uint32_t id, Handle handle);
   std::unique_ptr<Session> release() { return std::move(self_); }
 
   void begin(Socket socket, const Addr& peer);
@@ -45,53 +48,108 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void end(std::string_view why);
   void status(Json& json) const;
   uint32_t id() const { return id_; }
+  Handle handle() const { return handle_; }
   void poke() { client_.again(); }  // REQUIRES: not ended
   bool ended() const { return state_ == State::kEnded; }
 
-  // For its Upstream. Room for replies now; a piece of a reply; its end; no reply will come, and why.
-  size_t room();
-  void deliver(std::span<const std::byte> bytes);
-  void replied();
-  void deliver_error(std::string_view text);
-  // The upstream cannot go on until this client takes its replies.
-  void hold_up(Upstream& upstream);
-  void private_ready(Upstream& upstream);
-  void private_lost(std::string_view why, bool in_a_reply);
+  // For its Lanes and its Lease. Room for a piece of reply `seq` now; the piece; the end of it; no reply will come, and why.
+  size_t room(uint32_t seq);
+  size_t room() { return room(head_); }
+  void deliver(uint32_t seq, std::string_view text);
+  void deliver_raw(std::string_view text) { say(text); }
+  void replied(uint32_t seq);
+  void deliver_error(uint32_t seq, std::string_view text);
+  // What came of the reply `seq` is taken back. False: the client has had some of it.
+  bool retract(uint32_t seq);
+  // It cannot go on until this client takes its replies.
+  void hold_up(const Lane& lane);
+  void hold_up(Lease& lease);
+  void lease_ready(Lease& lease);
+  void lease_lost(const std::string& why, const std::string& refusal, bool in_a_reply);
+  // The URL has another database now: it is that of clients who have chosen none.
+  void follow(uint32_t db) { setting_.db = chose_db_ ? setting_.db : db; }
   // There may be room for its commands again.
   void resume();
   void flush();
   bool touched = false;  // RedisRelay's: it is in the list of those to be flushed
+  bool queued = false;   // RedisRelay's: it is in the list of those that wait for room
 
  private:
   enum class State : uint8_t { kOpen, kClosing, kEnded };
   enum class Pin : uint8_t { kNone, kWaiting, kCommand, kTransaction, kLife };
+  enum class Outcome : uint8_t { kNo, kDone, kNotNow };
+  struct Parked {
+    std::string text;
+    bool done = false;
+  };
+  struct Adoption {  // what the client becomes if the server does not refuse it
+    Setting setting;
+    uint32_t seq;
+    char first = 0;  // byte of the reply
+  };
+  struct Mark {
+    uint32_t lane;
+    uint64_t put;
+  };
 
   void on_ready(Conn& conn) override;
   void on_timer(Timer& timer) override;
+
+  // The client's bytes (session.cpp).
   void load();
   void store();
   void read();
   void process();
   void process_loaded();
   bool frame();
+  bool gather();
+  void stop_gathering();
+  void consumed();
+  std::string_view bytes() const;
+  std::string_view word(size_t index) const;
+  const std::vector<std::string_view>& args() const;
+
+  // Where a command goes (dispatch.cpp).
   bool dispatch();
   bool dispatch_behind(const Command& command);
-  bool dispatch_own(const Command& command, uint64_t argc);
-  bool share(std::string_view bytes, const Command& command);
-  bool take_private(Pin pin);
+  bool dispatch_own(const Command& command);
+  bool quit();
+  bool select();
+  bool auth();
+  bool hello();
+  bool client_command();
+  bool reset_command();
+  bool adopt(Setting want, std::string_view command);
+  void adopted();
+  Lane* lane_for(const Setting& setting);
+  bool no_lane();
+  bool hopeless(Lane& lane);
+  bool share(const Command& command);
+  Outcome early();
+  bool send_shared(Lane& lane, const Command& command);
+  bool settled();
+  bool settled_beside(const Lane& lane);
+  void take_marks(const Lane* but);
+  bool take_lease(Pin pin);
   bool own(Pin pin);
   bool stream();
   bool pass_on();
   void unpin();
-  void consumed();
-  void refuse(std::string_view text);
+  void gave_up(const std::string& why);
+  bool wait();
+  bool wait_for_room();
+
+  // Replies and the end (session.cpp).
+  uint32_t under_way() const { return next_ - head_; }
+  void answer(std::string_view text);
   void say(std::string_view text);
+  void flush_parked();
+  void all_answered();
+  void refuse(std::string_view text);
   void close_when_said(std::string_view why);
   void write();
   void no_more();
-  void gave_up(const std::string& why);
   void schedule();
-  std::string_view word(size_t index) const;
 
   RedisRelay& relay_;
   std::unique_ptr<Session> self_;
@@ -101,12 +159,6 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   State state_ = State::kOpen;
   Pin pin_ = Pin::kNone;
   Pin wanted_ = Pin::kNone;     // kWaiting: what the connection is for
-  Buffer in_;                   // while it is worked on
-  std::string rest_;            // else: what came and is not done with, from the beginning of a command on
-  size_t fed_ = 0;              // of that, what reader_ has seen
-  RespRequest reader_;
-  std::vector<std::string> words_;  // of an inline command
-  std::string encoded_;         // the same as it is sent
   bool streaming_ = false;      // a command is on its way to the connection of its own
   bool acquiring_ = false;
   bool blocking_ = false;       // kCommand: it may wait for ever
@@ -114,17 +166,39 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool ending_ = false;         // EXEC and the like are under way: nothing goes behind them
   bool ended_in_ = false;       // the client has finished
   bool waits_ = false;          // for room, or for replies
-  std::string head_;            // how the reply to EXEC begins
+  bool gathering_ = false;      // encoded_ grows with a command that is longer than a block
+  bool too_long_ = false;       // to be gathered
+  bool marked_ = false;         // marks_ are taken, for the command at the front
+  bool after_ping_ = false;     // WAIT
+  bool chose_db_ = false;       // by SELECT
+  uint8_t ordinal_ = 0;         // which of the lanes of a kind, while something is under way
+  Buffer in_;                   // while it is worked on
+  std::string rest_;            // else: what came and is not done with, from the beginning of a command on
+  size_t fed_ = 0;              // of that, what reader_ has seen
+  RespRequest reader_;
+  std::string encoded_;         // the command at the front, when it was a line, or is longer than a block
+  size_t encoded_sent_ = 0;
+  std::string head_text_;       // how the reply to EXEC begins
   Queue out_;
-  Upstream* upstream_ = nullptr;  // kNone: where what is under way is; else the session's own
-  Upstream* holds_up_ = nullptr;  // waits for us to read
-  uint64_t under_way_ = 0;
+  uint32_t next_ = 0;           // the number of the next command
+  uint32_t head_ = 0;           // the number of the reply that goes out next
+  std::map<uint32_t, Parked> parked_;
+  uint64_t parked_bytes_ = 0;
+  Setting setting_;
+  std::unique_ptr<Adoption> adopting_;
+  std::vector<Mark> marks_;
+  uint64_t lanes_epoch_ = 0;
+  uint64_t moves_epoch_ = 0;
+  Lease* lease_ = nullptr;
+  uint32_t holds_up_ = UINT32_MAX;  // the lane that waits for us to read
+  bool holds_up_lease_ = false;
   Time since_;
   Time last_taken_;
   Time since_waiting_{};
   uint64_t commands_ = 0;
   std::string_view why_;        // kClosing
   uint32_t id_;
+  Handle handle_;
 };
 
 }  // namespace relay::redis

@@ -164,7 +164,8 @@ class Relay:
         if self._admin is None:
             return 0
         # And what a relay keeps open by itself.
-        return sum(len(relay["listening"]) + len(relay.get("upstreams", [])) for relay in self.status(connections=0)["relays"])
+        relays = self.status(connections=0)["relays"]
+        return sum(len(relay["listening"]) + sum(one["state"] in ("greeting", "ready") for one in relay.get("upstreams", [])) for relay in relays)
 
     # Admin
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real redis-server of a test's own: a free port, nothing on disk, killed and started again at will."""
+"""A real redis-server of a test's own: a free port, nothing on disk, killed, paused and started again at will."""
 
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,15 @@ class RedisServer:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def pause(self) -> None:
+        """It says nothing more, as if it were far away; what is sent to it waits in the kernel."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def reset_peers(self) -> None:
         for client in self._clients:

@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lane: see the picture in lane.h.
+#include "kinds/redis/lane.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "kinds/redis/redis.h"
+#include "lib/log.h"
+
+namespace relay::redis {
+namespace {
+
+constexpr uint64_t kSyncBytes = 1024 * 1024;   // commands of clients who wait; must hold the longest that is shared
+constexpr size_t kLongestError = 16 * 1024;    // longer ones go through unread
+constexpr size_t kLongestHead = 512;           // of a reply that only is compared
+constexpr Delay kHold{50};                     // before what was held is tried again
+constexpr std::string_view kLost = "connection to the server was lost; the command may have been executed";
+constexpr std::string_view kSilent = "no answer from the server";
+
+std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
+// Not done, and not for what it is: it may be done a little later.
+bool is_for_now(std::string_view error) {
+  for (const std::string_view why : {"-LOADING ", "-MASTERDOWN ", "-CLUSTERDOWN ", "-TRYAGAIN "})
+    if (error.starts_with(why)) return true;
+  return false;
+}
+
+}  // namespace
+
+std::string_view made_up(Made made) {
+  switch (made) {
+    case Made::kOk: return "+OK\r\n";
+    case Made::kOne: return ":1\r\n";
+    case Made::kPong: return "+PONG\r\n";
+    case Made::kNone: break;
+  }
+  return {};
+}
+
+Lane::Lane(RedisRelay& relay, uint32_t id, Key key)
+    : relay_(relay), id_(id), key_(std::move(key)), link_(relay, *this), retry_(relay.loop(), *this), patience_(relay.loop(), *this),
+      pause_(relay.config().dial.retry_min), queue_(relay.config().queue_size + 2 * kSyncBytes), used_(relay.loop().now()) {}
+
+Lane::~Lane() = default;
+
+// ---- coming and going
+
+void Lane::start() {
+  if (link_.state() == Link::State::kClosed && !retry_.armed() && !ended_) dial();
+}
+
+void Lane::dial() {
+  if (!patience_.armed()) patience_.arm(relay_.config().timeout);
+  link_.dial(relay_.plan(key_.node), key_.setting, !relay_.commands().learned());
+}
+
+void Lane::on_link_ready() {
+  hopeless_ = false;
+  patience_.disarm();
+  progress_ = relay_.loop().now();
+  relay_.lane_ready(*this);
+  write();
+  relay_.room();
+}
+
+void Lane::on_timer(Timer& timer) {
+  if (&timer == &retry_) {
+    if (link_.state() == Link::State::kClosed) return dial();
+    return release_held();
+  }
+  if (!link_.ready()) {
+    give_up();
+    if (link_.state() == Link::State::kGreeting) link_.fail("it does not answer");
+    return;
+  }
+  if (sent_ == queue_.read() || stuck_) return;
+  const Delay silence = relay_.loop().now() - progress_;
+  if (silence < relay_.config().timeout) return patience_.arm(relay_.config().timeout - silence);
+  silent_ = true;
+  link_.fail(kSilent);
+}
+
+// Sees to it that silence is noticed. Not re-armed by each reply: when it fires it looks.
+void Lane::watch() {
+  if (!patience_.armed()) patience_.arm(relay_.config().timeout);
+}
+
+void Lane::retire() {
+  retired_ = true;
+  if (owed() == 0) return end("retired");
+  if (link_.state() != Link::State::kReady) scatter();
+}
+
+void Lane::end(std::string_view why) {
+  if (std::exchange(ended_, true)) return;
+  retry_.disarm();
+  patience_.disarm();
+  link_.close();
+  release_held();
+  uint64_t early = 0;
+  relay_.stats().sub(Stat::kUnderWay, entries_.size());
+  for (const Entry& entry : std::exchange(entries_, {})) {
+    early += entry.early ? 1 : 0;
+    if (Session* session = entry.early ? nullptr : relay_.find(entry.session); session != nullptr) session->deliver_error(entry.seq, kLost);
+  }
+  if (early > 0) relay_.early_lost(early, why);
+  relay_.early_queued(-static_cast<int64_t>(early), -static_cast<int64_t>(queue_.size() - sync_bytes_));
+  queue_.consume(queue_.size());
+  early_done_ = early_put_;
+  relay_.ended(*this);
+}
+
+void Lane::on_link_lost(const std::string& why) {
+  if (ended_) return;
+  const bool refused = !link_.refusal().empty();
+  // A server that closes what nobody uses is within its rights.
+  LogLine(owed() > 0 || refused ? Level::kWarn : Level::kInfo, "server-lost").text("relay", relay_.config().name).text("target", relay_.place(key_.node))
+      .text("error", why).number("owed", owed());
+  relay_.stats().add(Stat::kUpstreamsLost);
+  relay_.failed(why);
+  stuck_ = false;
+  drop_lost();
+  reader_.next();
+  reply_ = Reply::kUnknown;
+  kept_.clear();
+  passed_ = false;
+  release_held();
+  if (retired_) return owed() > 0 ? scatter() : end("lost");
+  if (refused && relay_.is_for_clients(*this)) return refuse_all();
+  if (owed() == 0 && relay_.is_for_clients(*this)) return end("lost");
+  const auto jitter = static_cast<int64_t>(relay_.loop().random().below(static_cast<uint64_t>(pause_.count() / 2 + 1)));
+  retry_.arm(std::max(Delay{1}, pause_ - Delay{jitter}));
+  pause_ = std::min(pause_ * 2, relay_.config().dial.retry_max);
+  if (refused || std::exchange(silent_, false)) return give_up();
+  if (!hopeless_ && !patience_.armed()) patience_.arm(relay_.config().timeout);
+}
+
+// ---- what is kept, and what is not
+
+// Keeps those of entries_ that `keep(entry, end)` says to; `end` is where its bytes end in queue_. All go to be sent (again).
+template <typename Keep>
+void Lane::sift(Keep keep) {
+  std::deque<Entry> before = std::exchange(entries_, {});
+  uint64_t at = queue_.read();
+  uint64_t dropped = 0;
+  std::vector<std::pair<uint64_t, uint64_t>> pieces;
+  for (Entry& entry : before) {
+    const uint64_t begin = at;
+    at += entry.size;
+    if (keep(entry, at)) {
+      entries_.push_back(entry);
+      pieces.emplace_back(begin, entry.size);
+      continue;
+    }
+    dropped += entry.size;
+    relay_.stats().sub(Stat::kUnderWay);
+    if (entry.early) ++early_done_;
+    if (entry.early) relay_.early_queued(-1, -static_cast<int64_t>(entry.size));
+    else sync_bytes_ -= entry.size;
+  }
+  if (dropped > 0) {
+    Queue all(queue_.bound());
+    std::swap(all, queue_);
+    CHECK(queue_.reserve(all.size() - dropped));
+    for (const auto& [begin, size] : pieces) {
+      uint64_t left = size;
+      for (const auto& span : all.from(begin)) {
+        const auto piece = span.first(std::min<uint64_t>(left, span.size()));
+        append(text_of(piece));
+        left -= piece.size();
+      }
+    }
+  }
+  sent_ = queue_.read();
+}
+
+// The connection is gone. What the server cannot have executed, because it has not had it whole, and what may be done twice, is kept
+// for the next connection; of the rest nobody knows.
+void Lane::drop_lost() {
+  bool first = true;
+  const uint64_t sent = sent_;
+  sift([&](Entry& entry, uint64_t end) {
+    const bool front = std::exchange(first, false);
+    return end > sent || outlives(entry, end, front);
+  });
+}
+
+// One that was sent.
+bool Lane::outlives(Entry& entry, uint64_t end, bool first) {
+  if (entry.early) {
+    if (entry.repeatable) {
+      relay_.stats().add(Stat::kRepeated);
+      return true;
+    }
+    relay_.early_uncertain(copy(end - entry.size, entry.size));
+    return false;
+  }
+  Session* session = relay_.find(entry.session);
+  if (session == nullptr) return false;
+  if (first && passed_ && !session->retract(entry.seq)) {
+    session->end("server-lost");  // it has had a part of the reply
+    return false;
+  }
+  if (entry.repeatable && !entry.repeated) {
+    entry.repeated = true;
+    relay_.stats().add(Stat::kRepeated);
+    return true;
+  }
+  relay_.stats().add(Stat::kLostCommands);
+  session->deliver_error(entry.seq, silent_ ? "no answer from the server within the timeout; the command may have been executed" : kLost);
+  return false;
+}
+
+void Lane::give_up() {
+  hopeless_ = true;
+  const std::string why = "cannot reach the server: " + (trouble().empty() ? std::string("it does not answer") : trouble());
+  sift([&](Entry& entry, uint64_t) {
+    if (entry.early) return true;
+    if (Session* session = relay_.find(entry.session); session != nullptr) session->deliver_error(entry.seq, why);
+    return false;
+  });
+  relay_.flush_touched();
+  relay_.room();
+  relay_.gave_up(*this);
+}
+
+// The server does not let anybody be what this lane is for: that is the answer to all who want to be.
+void Lane::refuse_all() {
+  const std::string refusal = link_.refusal();
+  retired_ = true;  // who hears of it may try again at once
+  sift([&](Entry& entry, uint64_t) {
+    if (entry.early) return true;
+    if (Session* session = relay_.find(entry.session); session != nullptr) {
+      session->deliver(entry.seq, refusal);
+      session->replied(entry.seq);
+    }
+    return false;
+  });
+  relay_.flush_touched();
+  end("refused");
+}
+
+std::string Lane::copy(uint64_t offset, uint64_t size) {
+  std::string out;
+  for (const auto& span : queue_.from(offset)) out.append(text_of(span.first(std::min<uint64_t>(size - out.size(), span.size()))));
+  return out;
+}
+
+void Lane::scatter() {
+  release_held();
+  std::deque<Entry> all = std::exchange(entries_, {});
+  uint64_t at = queue_.read();
+  std::vector<std::pair<Entry, std::string>> out;
+  for (const Entry& entry : all) {
+    out.emplace_back(entry, copy(at, entry.size));
+    at += entry.size;
+  }
+  relay_.stats().sub(Stat::kUnderWay, all.size());
+  const auto early = std::count_if(all.begin(), all.end(), [](const Entry& entry) { return entry.early; });
+  relay_.early_queued(-early, -static_cast<int64_t>(queue_.size() - sync_bytes_));
+  queue_.consume(queue_.size());
+  sync_bytes_ = 0;
+  sent_ = queue_.read();
+  early_done_ = early_put_;
+  relay_.early_moved();
+  end("scattered");
+  for (auto& [entry, bytes] : out) relay_.reroute(entry, bytes, key_.setting);
+}
+
+// ---- what goes to the server
+
+// REQUIRES: reserved.
+void Lane::append(std::string_view bytes) {
+  for (const auto& span : queue_.room()) {
+    const size_t n = std::min(bytes.size(), span.size());
+    if (n > 0) std::memcpy(span.data(), bytes.data(), n);
+    bytes.remove_prefix(n);
+    queue_.commit(n);
+  }
+}
+
+bool Lane::put(const Entry& entry, std::string_view command) {
+  const std::string_view one[] = {command};
+  return put(entry, one);
+}
+
+bool Lane::put(const Entry& entry, std::span<const std::string_view> pieces) {
+  uint64_t size = 0;
+  for (const std::string_view piece : pieces) size += piece.size();
+  if (stuck_ && !entry.early) return false;
+  if (size + held_bytes_.size() > queue_.bound() - queue_.size()) return false;
+  if (!entry.early && sync_bytes_ + size > kSyncBytes && sync_bytes_ > 0) return false;
+  start();
+  if (!queue_.reserve(size)) return false;
+  for (const std::string_view piece : pieces) append(piece);
+  used_ = relay_.loop().now();
+  if (entries_.empty()) progress_ = used_;
+  entries_.push_back(entry);
+  entries_.back().size = static_cast<uint32_t>(size);
+  if (entry.early) {
+    ++early_put_;
+    relay_.early_queued(1, static_cast<int64_t>(size));
+  } else {
+    sync_bytes_ += size;
+  }
+  relay_.stats().add(Stat::kUnderWay);
+  // In the next turn: then those of all clients that have something now go together.
+  if (!writing_ && link_.sends()) {
+    writing_ = true;
+    link_.again();
+  }
+  return true;
+}
+
+void Lane::write() {
+  writing_ = false;
+  if (!link_.sends() || !held_.empty()) return;
+  const uint64_t before = sent_;
+  while (sent_ < queue_.written() && link_.writable()) {
+    const Queue::Spans spans = queue_.from(sent_);
+    const iovec parts[] = {{spans[0].data(), spans[0].size()}, {spans[1].data(), spans[1].size()}};
+    const Result<size_t> n = link_.write(std::span(parts).first(spans[1].empty() ? 1 : 2));
+    if (!n.ok()) break;
+    sent_ += *n;
+  }
+  if (sent_ != before) watch();
+}
+
+// ---- what comes from it
+
+Lane::Reply Lane::begin_reply(char first, const Entry& entry) const {
+  if (first == '>' || entry.asking) return Reply::kDrop;
+  if (first == '-' || entry.early) return Reply::kKeep;
+  return relay_.find(entry.session) == nullptr ? Reply::kDrop : Reply::kPass;
+}
+
+size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
+  if (entries_.empty()) {
+    // A last word, such as that it is full.
+    link_.fail(bytes.front() == std::byte{'-'} ? std::string(text_of(bytes).substr(1, text_of(bytes).find('\r') - 1)) : "a reply that nobody has asked for");
+    return 0;
+  }
+  Entry& entry = entries_.front();
+  if (reply_ == Reply::kUnknown) reply_ = begin_reply(static_cast<char>(bytes.front()), entry);
+  Session* session = reply_ == Reply::kPass ? relay_.find(entry.session) : nullptr;
+  if (session != nullptr) {
+    const size_t room = session->room(entry.seq);
+    if (room == 0) {
+      stuck_ = true;
+      session->hold_up(*this);
+      return 0;
+    }
+    bytes = bytes.first(std::min(room, bytes.size()));
+  }
+  const Result<size_t> n = reader_.feed(bytes);
+  if (!n.ok()) {
+    link_.fail(n.status().reason());
+    return 0;
+  }
+  const std::string_view text = text_of(bytes.first(*n));
+  if (session != nullptr) {
+    session->deliver(entry.seq, text);
+    passed_ = true;
+  } else if (reply_ == Reply::kKeep) {
+    kept_.append(entry.early && !reader_.is_error() ? text.substr(0, kLongestHead - std::min(kLongestHead, kept_.size())) : text);
+    if (kept_.size() > kLongestError) link_.fail("an endless error");
+  }
+  if (reader_.done()) reply_ended(reader_.is_push());
+  return *n;
+}
+
+void Lane::reply_ended(bool push) {
+  progress_ = relay_.loop().now();
+  pause_ = relay_.config().dial.retry_min;
+  const Reply how = std::exchange(reply_, Reply::kUnknown);
+  const bool error = reader_.is_error();
+  reader_.next();
+  if (push) return;
+  passed_ = false;
+  Entry& entry = entries_.front();
+  if (entry.asking) {
+    entry.asking = false;
+    return;
+  }
+  Session* session = entry.early ? nullptr : relay_.find(entry.session);
+  if (error && how == Reply::kKeep) {
+    error_came(entry, session);
+    kept_.clear();
+    return;
+  }
+  wrote_ = wrote_ || !entry.repeatable;
+  if (held_.empty()) held_since_ = {};
+  const Entry done = entry;
+  if (done.early) early_answered(done);
+  else if (session != nullptr && how == Reply::kKeep) session->deliver(done.seq, kept_);
+  kept_.clear();
+  done_with_front();
+  if (session != nullptr && !done.early) session->replied(done.seq);
+}
+
+void Lane::done_with_front() {
+  const Entry& entry = entries_.front();
+  relay_.stats().sub(Stat::kUnderWay);
+  if (entry.early) {
+    ++early_done_;
+    relay_.early_queued(-1, -static_cast<int64_t>(entry.size));
+    relay_.early_done(entry);
+  } else {
+    sync_bytes_ -= entry.size;
+  }
+  queue_.consume(entry.size);
+  entries_.pop_front();
+}
+
+void Lane::error_came(Entry& entry, Session* session) {
+  if (relay_.redirect(*this, entry, kept_)) return done_with_front();
+  if (hold(entry, kept_)) return;
+  if (held_.empty()) held_since_ = {};
+  const Entry done = entry;
+  if (done.early) early_answered(done);
+  done_with_front();
+  if (session == nullptr || done.early) return;
+  session->deliver(done.seq, kept_);
+  session->replied(done.seq);
+}
+
+// Whether an error is one that goes by: then the command waits for that, with those behind it that are not sent yet.
+bool Lane::hold(Entry& entry, std::string_view error) {
+  const bool demoted = error.starts_with("-READONLY ") && (wrote_ || entry.early);
+  if (!demoted && !is_for_now(error)) return false;
+  if (!entry.early && relay_.find(entry.session) == nullptr) return false;
+  const Time now = relay_.loop().now();
+  if (held_since_ == Time{}) held_since_ = now;
+  if (!entry.early && now - held_since_ >= relay_.config().timeout) return false;
+  held_.push_back(entry);
+  held_bytes_ += copy(queue_.read(), entry.size);
+  if (!entry.early) sync_bytes_ -= entry.size;
+  queue_.consume(entry.size);
+  entries_.pop_front();
+  relay_.stats().add(Stat::kHeld);
+  relay_.failed(error.substr(1, error.find('\r') - 1));
+  if (!retry_.armed()) retry_.arm(kHold);
+  demoted_ = demoted_ || demoted;
+  return true;
+}
+
+// They go first, once those that were sent behind them are answered.
+void Lane::release_held() {
+  if (held_.empty()) return;
+  if (link_.ready() && sent_ > queue_.read() && !ended_) return retry_.arm(kHold);
+  // A server that is none to write to any more: its name may lead to another by now.
+  if (std::exchange(demoted_, false) && link_.ready() && !ended_) return link_.fail("the server has become a replica");
+  std::deque<Entry> rest = std::exchange(entries_, {});
+  Queue behind(queue_.bound());
+  std::swap(behind, queue_);
+  const std::string bytes = std::exchange(held_bytes_, {});
+  entries_ = std::exchange(held_, {});
+  for (const Entry& entry : entries_) {
+    if (!entry.early) sync_bytes_ += entry.size;
+  }
+  CHECK(queue_.reserve(bytes.size() + behind.size()));
+  append(bytes);
+  for (const auto& span : behind.front()) append(text_of(span));
+  entries_.insert(entries_.end(), rest.begin(), rest.end());
+  sent_ = queue_.read();
+  if (!ended_) write();
+}
+
+// What was answered early has its real answer.
+void Lane::early_answered(const Entry& entry) {
+  const bool error = kept_.starts_with('-');
+  if (kept_ == made_up(entry.expected) || (entry.expected == Made::kPong && !error)) return;
+  relay_.early_differs(copy(queue_.read(), std::min<uint64_t>(entry.size, 4096)), error ? kept_ : std::string(), key_.setting.db);
+}
+
+void Lane::resume() {
+  stuck_ = false;
+  progress_ = relay_.loop().now();
+  watch();
+  link_.again();
+}
+
+void Lane::on_link_read() {
+  relay_.flush_touched();
+  if (ended_) return;
+  relay_.room();
+  if (retired_ && owed() == 0) end("retired");
+}
+
+void Lane::status(Json& json) const {
+  const std::string_view names[] = {"idle", "dialing", "greeting", "ready"};
+  json.text("state", retry_.armed() && link_.state() == Link::State::kClosed ? "pausing" : names[static_cast<size_t>(link_.state())]).flag("private", false)
+      .text("target", relay_.place(key_.node)).number("db", key_.setting.db).number("protocol", key_.setting.protocol).number("owed", owed())
+      .number("queued_bytes", queue_.size() + held_bytes_.size()).number("early", early_put_ - early_done_);
+}
+
+}  // namespace relay::redis

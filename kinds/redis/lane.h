@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lane: a connection to a server that all clients share who are in the same state (database, protocol, login), and the commands that
+// wait to be sent over it or to be answered. It comes back by itself, with what it still owes.
+//
+//   queue_    ├── answered ──┤── sent, not answered ──┤── not sent ──┤          entries_: one for each command that is not answered
+//             gone           read()                   sent_          written()
+//
+// A command is a client's, who waits for its reply; or early: its client has had an answer already, and what it does is owed by us.
+// Those are kept until the server has answered them, however long that takes; clients are told after `timeout`.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "kinds/redis/early.h"
+#include "kinds/redis/link.h"
+#include "lib/json.h"
+#include "net/loop.h"
+#include "net/timer.h"
+#include "queue.h"
+#include "wire/resp.h"
+
+namespace relay::redis {
+
+class RedisRelay;
+class Session;
+
+std::string_view made_up(Made made);  // the reply's bytes
+
+// A client, by a name that nobody else gets when it has gone.
+struct Handle {
+  uint32_t place = UINT32_MAX;
+  uint32_t generation = 0;
+};
+
+class Lane final : public Mortal, private LinkUser, private TimerUser {
+ public:
+  struct Key {
+    uint32_t node = 0;
+    Setting setting;
+    bool operator==(const Key& other) const = default;
+  };
+  struct Entry {
+    Handle session;          // early: none
+    uint32_t seq = 0;        // which reply of the session
+    uint32_t size = 0;       // in queue_
+    uint64_t spooled = 0;    // early: where its record in the spool ends; 0: it is in none
+    Made expected = Made::kNone;
+    bool early = false;
+    bool repeatable = false;
+    bool asking = false;     // its bytes begin with an ASKING, which has a reply of its own
+    bool repeated = false;   // was sent before, over a connection that was lost
+    uint8_t moves = 0;       // redirections
+  };
+
+  Lane(RedisRelay& relay, uint32_t id, Key key);
+  ~Lane() override;
+  void start();
+
+  uint32_t id() const { return id_; }
+  const Key& key() const { return key_; }
+  bool ready() const { return link_.ready(); }
+  // In vain for longer than `timeout`: clients get an error at once, until it is back.
+  bool hopeless() const { return hopeless_; }
+  const std::string& trouble() const { return link_.trouble(); }
+  const std::string& refusal() const { return link_.refusal(); }
+  bool stuck() const { return stuck_; }
+  bool retired() const { return retired_; }
+  size_t owed() const { return entries_.size() + held_.size(); }
+  Time since() const { return link_.since(); }  // when it was connected
+  Time used() const { return used_; }  // when a command came last
+  // Early commands that ever came, and those that are done with. In their order, so: done >= what came before X means all before X.
+  uint64_t early_put() const { return early_put_; }
+  uint64_t early_done() const { return early_done_; }
+  bool has_early() const { return early_put_ != early_done_; }
+
+  // A whole command. `entry.size` is filled in. False: there is no room now.
+  bool put(const Entry& entry, std::string_view command);
+  bool put(const Entry& entry, std::span<const std::string_view> pieces);
+  // A client has taken what it could not: goes on in the next turn.
+  void resume();
+  // No more commands come; it ends when nothing is owed.
+  void retire();
+  // Gives all that it owes to the relay, to find a place for it (RedisRelay::reroute), and ends.
+  void scatter();
+  // What was not delivered is lost. The relay buries it.
+  void end(std::string_view why);
+  void status(Json& json) const;
+
+ private:
+  void on_link_ready() override;
+  void on_link_turn() override { write(); }
+  size_t on_link_bytes(std::span<const std::byte> bytes) override;
+  void on_link_read() override;
+  void on_link_lost(const std::string& why) override;
+  void on_timer(Timer& timer) override;
+
+  enum class Reply : uint8_t { kUnknown, kPass, kKeep, kDrop };
+  void dial();
+  void write();
+  Reply begin_reply(char first, const Entry& entry) const;
+  void reply_ended(bool push);
+  void done_with_front();
+  void error_came(Entry& entry, Session* session);
+  bool hold(Entry& entry, std::string_view error);
+  void release_held();
+  void early_answered(const Entry& entry);
+  void drop_lost();
+  bool outlives(Entry& entry, uint64_t end, bool first);
+  void refuse_all();
+  void give_up();
+  template <typename Keep>
+  void sift(Keep keep);
+  void append(std::string_view bytes);
+  std::string copy(uint64_t offset, uint64_t size);
+  void watch();
+
+  RedisRelay& relay_;
+  const uint32_t id_;
+  Key key_;
+  Link link_;
+  Timer retry_;     // after a loss, or until what was held is tried again
+  Timer patience_;  // without a server, or without a reply
+  Delay pause_{};
+  Queue queue_;
+  uint64_t sent_ = 0;  // offset in queue_
+  uint64_t sync_bytes_ = 0;  // of clients who wait, in queue_
+  std::deque<Entry> entries_;
+  RespReply reader_;
+  Reply reply_ = Reply::kUnknown;
+  std::string kept_;  // of the reply that is being read: kKeep
+  bool passed_ = false;  // of the reply that is being read, its client has had something
+  std::deque<Entry> held_;  // to be sent again: the server was not able to do them yet
+  std::string held_bytes_;
+  Time held_since_{};
+  Time progress_{};  // the last reply, or the first command after none
+  Time used_{};
+  uint64_t early_put_ = 0;
+  uint64_t early_done_ = 0;
+  bool wrote_ = false;     // the server has done a write over this one
+  bool stuck_ = false;     // a client has no room for what comes
+  bool hopeless_ = false;
+  bool silent_ = false;    // was lost because it said nothing, and has said nothing since
+  bool retired_ = false;
+  bool writing_ = false;   // asked for a turn to write
+  bool demoted_ = false;   // what is held is, because the server has become a replica
+  bool ended_ = false;
+};
+
+}  // namespace relay::redis

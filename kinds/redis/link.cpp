@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// Link: see the picture in link.h.
+#include "kinds/redis/link.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "kinds/redis/redis.h"
+#include "lib/log.h"
+
+namespace relay::redis {
+namespace {
+
+constexpr size_t kLongestGreeting = 8 * 1024 * 1024;  // COMMAND's reply is some 250 KiB
+constexpr int kRounds = 4;
+
+std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
+std::string first_line(std::string_view reply) {
+  reply = reply.substr(0, reply.find('\r'));
+  return std::string(reply.substr(reply.starts_with('-') ? 1 : 0));
+}
+
+}  // namespace
+
+Link::Link(RedisRelay& relay, LinkUser& user) : relay_(relay), user_(user), conn_(relay.loop(), *this) {}
+
+Link::~Link() { close(); }
+
+// ---- coming and going
+
+void Link::dial(const DialPlan& plan, const Setting& want, bool ask_commands) {
+  want_ = want;
+  ask_commands_ = ask_commands;
+  state_ = State::kDialing;
+  refusal_.clear();
+  relay_.stats().add(Stat::kDials);
+  dial_ = std::make_unique<Dial>(relay_.loop(), relay_.resolver(), plan, static_cast<DialUser&>(*this));
+  dial_->start();
+}
+
+void Link::stop_dialing() {
+  if (dial_ == nullptr) return;
+  dial_->stop();
+  // It may be calling.
+  struct Grave final : Mortal {
+    explicit Grave(std::unique_ptr<Dial> dead) : dial(std::move(dead)) {}
+    std::unique_ptr<Dial> dial;
+  };
+  relay_.loop().bury(std::make_unique<Grave>(std::move(dial_)));
+}
+
+void Link::on_dialed(const Addr& to) {
+  dial_->take(conn_);
+  stop_dialing();
+  since_ = relay_.loop().now();
+  if (conn_.tls() != nullptr) relay_.stats().add(Stat::kTlsHandshakes);
+  if (log_enabled(Level::kDebug)) LogLine(Level::kDebug, "connected").text("relay", relay_.config().name).text("addr", to.text());
+  become(want_);
+  begin_greeting();
+}
+
+void Link::on_dial_failed(const Addr& to, const Status& why, unsigned round, Delay retry) {
+  const std::string& details = dial_->details();
+  if (!details.empty()) relay_.stats().add(Stat::kTlsHandshakeFailures);
+  relay_.stats().add(Stat::kDialFailures);
+  trouble_ = !details.empty() ? details : why.error() != 0 ? std::strerror(why.error()) : why.reason();
+  relay_.dial_failed(to, trouble_, round, retry);
+}
+
+void Link::close() {
+  stop_dialing();
+  conn_.close();
+  if (in_.owns_block()) in_.consume(in_.size());
+  in_.release(relay_.loop().buffers());
+  greeting_.clear();
+  asked_.clear();
+  reply_.clear();
+  reader_.next();
+  state_ = State::kClosed;
+}
+
+void Link::fail(std::string_view why) {
+  if (state_ == State::kClosed) return;
+  trouble_ = why;
+  close();
+  user_.on_link_lost(trouble_);
+}
+
+// ---- the greeting
+
+void Link::ask(Asked what, std::initializer_list<std::string_view> words) {
+  append_command(greeting_, words);
+  asked_.push_back(what);
+}
+
+// Says what makes a new connection, or one after RESET, what is wanted. Until a login is accepted nothing may be sent for whoever
+// it is of: it would be done with another's rights.
+void Link::become(const Setting& want) {
+  const Login& login = want.login;
+  if (!login.password.empty() && login.user.empty()) ask(Asked::kLogin, {"AUTH", login.password});
+  if (!login.password.empty() && !login.user.empty()) ask(Asked::kLogin, {"AUTH", login.user, login.password});
+  careful_ = !login.password.empty() || (ask_commands_ && !relay_.commands().learned());
+  if (want.protocol == 3) ask(Asked::kProtocol, {"HELLO", "3"});
+  if (want.db != 0) ask(Asked::kDatabase, {"SELECT", std::to_string(want.db)});
+  if (want.replica) ask(Asked::kOther, {"READONLY"});
+  if (!want.name.empty()) ask(Asked::kOther, {"CLIENT", "SETNAME", want.name});
+  if (ask_commands_ && !relay_.commands().learned()) ask(Asked::kCommands, {"COMMAND"});
+}
+
+void Link::begin_greeting() {
+  state_ = State::kGreeting;
+  if (asked_.empty()) {
+    state_ = State::kReady;
+    return user_.on_link_ready();
+  }
+  write_greeting();
+}
+
+void Link::greet_again(const Setting& want) {
+  ask_commands_ = false;
+  ask(Asked::kReset, {"RESET"});
+  become(want);
+  begin_greeting();
+}
+
+void Link::write_greeting() {
+  while (!greeting_.empty() && conn_.is_open() && conn_.writable()) {
+    const Result<size_t> n = conn_.write(std::as_bytes(std::span(greeting_)));
+    if (!n.ok()) break;  // what it is, the next read says
+    greeting_.erase(0, *n);
+  }
+}
+
+void Link::answered(std::string_view reply) {
+  const Asked what = asked_.front();
+  asked_.erase(asked_.begin());
+  const bool error = reply.starts_with('-');
+  switch (what) {
+    case Asked::kReset:
+      if (error) return fail("no RESET");  // a server before 6.2
+      break;
+    case Asked::kLogin:
+    case Asked::kProtocol:
+    case Asked::kDatabase:
+      if (!error) break;
+      refusal_ = reply;
+      return fail((what == Asked::kLogin ? "the server refused the login: " : what == Asked::kDatabase ? "the server refused the database: " : "the server refused RESP3: ") +
+                  first_line(reply));
+    case Asked::kCommands:
+      if (!error) static_cast<void>(relay_.commands().learn(reply));
+      break;
+    case Asked::kOther: break;
+  }
+  if (!asked_.empty()) return;
+  state_ = State::kReady;
+  user_.on_link_ready();
+}
+
+size_t Link::take_greeting(std::span<const std::byte> bytes) {
+  const Result<size_t> n = reader_.feed(bytes);
+  if (!n.ok() || reply_.size() + *n > kLongestGreeting) {
+    fail("it does not speak RESP");
+    return 0;
+  }
+  const size_t taken = *n;
+  reply_.append(text_of(bytes.first(taken)));
+  if (!reader_.done()) return taken;
+  reader_.next();
+  const std::string reply = std::exchange(reply_, {});
+  answered(reply);
+  return taken;
+}
+
+// ---- bytes
+
+void Link::on_ready(Conn&) {
+  write_greeting();
+  if (state_ != State::kClosed) user_.on_link_turn();
+  if (conn_.is_open()) read();
+}
+
+void Link::read() {
+  BufferPool& pool = relay_.loop().buffers();
+  relay_.batch();
+  bool stuck = false;
+  for (int round = 0; round < kRounds && conn_.is_open() && !stuck; ++round) {
+    if (in_.empty()) {
+      if (!conn_.readable()) break;
+      if (!in_.borrow(pool)) {
+        fail("out of memory");
+        break;
+      }
+      const Result<size_t> n = conn_.read(in_.room());
+      if (!n.ok()) {
+        in_.release(pool);
+        if (n.status().code() == Code::kAgain) break;
+        fail(n.status().code() == Code::kEof ? "closed by the server" : n.status().error() != 0 ? std::strerror(n.status().error()) : n.status().reason());
+        break;
+      }
+      in_.commit(*n);
+    }
+    while (!in_.empty() && conn_.is_open() && !stuck) {
+      const size_t n = asked_.empty() ? user_.on_link_bytes(in_.data()) : take_greeting(in_.data());
+      stuck = n == 0;
+      if (in_.owns_block()) in_.consume(std::min(n, in_.size()));  // what was taken may have ended all of this
+    }
+    in_.release(pool);
+  }
+  user_.on_link_read();
+  if (conn_.is_open() && (conn_.readable() || !in_.empty()) && !stuck) conn_.again();
+}
+
+}  // namespace relay::redis

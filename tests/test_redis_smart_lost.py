@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Redis relay in smart mode: what was answered is not lost, whatever becomes of the server, within what the relay may hold."""
+# Issue: point 7.
+
+import random
+import select
+from typing import Any
+
+import pytest
+import redis
+
+from harness.lab import Lab
+from harness.process import Relay
+from harness.scale import volume
+from harness.sockets import Peer
+from harness.task import Task
+from harness.until import until
+from test_redis_smart import OK, settled, warm
+from test_redis_sync import encode
+
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+def allowed(relay: Relay) -> Relay:
+    return relay.allow("server-lost", "dial-failed", "early-refused", "early-uncertain")
+
+
+def test_a_burst(lab: Lab) -> None:
+    """20,000 SETs in one burst are all answered and all stored."""
+    server = lab.redis_server()
+    relay = lab.redis_relay(server, mode="smart")
+    count = volume(20_000)
+    client = lab.at(relay.address("client"))
+    sender = Task(client.send, b"".join(encode("SET", f"k{number}", str(number)) for number in range(count)))
+    assert client.read(5 * count) == OK * count
+    sender.result()
+    settled(relay)
+    direct = server.direct()
+    assert direct.dbsize() == count
+    assert direct.mget([f"k{number}" for number in range(count)]) == [b"%d" % number for number in range(count)]
+
+
+def test_the_server_is_down(lab: Lab) -> None:
+    """500 SETs without a server are answered, and stored once it is up; so are those that it comes to stand in the middle of."""
+    server = lab.redis_server()
+    relay = allowed(lab.redis_relay(server, mode="smart", timeout="300ms", retry_max="200ms"))
+    client = warm(lab, relay)
+    server.kill()
+    count = volume(500)
+    for number in range(count):
+        assert client.set(f"k{number}", number)
+    with pytest.raises(redis.ResponseError, match="cannot reach the server"):
+        client.get("k1")
+    assert client.set("last", "1")
+    server.start()
+    direct = server.direct()
+    until(lambda: direct.dbsize() == count + 1, "all are stored")
+    assert direct.mget([f"k{number}" for number in range(count)]) == [b"%d" % number for number in range(count)]
+    settled(relay)
+
+
+def test_a_server_that_was_never_there(lab: Lab) -> None:
+    """Writes are answered before the first connection to the server, and wait for it."""
+    server = lab.redis_server()
+    server.kill()
+    relay = allowed(lab.redis_relay(server, mode="smart", retry_max="200ms"))
+    client = lab.redis(relay)
+    assert client.set("a", 1) and client.hset("h", "f", "v") == 1 and client.ping()
+    server.start()
+    until(lambda: server.direct().get("a") == b"1" and server.direct().hget("h", "f") == b"v", "stored")
+
+
+class Ledger:
+    """What was answered: the last value of each key, and all that was added to a set and must be there for good."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self.client, self.name = client, name
+        self.values: dict[bytes, bytes] = {}
+        self.members: set[bytes] = set()
+
+    def write(self, number: int) -> None:
+        key, value = f"{self.name}-{number % 20}", f"{number}"
+        assert self.client.set(key, value)
+        self.values[key.encode()] = value.encode()
+        if number % 3 == 0:
+            self.client.sadd(f"{self.name}-set", value)
+            self.members.add(value.encode())
+        if number % 7 == 0:
+            self.client.delete(key)
+            del self.values[key.encode()]
+
+    def check(self, direct: Any) -> None:
+        found = {key: direct.get(key) for key in direct.keys(f"{self.name}-[0-9]*")}
+        assert found == self.values
+        assert direct.smembers(f"{self.name}-set") == self.members
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_faults_at_random(lab: Lab, seed: int) -> None:
+    """While the server is killed, paused, restarted and throws clients out, nothing that was answered is lost, or undone by something older."""
+    chance = random.Random(seed)
+    server = lab.redis_server(*DURABLE)
+    relay = allowed(lab.redis_relay(server, mode="smart", timeout="20s", retry_min="10ms", retry_max="50ms"))
+    ledgers = [Ledger(lab.redis(relay), name) for name in ("x", "y", "z")]
+    written = 0
+
+    def some(count: int) -> None:
+        nonlocal written
+        for _ in range(count):
+            chance.choice(ledgers).write(written)
+            written += 1
+
+    for _ in range(volume(16)):
+        some(chance.randrange(1, 60))
+        fault = chance.choice(["kill", "pause", "throw out", "stop and start"])
+        if fault == "kill":
+            server.kill()
+            some(chance.randrange(0, 60))
+            server.start()
+        elif fault == "pause":
+            server.pause()
+            some(chance.randrange(0, 200))
+            server.resume()
+        elif fault == "stop and start":
+            server.pause()
+            some(chance.randrange(0, 60))
+            server.kill()
+            server.start()
+        else:
+            server.direct().execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    some(10)
+    settled(relay)
+    direct = server.direct()
+    for ledger in ledgers:
+        ledger.check(direct)
+
+
+def test_what_may_not_be_done_twice(lab: Lab) -> None:
+    """An INCR that may have been done when the connection was lost is not done again; it is counted and logged."""
+    server = lab.redis_server(*DURABLE)
+    relay = allowed(lab.redis_relay(server, mode="smart", asynCommands="INCR", retry_min="10ms", retry_max="50ms"))
+    client = warm(lab, relay)
+    count, rounds = 20, volume(8)
+    for _ in range(rounds):
+        server.pause()
+        for _ in range(count):
+            client.incr("n")
+        server.kill()
+        server.start()
+        until(lambda: client.get("warm") is None, "the server is back")
+    settled(relay)
+    done = int(server.direct().get("n") or 0)
+    unknown = relay.stats()["lost_commands"]
+    assert done <= count * rounds and done + unknown >= count * rounds
+
+
+def fill(peer: Peer, size: int) -> tuple[int, bytes]:
+    """Sends SETs of different keys until nobody takes any more; returns how many it began, and what is left of the last one."""
+    sent, number = 0, 0
+    while True:
+        words = encode("SET", f"k{number}", "x" * size)
+        number += 1
+        while words:
+            if not select.select([], [peer], [], 0.5)[1]:
+                return number, words
+            taken = peer.sock.send(words)
+            sent += taken
+            words = words[taken:]
+
+
+def test_a_full_queue(lab: Lab) -> None:
+    """When the queue is full the client waits, and with it nobody's write is lost; the relay does not grow."""
+    server = lab.redis_server()
+    relay = lab.redis_relay(server, mode="smart", queue_size="256KiB", timeout="60s")
+    warm(lab, relay)
+    server.pause()
+    before = relay.memory()
+    peers = [lab.add(relay.connect("client", sndbuf=16384, rcvbuf=65536)) for _ in range(3)]
+    counts, tasks = [], []
+    for number, peer in enumerate(peers):
+        count, rest = fill(peer, 2000 + number)
+        counts.append(count)
+        tasks.append(Task(peer.send, rest))
+    assert relay.memory() < before + (4 << 20)
+    late = lab.at(relay.address("client"))
+    late.send(encode("SET", "late", "1"))
+    server.resume()
+    for peer, count, task in zip(peers, counts, tasks):
+        assert peer.read(5 * count) == OK * count
+        task.result()
+    assert late.read(5) == OK
+    settled(relay)
+    assert server.direct().dbsize() == max(counts) + 1
+
+
+def test_drain(lab: Lab) -> None:
+    """A relay that is told to end first sends all that it has answered."""
+    server = lab.redis_server()
+    relay = lab.redis_relay(server, mode="smart")
+    client = warm(lab, relay)
+    server.pause()
+    count = volume(2000)
+    peer = lab.at(relay.address("client"))
+    peer.send(b"".join(encode("SET", f"k{number}", "v" * 100) for number in range(count)))
+    assert peer.read(5 * count) == OK * count
+    relay.signal(15)
+    relay.wait_log("draining")
+    peer.close()
+    client.connection_pool.disconnect()
+    server.resume()
+    relay.check_exit()
+    assert server.direct().dbsize() == count
+
+
+def test_drain_without_a_server(lab: Lab) -> None:
+    """A relay that ends while the server is away waits for it."""
+    server = lab.redis_server()
+    relay = allowed(lab.redis_relay(server, mode="smart", retry_max="100ms"))
+    client = warm(lab, relay)
+    server.kill()
+    assert client.set("a", 1)
+    relay.signal(15)
+    relay.wait_log("draining")
+    server.start()
+    relay.check_exit()
+    assert server.direct().get("a") == b"1"
+
+
+def test_a_client_that_goes_at_once(lab: Lab) -> None:
+    """A client that writes, is answered and goes, by whichever way, has written."""
+    server = lab.redis_server()
+    relay = lab.redis_relay(server, mode="smart")
+    warm(lab, relay)
+    server.pause()
+    for how in ("close", "reset", "finish"):
+        peer = lab.at(relay.address("client"))
+        peer.send(encode("SET", how, "1"))
+        assert peer.read(5) == OK
+        getattr(peer, how)()
+    server.resume()
+    settled(relay)
+    assert sorted(server.direct().keys("*")) == [b"close", b"finish", b"reset"]
+
+
+def test_a_server_that_is_full(lab: Lab) -> None:
+    """What the server refuses later is said with the key and counted; what it took is there."""
+    server = lab.redis_server("--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
+    relay = allowed(lab.redis_relay(server, mode="smart"))
+    client = warm(lab, relay)
+    count = 120
+    for number in range(count):
+        assert client.set(f"k{number}", "x" * 50_000)
+    settled(relay)
+    stored = server.direct().dbsize()
+    assert 0 < stored < count
+    assert relay.stats()["early_differences"] == count - stored
+    line = relay.wait_log("early-refused")
+    assert "OOM" in line.raw and "k" in line.raw
