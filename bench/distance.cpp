@@ -4,9 +4,10 @@
 //
 //   client --> 127.0.0.1:PORT [ distance --us D ] --> 127.0.0.1:TARGET-PORT
 //
-// A byte read at T is written at T + D. The kernel wakes us later than asked, the more so the longer we slept: we ask
-// earlier, by what it was late before, and spin away what is left. A round trip takes 2 D and what it takes through any
-// proxy. A half-close arrives as one, a reset as one, D later and behind the bytes before it. A new connection
+// A byte read at T is written at T + D. The kernel wakes us later than asked, the more so the longer we slept: when little
+// is under way, a round trip or two, we ask earlier, by what it was late before, and spin away what is left. Then a round
+// trip takes 2 D and what it takes through any proxy. When much is under way spinning would take a processor from those
+// who are measured, and being some microseconds late does not matter. A half-close arrives as one, a reset as one, D later and behind the bytes before it. A new connection
 // costs its round trip, as over a network: what a client says is not read before the connection is 2 D old, though to the
 // client it looks connected at once.
 //
@@ -46,7 +47,8 @@ constexpr size_t kBlock = size_t{64} << 10;
 constexpr size_t kPooled = 512;                 // blocks that are kept for whoever needs one next
 constexpr size_t kVectors = 16;                 // blocks in one write
 constexpr uint64_t kBudget = uint64_t{1} << 20;  // bytes read of one socket before others have their turn
-constexpr uint64_t kLatest = 300'000;           // nanoseconds: more is not the kernel's way but an accident
+constexpr size_t kFew = 4;                      // pieces under way at most, for us to spin
+constexpr uint64_t kLatest = 200'000;           // nanoseconds: more is not the kernel's way but an accident
 constexpr const char* kUsage =
     "usage: distance --port P --target-port T --us D [--window 67108864]\n"
     "  passes connections to 127.0.0.1:P on to 127.0.0.1:T, each byte D microseconds after it came\n"
@@ -176,7 +178,7 @@ class Distance {
   template <size_t N>
   int wait(std::array<epoll_event, N>& ready) {
     if (due_.empty()) return epoll_pwait2(ep_, ready.data(), static_cast<int>(N), nullptr, nullptr);
-    const uint64_t now = now_ns(), wake = due_.begin()->first - std::min(late_, delay_ / 4);
+    const uint64_t now = now_ns(), wake = due_.begin()->first - (pieces_ <= kFew ? std::min(late_, delay_ / 4) : 0);
     const uint64_t left = wake > now ? wake - now : 0;
     const timespec timeout{static_cast<time_t>(left / 1'000'000'000u), static_cast<long>(left % 1'000'000'000u)};
     const int n = epoll_pwait2(ep_, ready.data(), static_cast<int>(N), &timeout, nullptr);
@@ -249,6 +251,7 @@ class Distance {
         drop_blocks(flow);
       } else {
         flow.marks.push_back({flow.filled, due});
+        ++pieces_;
       }
       budget -= std::min(budget, got);
       if (got < room) break;
@@ -273,7 +276,7 @@ class Distance {
   void deliver(Pair& pair, size_t index) {
     Flow& flow = pair.flows[index];
     const uint64_t now = now_ns();
-    for (; !flow.marks.empty() && flow.marks.front().due <= now; flow.marks.pop_front()) flow.ripe = flow.marks.front().end;
+    for (; !flow.marks.empty() && flow.marks.front().due <= now; flow.marks.pop_front(), --pieces_) flow.ripe = flow.marks.front().end;
     while (flow.sent < flow.ripe && !flow.over) {
       const ssize_t n = write(flow);
       if (n < 0 && errno == EINTR) continue;
@@ -283,7 +286,7 @@ class Distance {
       }
       if (n < 0) {  // the receiver is gone
         flow.over = true;
-        flow.marks.clear();
+        forget(flow);
         flow.sent = flow.ripe = flow.filled;
         fail(pair, 1 - index);
         schedule(pair, 1 - index);
@@ -316,6 +319,11 @@ class Distance {
     return sendmsg(flow.to, &message, MSG_NOSIGNAL);
   }
 
+  void forget(Flow& flow) {
+    pieces_ -= flow.marks.size();
+    flow.marks.clear();
+  }
+
   void drop_blocks(Flow& flow) {
     for (; !flow.blocks.empty(); flow.blocks.pop_back()) pool_.put(std::move(flow.blocks.back()));
     flow.base = flow.filled;
@@ -335,6 +343,7 @@ class Distance {
     pair.closed = true;
     for (size_t i = 0; i < 2; ++i) {
       unschedule(pair, i);
+      forget(pair.flows[i]);
       drop_blocks(pair.flows[i]);
       if (reset) {
         const linger now{1, 0};
@@ -385,6 +394,7 @@ class Distance {
   const uint64_t delay_;
   int ep_ = -1, listener_ = -1;
   uint64_t late_ = 0;  // how late timers are, a moving average, ns
+  size_t pieces_ = 0;  // marks of all flows
   Pool pool_;
   std::set<std::pair<uint64_t, std::pair<Pair*, size_t>>> due_;
   std::unordered_map<Pair*, std::unique_ptr<Pair>> pairs_;

@@ -143,6 +143,7 @@ def test_php_pipeline_and_transactions(world: Client) -> None:
 def test_php_databases_and_scan(world: Client) -> None:
     """select() and scan() through the relay see what they see at the server."""
     server, relay = world
+    relay.allow("server-lost")  # a database that the server does not have
     code = """
         $out['select'] = [$r->select(3), $r->set('a', 'three'), $r->select(0), $r->get('a'), $r->select(3), $r->get('a'), $r->getDBNum(), $r->select(99), $r->getLastError()];
         $r->select(5);
