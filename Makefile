@@ -8,12 +8,13 @@ PYTHON ?= /usr/bin/python3
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 BUILD_PACKAGES := cmake ninja-build g++ libc-ares-dev libssl-dev libtomlplusplus-dev libhttp-parser-dev rapidjson-dev libsnappy-dev zlib1g-dev
-TEST_PACKAGES := systemd zsh libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis python3-cryptography openssl mandoc redis-server python3-redis
+TEST_PACKAGES := systemd zsh libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis python3-cryptography openssl mandoc redis-server python3-redis php-cli php-redis nodejs node-redis
 ANALYSIS_PACKAGES := clang clang-tidy cppcheck valgrind
 FUZZ_PACKAGES := clang libclang-rt-14-dev llvm
+DEMO_PACKAGES := redis-server
 DEB_PACKAGES := lintian dpkg-dev xz-utils
 SYSTEMD_PACKAGES := systemd-container debootstrap
-BENCH_PACKAGES := haproxy nginx-light libnginx-mod-stream socat
+BENCH_PACKAGES := haproxy nginx-light libnginx-mod-stream socat redis-server nutcracker php-cli php-redis python3-redis
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -21,14 +22,14 @@ VERSION = $(shell sed -n 's/.*kVersion = "\(.*\)".*/\1/p' relay.h)
 # The time of what is built: the commit's. git gives it to the files of a tarball, too.
 EPOCH = $(shell if [ -e .git ]; then git log -1 --format=%ct; else stat -c %Y CHANGELOG.md; fi)
 
-.PHONY: help deps deps-test deps-bench build demo check check-asan test bench bench-tls lint man-lint clean \
+.PHONY: help deps deps-demo deps-test deps-bench build demo check check-asan test bench bench-tls bench-redis lint man-lint clean \
   deps-fuzz deps-analysis fuzz fuzz-smoke fuzz-build fuzz-keep clang tidy cppcheck valgrind deps-deb deps-systemd install uninstall deb dist check-deb check-dist test-systemd
 
 help:
 	@echo 'make demo        install what it needs, build, and watch the relay work'
 	@echo 'make test        install what it needs, build, and run all tests'
 	@echo 'make build       bin/relay, static      make check       the tests alone'
-	@echo 'make check-asan  the tests, sanitized   make bench       side by side with haproxy, nginx, socat'
+	@echo 'make check-asan  the tests, sanitized   make bench       side by side with haproxy, nginx, socat, nutcracker'
 	@echo 'make fuzz        each format for a minute                make fuzz-smoke  for 5 seconds each'
 	@echo 'make clang tidy cppcheck valgrind    a second compiler, and what analyses have to say'
 	@echo 'make lint        man pages and house rules               make clean'
@@ -50,6 +51,8 @@ deps:
 	$(call install,$(BUILD_PACKAGES))
 deps-test: deps
 	$(call install,$(TEST_PACKAGES))
+deps-demo: deps
+	$(call install,$(DEMO_PACKAGES))
 deps-deb: deps
 	$(call install,$(DEB_PACKAGES))
 deps-systemd: deps-test
@@ -104,7 +107,7 @@ check-dist: dist deb
 test-systemd: deps-systemd build deb
 	$(PYTHON) -m pytest -q -rsx tests/systemd/booted.py
 
-demo: build
+demo: deps-demo build
 	$(PYTHON) py/demo.py
 
 check: deps-test build
@@ -170,10 +173,14 @@ man-lint:
 bench: deps-bench build
 	@mkdir -p build/bench && $(CXX) -std=c++20 -O2 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -o build/bench/load bench/load.cpp -lpthread
 	$(PYTHON) bench/run.py $(BENCH_ARGS)
+	$(if $(filter-out --quick,$(BENCH_ARGS)),,$(PYTHON) bench/redis_run.py $(BENCH_ARGS))
 
 bench-tls: deps-bench build
 	@mkdir -p build/bench && $(CXX) -std=c++20 -O2 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -o build/bench/tls_load bench/tls_load.cpp -lssl -lcrypto -lpthread
 	$(PYTHON) bench/tls.py $(BENCH_ARGS)
+
+bench-redis: deps-bench build
+	$(PYTHON) bench/redis_run.py $(BENCH_ARGS)
 
 clean:
 	rm -rf build bin .pytest_cache .hypothesis

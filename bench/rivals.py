@@ -169,15 +169,15 @@ def stop_all():
 class Running:
     """One started process of a rival (or nothing, for direct). A context manager; stop() may be called twice."""
 
-    def __init__(self, rival, pairs=64):
+    def __init__(self, rival, pairs=64, target_port=None):
         self.rival = rival
         self.process = None
-        self.folder = tempfile.mkdtemp(prefix=f"bench-{rival.name}-")
-        self.target_port = free_port()
+        self.folder = tempfile.mkdtemp(prefix=f"bench-{rival.name.replace(' ', '-')}-")
+        self.target_port = target_port or free_port()
         self.port = self.target_port if rival.direct else free_port()
         while self.port == self.target_port and not rival.direct:
             self.port = free_port()
-        values = {"port": self.port, "target_port": self.target_port, "listen": "127.0.0.1", "pairs": pairs,
+        values = {"port": self.port, "target_port": self.target_port, "spare_port": free_port(), "listen": "127.0.0.1", "pairs": pairs,
                   "target": f"127.0.0.1:{self.target_port}", "folder": self.folder, "config": f"{self.folder}/config"}
         if rival.config:
             with open(values["config"], "w", encoding="ascii") as config:

@@ -42,13 +42,13 @@ def parse():
     return p.parse_args()
 
 
-def build_load():
-    """Compiles load.cpp when it is newer than what was compiled last; under build/, so that the tree stays clean."""
-    binary = f"{rivals.ROOT}/build/bench/load"
-    sources = [f"{HERE}/load.cpp", f"{HERE}/ends.h"]
+def build(name, *headers):
+    """Compiles a program of this folder when it is newer than what was compiled last; under build/, so that the tree stays clean."""
+    binary = f"{rivals.ROOT}/build/bench/{name}"
+    sources = [f"{HERE}/{name}.cpp", *[f"{HERE}/{header}" for header in headers]]
     if not os.path.exists(binary) or os.path.getmtime(binary) < max(map(os.path.getmtime, sources)):
         os.makedirs(os.path.dirname(binary), exist_ok=True)
-        print("building bench/load.cpp", flush=True)
+        print(f"building bench/{name}.cpp", flush=True)
         subprocess.run([os.environ.get("CXX", "g++"), *FLAGS, sources[0], "-o", binary], check=True)
     return binary
 
@@ -177,7 +177,7 @@ def main():
     scenarios, chosen = choose(args)
     if not chosen:
         fail("no rival is left")
-    load = args.load or build_load()
+    load = args.load or build("load", "ends.h")
     bench = Bench(load, how, scenarios, chosen)
     began = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     try:

@@ -1,153 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The relay at work, with real processes: two clusters, in each a gateway, a relay and a function that nobody can connect to.
+"""The relay at work, with real processes. First two clusters, in each a gateway, a relay and a function that nobody can connect to.
 
     function 1 ──► relay 1 ──► gateway 1 ══► gateway 2 ──► relay 2 ◄── function 2
        127.0.1.3    127.0.1.2    127.0.1.1     127.0.2.1    127.0.2.2      127.0.2.3
 
 Function 1 sends before function 2 exists; relay 2 holds what comes until it does. Then the other way round, then an orderly
-end. Each step is checked. Exit status 0 if all of it happened as it should, 1 with a line that says what did not.
+end. Behind that a program and its Redis server, which is far away (demo_redis.py). Each step is checked. Exit status 0 if all of
+it happened as it should, 1 with a line that says what did not.
 Environment: RELAY_BIN, another binary than bin/relay; NO_COLOR.
 """
 
-import ctypes
-import json
-import os
 import shlex
 import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-BIN = Path(os.environ.get("RELAY_BIN") or ROOT / "bin" / "relay")
+import demo_redis
+from demo_stage import ALL, BEGIN, BIN, Event, Failed, Process, check, count, heading, paint, tell
+
 PEERS = Path(__file__).with_name("demo_peers.py")
-PATIENCE = 15.0  # seconds for one step
 WHOLE = 55  # seconds for everything
 QUEUE = 256 * 1024
 BULK = 4 * 1024 * 1024
-BEGIN = time.monotonic()
-COLOURS = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None)
-
-Event = dict[str, Any]
-
-
-class Failed(Exception):
-    """Something did not happen as it should."""
-
-
-# What is seen on the screen
-
-_screen = threading.Lock()
-
-
-def paint(text: str, colour: str) -> str:
-    return f"\033[{colour}m{text}\033[0m" if COLOURS else text
-
-
-def heading(number: int, text: str) -> None:
-    with _screen:
-        print(f"\n{paint(f'{number}. {text}', '1')}", flush=True)
-
-
-def tell(cluster: int, who: str, text: str) -> None:
-    where = paint(f"cluster {cluster}  {who:<8}", {1: "36", 2: "33"}[cluster])
-    with _screen:
-        print(f"{time.monotonic() - BEGIN:7.2f} s  {where}  {text}", flush=True)
-
-
-def check(fact: bool, text: str) -> None:
-    if not fact:
-        raise Failed(f"this should be so, and is not: {text}")
-    with _screen:
-        print(f"{'':11}{paint('✓', '32')} {text}", flush=True)
-
-
-def count(number: int) -> str:
-    return f"{number:,} bytes"
-
-
-# Processes
-
-
-def die_with_the_demo() -> None:
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-class Process:
-    """A child whose lines (one JSON object each) are told as they come, and kept to be waited for."""
-
-    def __init__(self, cluster: int, who: str, words: list[str], story: Callable[[Event], str], *, log: bool = False) -> None:
-        self.cluster, self.who, self.story = cluster, who, story
-        self.events: list[Event] = []
-        self._news = threading.Condition()
-        self._ended = False
-        self.child = subprocess.Popen(
-            words, stdin=subprocess.PIPE, text=True, preexec_fn=die_with_the_demo,
-            stdout=subprocess.DEVNULL if log else subprocess.PIPE, stderr=subprocess.PIPE if log else None,
-        )
-        ALL.append(self)
-        self._reader = threading.Thread(target=self._read, args=(self.child.stderr if log else self.child.stdout,), daemon=True)
-        self._reader.start()
-
-    def _read(self, lines: Any) -> None:
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                event = {"event": "says", "text": line.rstrip()}
-            text = event["text"] if event["event"] == "says" else self.story(event)
-            if text:
-                tell(self.cluster, self.who, text)
-            with self._news:
-                self.events.append(event)
-                self._news.notify_all()
-        with self._news:
-            self._ended = True
-            self._news.notify_all()
-
-    def name(self) -> str:
-        return f"{self.who} {self.cluster}"
-
-    def wait(self, event: str, after: int = 0) -> Event:
-        """The first such event from place `after` on."""
-        deadline = time.monotonic() + PATIENCE
-        with self._news:
-            while True:
-                for one in self.events[after:]:
-                    if one["event"] == event:
-                        return one
-                if self._ended:
-                    raise Failed(f"{self.name()} has ended without `{event}`")
-                if not self._news.wait(deadline - time.monotonic()):
-                    raise Failed(f"no `{event}` from {self.name()} within {PATIENCE:g} s")
-
-    def write(self, line: str) -> None:
-        assert self.child.stdin is not None
-        self.child.stdin.write(line + "\n")
-        self.child.stdin.flush()
-
-    def wait_exit(self) -> int:
-        try:
-            code = self.child.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise Failed(f"{self.name()} has not ended within {PATIENCE:g} s") from None
-        self._reader.join(PATIENCE)
-        return code
-
-    def end(self) -> None:
-        if self.child.poll() is None:
-            self.child.kill()
-        self.child.wait()
-
-
-ALL: list[Process] = []
 
 
 # The cast
@@ -212,27 +89,28 @@ class Cluster:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.place = f"cluster {number}"
         self.net = f"127.0.{number}"
         self.gateway = self._peer("gateway", gateway_story, "gateway", f"{self.net}.1")
         listening = self.gateway.wait("listening")
         self.for_relay, self.for_peer = listening["relay"], listening["peer"]
 
     def _peer(self, who: str, story: Callable[[Event], str], *words: str) -> Process:
-        return Process(self.number, who, [sys.executable, str(PEERS), *words], story)
+        return Process(self.place, who, [sys.executable, str(PEERS), *words], story)
 
     def start_relay(self) -> None:
         words = ["--listen", f"{self.net}.2", "--port", "0", "--gateway", f"{self.net}.1", "--target", self.for_relay]
         words += ["--queue-size", f"{QUEUE // 1024}KiB", "--log-level", "debug", "--log-format", "json"]
-        tell(self.number, "", f"$ {shlex.join(['bin/relay', 'start', *words[:6]])} \\")
-        tell(self.number, "", f"      {shlex.join(words[6:])}")
-        self.relay = Process(self.number, "relay", [str(BIN), "start", *words], relay_story, log=True)
+        tell(self.place, "", f"$ {shlex.join(['bin/relay', 'start', *words[:6]])} \\")
+        tell(self.place, "", f"      {shlex.join(words[6:])}")
+        self.relay = Process(self.place, "relay", [str(BIN), "start", *words], relay_story, log=True)
         self.relay.wait("ready")
         self.address = self.relay.wait("listening")["addr"]
 
     def meet(self, other: "Cluster") -> None:
         self.gateway.write(f"{other.for_peer} {self.address}")
         self.gateway.wait("ready")
-        tell(self.number, "gateway", f"{self.for_relay} leads to the other cluster; from there it leads to {self.address}")
+        tell(self.place, "gateway", f"{self.for_relay} leads to the other cluster; from there it leads to {self.address}")
 
     def ask(self, text: str, size: int = 0) -> Process:
         return self._peer("function", function_story, "ask", f"{self.net}.3", self.address, text, str(size))
@@ -242,13 +120,9 @@ class Cluster:
 
     def stats(self) -> Event:
         place = len(self.relay.events)
-        tell(self.number, "", f"$ kill -USR1 {self.relay.child.pid}")
+        tell(self.place, "", f"$ kill -USR1 {self.relay.child.pid}")
         self.relay.child.send_signal(signal.SIGUSR1)
         return self.relay.wait("stats", place)
-
-    def terminate(self) -> None:
-        tell(self.number, "", f"$ kill {self.relay.child.pid}")
-        self.relay.child.send_signal(signal.SIGTERM)
 
 
 def check_talk(asker: Process, answerer: Process, question: str, reply: str) -> None:
@@ -305,12 +179,12 @@ def play() -> None:
     places = {cluster: len(cluster.relay.events) for cluster in (one, two)}
     asker = one.ask("a last word", 2 * QUEUE)
     two.relay.wait("queue-full", places[two])
-    two.terminate()
+    two.relay.terminate()
     two.relay.wait("draining")
     check_talk(asker, two.answer("understood"), "a last word", "understood")
     check(two.relay.wait_exit() == 0, "relay 2 has ended by itself, exit status 0")
     one.relay.wait("session-end", places[one])
-    one.terminate()
+    one.relay.terminate()
     check(one.relay.wait_exit() == 0, "relay 1 too")
 
 
@@ -328,6 +202,7 @@ def main() -> int:
     signal.alarm(WHOLE)
     try:
         play()
+        demo_redis.play(6)
     except Failed as failure:
         print(f"\ndemo: {failure}", file=sys.stderr)
         for process in ALL:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import scale
+from harness.peers.distance import Distance
 from harness.peers.dns import Dns
 from harness.peers.target import Behaviour, Blackhole, Refusing, Target
 from harness.process import Relay
@@ -155,6 +156,10 @@ class Lab:
     def redis_relay(self, server: "RedisServer", **keys: Any) -> Relay:
         """`relay redis` in front of that server, READY."""
         return self.start("redis", *options(**{"listen": "127.0.0.1:0", "url": f"redis://{server.address}", "log_level": "debug", **keys}))
+
+    def distance(self, target: str, delay: float) -> Distance:
+        """A way to `target` that takes so many seconds."""
+        return self.keep(Distance(target, delay))
 
     def redis_cluster(self, *words: str) -> "RedisCluster":
         from harness.peers.redis_cluster import RedisCluster
