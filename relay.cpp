@@ -113,6 +113,7 @@ std::string file_help(std::string_view command) {
       "\n"
       "The keys of a [[relay]] are the options of: relay start --help\n"
       "If there is no FILE, FILE.toml or FILE.env is meant. An .env file has one relay, in lines as RELAY_PORT=9000.\n"
+      "A relayer.conf of the smart-relayer is run as it is.\n"
       "\nFor the whole process:\n" +
       help_table(global_keys());
   if (command == "run") text += kSignalsHelp;
@@ -174,6 +175,9 @@ int start_command(const Kind& kind, std::span<const char* const> args) {
   return run_config({kKinds, std::move(config), {}, {}});
 }
 
+// `relay -c FILE` is `relay run -c FILE`.
+bool names_file(std::string_view word) { return word == "-c" || word == "--config" || word.starts_with("--config="); }
+
 // Takes -c FILE, --config FILE and --config=FILE out of `args`; the last wins. False, and said, if the file is missing.
 bool take_file(std::vector<const char*>& args, std::string& path) {
   for (auto at = args.begin(); at != args.end();) {
@@ -216,6 +220,7 @@ int main_command(std::vector<const char*> args) {
     print(stderr, main_help());
     return kExitUsage;
   }
+  if (names_file(args.front())) args.insert(args.begin(), "run");
   const std::string_view command = args.front();
   args.erase(args.begin());
   if (command == "--version" || command == "-V") {

@@ -9,7 +9,6 @@
 #include <array>
 #include <charconv>
 #include <limits>
-#include <vector>
 
 #include "lib/check.h"
 
@@ -25,6 +24,7 @@ constexpr std::array<Unit, 4> kSizes = {{{"", 1}, {"KiB", 1ULL << 10}, {"MiB", 1
 
 // How much of a stranger's text a fault shows: enough to be known again, little enough to keep the fault on a line or two.
 constexpr size_t kQuoteLimit = 120;
+constexpr size_t kLongestUrls = 16'384;
 
 std::optional<uint64_t> parse_with_unit(std::string_view text, std::span<const Unit> units) {
   const char* const end = text.data() + text.size();
@@ -68,6 +68,32 @@ size_t distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
+bool in_scheme(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.'; }
+
+// Where what follows "redis://" begins; 0 without a scheme.
+size_t behind_scheme(std::string_view url) {
+  const size_t end = url.find("://");
+  const std::string_view scheme = url.substr(0, end);
+  return end == std::string_view::npos || !std::all_of(scheme.begin(), scheme.end(), in_scheme) ? 0 : end + 3;
+}
+
+// Where the second URL of a list begins, or the end. A password may have any character in it that should have been escaped: so the
+// next has the same scheme, and what is before it ends as a URL does, with a host, a port and a number.
+size_t next_url(std::string_view urls) {
+  constexpr std::string_view kBetween = " ,\t";
+  const size_t begin = behind_scheme(urls);
+  for (size_t at = begin; (at = urls.find_first_of(kBetween, at)) != std::string_view::npos; ++at) {
+    const size_t next = urls.find_first_not_of(kBetween, at);
+    if (begin == 0 || next == std::string_view::npos || !urls.substr(next).starts_with(urls.substr(0, begin))) continue;
+    const std::string_view first = urls.substr(begin, at - begin);
+    const std::string_view place = first.substr(first.rfind('@') + 1);  // npos + 1 is 0
+    const std::string_view host = place.substr(0, place.starts_with('[') ? place.find(']') : place.find_first_of(":/"));
+    const std::string_view rest = place.substr(host.size());
+    if (rest.find_first_not_of("]:/0123456789") == std::string_view::npos) return next;
+  }
+  return urls.size();
+}
+
 }  // namespace
 
 std::optional<uint64_t> parse_integer(std::string_view text) { return parse_with_unit(text, std::span(kSizes).first(1)); }
@@ -85,6 +111,19 @@ std::optional<bool> parse_bool(std::string_view text) {
   if (text == "true" || text == "yes" || text == "on") return true;
   if (text == "false" || text == "no" || text == "off") return false;
   return std::nullopt;
+}
+
+std::vector<std::string_view> split(std::string_view list, char separator) {
+  std::vector<std::string_view> items;
+  for (;;) {
+    const size_t at = list.find(separator);
+    std::string_view item = list.substr(0, at);
+    while (item.starts_with(' ')) item.remove_prefix(1);
+    while (item.ends_with(' ')) item.remove_suffix(1);
+    items.push_back(item);
+    if (at == std::string_view::npos) return items;
+    list.remove_prefix(at + 1);
+  }
 }
 
 std::string format_duration(std::chrono::milliseconds value) {
@@ -134,6 +173,24 @@ std::string quote(std::string_view text) {
   // Not through the middle of a character: at most three bytes of it lie before the cut.
   while (cut > kQuoteLimit - 3 && (static_cast<uint8_t>(text[cut]) & 0xc0U) == 0x80U) --cut;
   return '"' + printable(text.substr(0, cut)) + "...\"";
+}
+
+std::string hide_password(std::string_view url) {
+  if (url.size() > kLongestUrls) return "***";
+  std::string out;
+  while (!url.empty()) {
+    const std::string_view one = url.substr(0, next_url(url));
+    url.remove_prefix(one.size());
+    const size_t at = one.rfind('@');
+    const size_t login = behind_scheme(one);
+    if (at == std::string_view::npos || at < login || (login == 0 && one.starts_with("unix:"))) {
+      out += one;
+      continue;
+    }
+    const size_t colon = one.find(':', login);
+    out.append(one.substr(0, colon < at ? colon + 1 : login)).append("***").append(one.substr(at));
+  }
+  return out;
 }
 
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates) {

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace relay {
 
@@ -23,6 +24,9 @@ std::optional<uint64_t> parse_size(std::string_view text);
 std::optional<bool> parse_bool(std::string_view text);  // true, false, yes, no, on, off
 
 inline constexpr std::chrono::milliseconds kLongestDuration = std::chrono::hours(24 * 365 * 100);
+
+// "a, b,c" is a, b and c. An empty item stays, to be refused as such.
+std::vector<std::string_view> split(std::string_view list, char separator);
 
 // The shortest exact form that the parsers above read back: "1m", "1500ms", "6400KiB", "100".
 std::string format_duration(std::chrono::milliseconds value);
@@ -36,6 +40,10 @@ size_t harmless(std::string_view text);
 std::string printable(std::string_view text);
 // The same in double quotes, cut off with "..." where it is longer than a fault has room for.
 std::string quote(std::string_view text);
+
+// `url` without what may be a password: "redis://user:***@host" for "redis://user:secret@host", "***@host" where it cannot be told from
+// a user. Several URLs may stand there, with spaces or commas between them. One in doubt hides more, not less.
+std::string hide_password(std::string_view url);
 
 // The candidate nearest to `word` (Damerau-Levenshtein, upper and lower case alike), or an empty view if none is near enough to be
 // what was meant.

@@ -425,6 +425,25 @@ Result<Endpoint> Endpoint::parse_plain_listen(std::string_view text) {
   return addr_endpoint(*addr, true);
 }
 
+Result<Endpoint> Endpoint::parse_listen_anywhere(std::string_view text) { return with_scheme(text, parse_plain_anywhere); }
+
+Result<Endpoint> Endpoint::parse_plain_anywhere(std::string_view text) {
+  constexpr std::string_view kLocal = "localhost:";
+  if (text.starts_with(kLocal)) return parse_plain_listen(std::string("127.0.0.1:").append(text.substr(kLocal.size())));
+  const bool colon = text.starts_with(':') && text.find(':', 1) == std::string_view::npos;  // "::1" is an address
+  const std::string_view digits = text.substr(colon ? 1 : 0);
+  const bool number = !digits.empty() && std::all_of(digits.begin(), digits.end(), is_digit);
+  if (!colon && !number) return parse_plain_listen(text);
+  const std::optional<uint16_t> port = parse_port(digits);
+  if (!port) return invalid("has a port that is not a number from 0 to 65535");
+  Addr addr;
+  addr.family = Addr::Family::kV6;
+  addr.port = *port;
+  Endpoint endpoint = addr_endpoint(addr, true);
+  endpoint.anywhere = true;
+  return endpoint;
+}
+
 std::string Endpoint::text() const {
   const std::string scheme(tls ? kTlsPrefix : "");
   switch (kind) {

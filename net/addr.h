@@ -76,6 +76,7 @@ struct Endpoint {
   uint16_t port = 0;      // 0 for kService and kUnix
   bool has_port = false;  // the text had one: "127.0.0.1:0" (the kernel chooses) is not "127.0.0.1" (another key says)
   bool tls = false;       // the text began with tls:// (tcp:// says that there is none, as no scheme does)
+  bool anywhere = false;  // to listen: nobody asked for the address, which is "::"; where there is no IPv6, all of IPv4 will do
 
   // A place to dial: a port is required but for kService and kUnix, and it is not 0.
   static Result<Endpoint> parse_target(std::string_view text);
@@ -83,6 +84,8 @@ struct Endpoint {
   static std::string meant_target(std::string_view text);
   // A place to listen: address with an optional port ("::1", "127.0.0.1:9000", "[::1]:9000"), or unix:PATH. Names are refused.
   static Result<Endpoint> parse_listen(std::string_view text);
+  // The same, and ":9000" or "9000" for that port of all addresses, "localhost:9000" for 127.0.0.1:9000.
+  static Result<Endpoint> parse_listen_anywhere(std::string_view text);
   // "tls://10.0.0.5:9999" for "ssl://10.0.0.5:9999"; empty if there is no telling.
   static std::string meant_listen(std::string_view text);
   std::string text() const;  // as the parsers read it
@@ -90,6 +93,7 @@ struct Endpoint {
  private:
   static Result<Endpoint> parse_plain_target(std::string_view text);  // without a scheme
   static Result<Endpoint> parse_plain_listen(std::string_view text);
+  static Result<Endpoint> parse_plain_anywhere(std::string_view text);
   static std::string meant_plain_target(std::string_view text);
 };
 

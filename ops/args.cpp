@@ -35,7 +35,7 @@ class Arguments {
 
  private:
   void stray(std::string_view word) {
-    faults_.push_back({"command line", "unexpected word " + quote(word) + "; options are written --KEY VALUE"});
+    faults_.push_back({"command line", "unexpected word " + quote(hide_password(word)) + "; options are written --KEY VALUE"});
   }
 
   void read_option(std::string_view word) {

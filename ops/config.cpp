@@ -92,18 +92,15 @@ constexpr std::array<Key, 10> kGlobalKeys = {{
      .restart = true},
 }};
 
-// "a, b,c" -> a b c. An empty item stays, to be refused as such.
-std::vector<std::string_view> split(std::string_view list, char separator) {
-  std::vector<std::string_view> items;
-  for (;;) {
-    const size_t at = list.find(separator);
-    std::string_view item = list.substr(0, at);
-    while (item.starts_with(' ')) item.remove_prefix(1);
-    while (item.ends_with(' ')) item.remove_suffix(1);
-    items.push_back(item);
-    if (at == std::string_view::npos) return items;
-    list.remove_prefix(at + 1);
+// "a b  c" -> a b c.
+std::vector<std::string_view> split_words(std::string_view list) {
+  std::vector<std::string_view> words;
+  for (size_t at = 0; (at = list.find_first_not_of(" ,", at)) != std::string_view::npos;) {
+    const size_t end = std::min(list.size(), list.find_first_of(" ,", at));
+    words.push_back(list.substr(at, end - at));
+    at = end;
   }
+  return words;
 }
 
 Result<Endpoint> parse_server(std::string_view text) {
@@ -149,8 +146,13 @@ std::string check_port(std::string_view value) {
   return port && *port <= UINT16_MAX ? "" : "is not a port; give a number from 0 to 65535";
 }
 
+std::optional<std::chrono::milliseconds> duration_of(const Key& key, std::string_view value) {
+  const bool bare = key.seconds && value.find_first_not_of("0123456789") == std::string_view::npos;
+  return bare ? parse_duration(std::string(value).append("s")) : parse_duration(value);
+}
+
 std::string check_duration(const Key& key, std::string_view value) {
-  const auto duration = parse_duration(value);
+  const auto duration = duration_of(key, value);
   if (!duration) return "is not a duration; write it with a unit, for example 500ms, 5s, 2m";
   return within(key, duration->count()) ? "" : "is out of range; give a duration " + bounds(key, as_duration);
 }
@@ -180,13 +182,14 @@ std::string check_target(std::string_view value) {
   return fault + "; write " + (meant.empty() ? "IP:PORT, [IPV6]:PORT, NAME:PORT, _SERVICE._tcp.NAME or unix:PATH" : meant);
 }
 
-std::string check_listen(std::string_view value) {
-  const Result<Endpoint> listen = Endpoint::parse_listen(value);
+std::string check_listen(const Key& key, std::string_view value) {
+  const Result<Endpoint> listen = key.anywhere ? Endpoint::parse_listen_anywhere(value) : Endpoint::parse_listen(value);
   if (listen.ok()) return {};
   std::string fault = listen.status().reason();
   if (fault.find(';') != std::string::npos) return fault;
   const std::string meant = Endpoint::meant_listen(value);
-  return fault + "; write " + (meant.empty() ? "IP, IP:PORT, [IPV6]:PORT or unix:PATH" : meant);
+  if (!meant.empty()) return fault + "; write " + meant;
+  return fault + (key.anywhere ? "; write IP:PORT, [IPV6]:PORT, :PORT or unix:PATH" : "; write IP, IP:PORT, [IPV6]:PORT or unix:PATH");
 }
 
 std::string check_network(std::string_view value) {
@@ -231,7 +234,7 @@ std::string check_value(const Key& key, std::string_view value) {
     case KeyType::kDuration: return check_duration(key, value);
     case KeyType::kSize: return check_size(key, value);
     case KeyType::kChoice: return check_choice(key, value);
-    case KeyType::kListen: return check_listen(value);
+    case KeyType::kListen: return check_listen(key, value);
     case KeyType::kTarget: return check_target(value);
     case KeyType::kNetwork: return check_network(value);
     case KeyType::kServer: return check_server(value);
@@ -319,7 +322,7 @@ int64_t Section::integer(std::string_view key) const {
 
 std::chrono::milliseconds Section::duration(std::string_view key) const {
   CHECK(row(key).type == KeyType::kDuration);
-  const std::optional<std::chrono::milliseconds> value = parse_duration(text(key));
+  const std::optional<std::chrono::milliseconds> value = duration_of(row(key), text(key));
   CHECK(value.has_value());
   return *value;
 }
@@ -338,7 +341,7 @@ std::vector<Endpoint> Section::endpoints(std::string_view key) const {
   for (const std::string_view item : items(row(key))) {
     if (type == KeyType::kServer && item == kSystem) continue;
     if (type == KeyType::kAdmin && (item == kAuto || item == kNone)) continue;
-    const auto parse = type == KeyType::kListen ? Endpoint::parse_listen
+    const auto parse = type == KeyType::kListen ? (row(key).anywhere ? Endpoint::parse_listen_anywhere : Endpoint::parse_listen)
                      : type == KeyType::kTarget ? Endpoint::parse_target
                      : type == KeyType::kAdmin  ? parse_admin
                                                 : parse_server;
@@ -363,7 +366,8 @@ bool Section::same(const Section& other) const {
 
 void Section::set(std::string_view name, std::string_view text, std::string where, Faults& faults) {
   const Key& key = row(name);
-  const std::vector<std::string_view> given = key.repeatable ? split(text, ',') : std::vector{text};
+  std::vector<std::string_view> given = key.repeatable && !key.words ? split(text, ',') : std::vector{text};
+  if (key.words && text.find_first_not_of(" ,") != std::string_view::npos) given = split_words(text);
   const size_t faults_before = faults.size();
   for (const std::string_view item : given) {
     if (faults.size() - faults_before >= kMostItemFaults) return;
@@ -374,7 +378,7 @@ void Section::set(std::string_view name, std::string_view text, std::string wher
     if (item.empty()) {
       refuse(name, where, "has no value; give one, for example " + std::string(example(key)), faults);
     } else if (const std::string fault = check_value(key, item); !fault.empty()) {
-      refuse(name, where, quote(item) + ' ' + fault, faults);
+      refuse(name, where, quote(key.secret ? hide_password(item) : item) + ' ' + fault, faults);
     }
   }
   if (faults.size() != faults_before) return;

@@ -5,7 +5,8 @@
 //   Section   the validated values of one table: one command line, or one [[relay]] of a file
 //   Fault     where (relay.toml:12, --queue-size) and what, remedy included
 //
-// A file has global keys at the top level and one [[relay]] table per relay. Reading goes on after a fault, so that one run
+// A file has global keys at the top level and one [[relay]] table per relay. [[relayer]] is another name of that table, for files of the
+// program that this one takes over from: `protocol` stands there for `kind`. Reading goes on after a fault, so that one run
 // shows all of them (but a syntax error of TOML itself ends it). What a fault quotes is safe to print. Nothing here starts
 // anything. config.cpp holds the keys and values, toml.cpp, env.cpp and args.cpp the ways in, the last one also the help.
 #pragma once
@@ -51,6 +52,10 @@ struct Key {
   int64_t max = INT64_MAX;
   std::string_view choices = {};  // "text|json"
   bool restart = false;       // a change of it in the file takes effect when the process is started again, not by a reload
+  bool seconds = false;       // kDuration: a bare number is one of seconds
+  bool anywhere = false;      // kListen: Endpoint::parse_listen_anywhere
+  bool secret = false;        // kText: a URL that may have a password, which is never shown
+  bool words = false;         // repeatable: spaces stand between items, too
 };
 
 struct Fault {
@@ -111,7 +116,8 @@ std::string example_line(const Key& key);
 // The keys of the whole process: log-level, log-format, drain-timeout, dns, no-seccomp, admin and what belongs to it.
 std::span<const Key> global_keys();
 
-// What config knows of a kind: its name in `kind = "cluster"` and its keys.
+// What config knows of a kind: its name in `kind = "cluster"` and its keys. If these have a `protocol` (kChoice), each of its choices is
+// a name of the kind, too.
 struct KindKeys {
   std::string_view name;
   std::span<const Key> keys;
@@ -127,8 +133,8 @@ struct Config {
   Items relays;
 };
 
-// Reads `text`, which came from the file `path` (for the faults' places), and requires what is required. A relay without a
-// `kind` is of the first one. After 100 faults the rest is not read. REQUIRES: kinds is not empty.
+// Reads `text`, which came from the file `path` (for the faults' places), and requires what is required. A [[relay]] with neither a
+// `kind` nor a `protocol` is of the first one. After 100 faults the rest is not read. REQUIRES: kinds is not empty.
 Config read_toml(std::string_view path, std::string_view text, std::span<const KindKeys> kinds, Faults& faults);
 // The same a piece at a time, so that a file of thousands of relays holds up nobody: a step reads the global keys, or one
 // [[relay]]. Borrows all it is given for its life.
@@ -159,7 +165,8 @@ void read_args(std::span<const char* const> args, Section& global, Section& sect
 // The options' part of a --help: "  --port PORT   what it does (default: 5s)", a line an option, wrapped at 100 columns.
 std::string help_table(std::span<const Key> keys);
 
-// What `config` would run, as a file that would run it: every key with its value, and which of them are defaults.
+// What `config` would run, as a file that would run it: every key with its value, and which of them are defaults. Passwords of URLs are
+// not in it.
 std::string describe(const Config& config);
 
 }  // namespace relay

@@ -28,6 +28,9 @@ size_t append_number(std::string& out, std::string_view text) {
 std::string toml_value(const Key& key, std::string_view value) {
   if (key.type == KeyType::kBool) return parse_bool(value) == true ? "true" : "false";
   if (key.type == KeyType::kInteger || key.type == KeyType::kPort) return std::to_string(parse_integer(value).value_or(0));
+  std::string plain;
+  if (key.secret) value = plain = hide_password(value);
+  if (key.seconds && parse_integer(value)) value = plain = std::string(value).append("s");
   std::string out = "\"";
   while (!value.empty()) {
     size_t length = harmless(value);
@@ -50,7 +53,8 @@ std::string section_lines(const Section& section) {
     std::string value;
     for (const std::string_view item : items) value.append(value.empty() ? "" : ", ").append(toml_value(key, item));
     if (key.repeatable) value.insert(0, 1, '[').append("]");
-    out += std::string(key.name) + " = " + value + (section.has(key.name) ? "\n" : "  # default\n");
+    const bool hidden = key.secret && hide_password(items.front()) != items.front();
+    out += std::string(key.name) + " = " + value + (hidden ? "  # the password is not shown\n" : section.has(key.name) ? "\n" : "  # default\n");
   }
   return out;
 }

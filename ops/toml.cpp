@@ -6,6 +6,8 @@
 //   port = 9000             numbers and true/false bare, all else in quotes
 //   client = ["A", "B"]     a repeatable key takes a list
 //
+// Files of another program have [[relayer]] and `protocol` where ours have [[relay]] and `kind`, and a `comment` at the top.
+//
 // toml++ is built without exceptions and without its formatters, which would link iostream (twice the program's size). No text
 // may bring the process down, and version 3.3 of it needs help with that in three places: see below, and too_deep().
 #include "ops/config.h"
@@ -41,7 +43,11 @@ namespace {
 constexpr size_t kMostFaults = 100;
 constexpr size_t kMostKeyParts = 16;
 constexpr std::string_view kRelay = "relay";
+constexpr std::string_view kRelayer = "relayer";
+constexpr std::string_view kRelayHeader = "[[relay]]";
 constexpr std::string_view kKind = "kind";
+constexpr std::string_view kProtocol = "protocol";
+constexpr std::string_view kComment = "comment";
 
 // The position behind the quoted string that begins at `at`.
 size_t skip_string(std::string_view text, size_t at) {
@@ -89,11 +95,13 @@ bool take(std::string_view& line, std::string_view word) {
 }
 
 bool is_relay_header(std::string_view line) {
-  const bool name = take(line, "[[") && (take(line, "relay") || take(line, "\"relay\"") || take(line, "'relay'"));
-  return name && take(line, "]") && take(line, "]");
+  if (!take(line, "[[")) return false;
+  for (const std::string_view name : {"relayer", "relay", "\"relay\"", "'relay'", "\"relayer\"", "'relayer'"})
+    if (take(line, name)) return take(line, "]") && take(line, "]");
+  return false;
 }
 
-// Where the next [[relay]] behind the one at `at` begins, or the end. Quotes, comments and brackets are seen; where brackets do not
+// Where the next [[relay]] or [[relayer]] behind the one at `at` begins, or the end. Quotes, comments and brackets are seen; where brackets do not
 // match, the rest is one piece, and its syntax error is found by who reads it.
 size_t next_relay(std::string_view text, size_t at) {
   size_t depth = 0;
@@ -135,8 +143,9 @@ std::string_view line_of(std::string_view text, uint32_t number) {
 
 // What a syntax error most likely is, by its line: a text without quotes, or a [relay] that should have been [[relay]].
 std::string likely_remedy(std::string_view line, std::string_view error) {
-  if (trim(line) == "[relay]" || error.find("array 'relay'") != std::string_view::npos)
-    return "write [[relay]], in double brackets, once for each relay";
+  for (const std::string_view name : {kRelay, kRelayer})
+    if (trim(line) == std::string("[").append(name).append("]") || error.find(std::string("array '").append(name).append("'")) != std::string_view::npos)
+      return std::string("write [[").append(name).append("]], in double brackets, once for each relay");
   if (error.find("redefine") != std::string_view::npos) return "keep one of the two";
   if (trim(line).starts_with('[')) return {};
   const size_t equals = line.find('=');
@@ -148,7 +157,7 @@ std::string likely_remedy(std::string_view line, std::string_view error) {
   if (line.size() > 200 || value.find_first_of("\"'{") != std::string_view::npos || printable(value) != value) return {};
   if (value.front() == '[') return "in a list each text needs double quotes of its own";
   if (value.find_first_not_of("+-_0123456789") == std::string_view::npos) return {};
-  return "a text needs double quotes: " + printable(key) + " = " + quote(value);
+  return "a text needs double quotes: " + printable(key) + " = " + quote(hide_password(value));
 }
 
 std::string_view type_name(const toml::node& node) {
@@ -254,9 +263,11 @@ class TomlReader::Pieces {
   void read_root(const toml::table& root) {
     for (const Entry& entry : in_order(root)) {
       if (full()) return;
-      if (entry.key == kRelay) {
-        read_relays(*entry.value);
+      if (entry.key == kRelay || entry.key == kRelayer) {
+        read_relays(*entry.value, entry.key);
         relays_ = true;
+      } else if (entry.key == kComment && entry.value->is_string()) {
+        continue;
       } else if (const Key* const key = config_.global.find(entry.key)) {
         read_value(config_.global, *key, entry);
       } else {
@@ -290,31 +301,32 @@ class TomlReader::Pieces {
     faults_.push_back({place(entry.at), what + " at the top level" + remedy});
   }
 
-  void read_relays(const toml::node& node) {
+  // `name` is that of the table: relay or relayer.
+  void read_relays(const toml::node& node, std::string_view name) {
+    const std::string header = std::string("[[").append(name).append("]]");
     if (const toml::table* const single = node.as_table()) {
-      faults_.push_back({place(node), "[relay] is one table; write [[relay]], in double brackets, once for each relay"});
-      read_relay(*single);
+      faults_.push_back({place(node), header.substr(1, header.size() - 2) + " is one table; write " + header + ", in double brackets, once for each relay"});
+      read_relay(*single, header);
       return;
     }
     const toml::array* const relays = node.as_array();
     if (relays == nullptr || relays->empty()) {
-      faults_.push_back({place(node), "\"relay\" is " + std::string(relays == nullptr ? type_name(node) : "an empty list") +
-                                          "; write a [[relay]] table for each relay"});
+      faults_.push_back({place(node), quote(name) + " is " + std::string(relays == nullptr ? type_name(node) : "an empty list") +
+                                          "; write a " + header + " table for each relay"});
       return;
     }
     for (const toml::node& relay : *relays) {
       if (full()) break;
       if (const toml::table* const table = relay.as_table()) {
-        read_relay(*table);
+        read_relay(*table, header);
       } else {
-        faults_.push_back(
-            {place(relay), "\"relay\" has " + std::string(type_name(relay)) + " in it; write a [[relay]] table for each relay"});
+        faults_.push_back({place(relay), quote(name) + " has " + std::string(type_name(relay)) + " in it; write a " + header + " table for each relay"});
       }
     }
   }
 
-  void read_relay(const toml::table& table) {
-    const KindKeys* const kind = read_kind(table);
+  void read_relay(const toml::table& table, const std::string& header) {
+    const KindKeys* const kind = read_kind(table, header);
     if (kind == nullptr) return;  // without a kind no key can be judged
     Section section(kind->keys);
     section.set_origin(place(table));
@@ -324,46 +336,62 @@ class TomlReader::Pieces {
       if (const Key* const key = section.find(entry.key)) {
         read_value(section, *key, entry);
       } else {
-        unknown_in_relay(section, entry);
+        unknown_in_relay(section, entry, header);
       }
     }
     section.require(faults_);
     config_.relays.push_back({kind->name, std::move(section)});
   }
 
-  const KindKeys* read_kind(const toml::table& table) {
-    const toml::node* const node = table.get(kKind);
-    std::string built_in;
+  // The names that kinds go by in `kind`, or in `protocol`.
+  std::vector<std::string_view> names_of(const KindKeys& kind, std::string_view key) const {
+    if (key == kKind) return {kind.name};
+    const Section section(kind.keys);
+    const Key* const protocol = section.find(kProtocol);
+    return protocol == nullptr ? std::vector<std::string_view>() : split(protocol->choices, '|');
+  }
+
+  // nullptr, and said, if it has none that is built in.
+  const KindKeys* read_kind(const toml::table& table, const std::string& header) {
+    const std::string_view key = table.contains(kKind) || !table.contains(kProtocol) ? kKind : kProtocol;
+    const toml::node* const node = table.get(key);
+    if (node == nullptr && header == kRelayHeader) return &kinds_.front();
     std::vector<std::string_view> names;
-    for (const KindKeys& kind : kinds_) {
-      built_in += (built_in.empty() ? "" : ", ") + std::string(kind.name);
-      names.push_back(kind.name);
-    }
-    if (node == nullptr) return &kinds_.front();
-    const auto* const text = node->as_string();
-    if (text == nullptr) {
-      faults_.push_back({place(*node), "kind: " + std::string(type_name(*node)) + " is no kind; write one of " + built_in +
-                                           ", in double quotes"});
+    for (const KindKeys& kind : kinds_)
+      for (const std::string_view name : names_of(kind, node == nullptr ? kProtocol : key)) names.push_back(name);
+    std::string built_in;
+    for (const std::string_view name : names) built_in.append(built_in.empty() ? "" : ", ").append(name);
+    if (built_in.empty()) built_in = "none";
+    if (node == nullptr) {
+      faults_.push_back({place(table), "protocol: required in " + header + "; there is " + built_in});
       return nullptr;
     }
-    const auto at = std::find(names.begin(), names.end(), text->get());
-    if (at != names.end()) return &kinds_[static_cast<size_t>(at - names.begin())];
+    const std::string subject = std::string(key) + ": ";
+    const auto* const text = node->as_string();
+    if (text == nullptr) {
+      faults_.push_back({place(*node), subject + std::string(type_name(*node)) + " is no " + std::string(key) + "; write one of " + built_in + ", in double quotes"});
+      return nullptr;
+    }
+    for (const KindKeys& kind : kinds_)
+      for (const std::string_view name : names_of(kind, key))
+        if (name == text->get()) return &kind;
     const std::string_view near = nearest(text->get(), names);
-    faults_.push_back({place(*node), "kind: " + quote(text->get()) + " is not built in; " +
-                                         (near.empty() ? "there is " + built_in : "did you mean " + quote(near) + '?')});
+    const std::string remedy = !near.empty()  ? "did you mean " + quote(near) + '?'
+                             : key == kKind   ? "there is " + built_in
+                                              : "take this " + header + " out of the file; there is " + built_in;
+    faults_.push_back({place(*node), subject + quote(text->get()) + " is not built in; " + remedy});
     return nullptr;
   }
 
-  void unknown_in_relay(const Section& section, const Entry& entry) {
+  void unknown_in_relay(const Section& section, const Entry& entry, const std::string& header) {
     if (config_.global.find(entry.key) != nullptr) {
-      faults_.push_back(
-          {place(entry.at), quote(entry.key) + " is for the whole process; put it at the top, before the first [[relay]]"});
+      faults_.push_back({place(entry.at), quote(entry.key) + " is for the whole process; put it at the top, before the first " + header});
       return;
     }
     std::vector<std::string_view> names = {kKind};
     for (const Key& key : section.keys()) names.push_back(key.name);
     const std::string_view near = nearest(entry.key, names);
-    faults_.push_back({place(entry.at), "unknown key " + quote(entry.key) + " in [[relay]]" +
+    faults_.push_back({place(entry.at), "unknown key " + quote(entry.key) + " in " + header +
                                             (near.empty() ? "" : "; did you mean " + quote(near) + '?')});
   }
 

@@ -318,6 +318,38 @@ std::optional<RespToken> take_token(std::string_view& rest) {
   return token;
 }
 
+namespace {
+
+// A value is at least "_\r\n": one that announces more than can be there is cut off, and the sum stays small.
+bool skip_values(std::string_view& rest, uint64_t left) {
+  while (left > 0) {
+    if (left > rest.size()) return false;
+    const auto token = take_token(rest);
+    if (!token) return false;
+    --left;
+    if (std::string_view("*~>%|").find(token->type) == std::string_view::npos || token->number <= 0) {
+      if (token->type == '|') ++left;
+      continue;
+    }
+    const auto n = static_cast<uint64_t>(token->number);  // at most 13 digits
+    left += token->type == '%' || token->type == '|' ? 2 * n : n;
+    if (token->type == '|') ++left;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool skip_value(std::string_view& rest) { return skip_values(rest, 1); }
+
+bool skip_attributes(std::string_view& rest) {
+  while (rest.starts_with('|')) {
+    const auto token = take_token(rest);
+    if (!token || token->number < 0 || !skip_values(rest, 2 * static_cast<uint64_t>(token->number))) return false;
+  }
+  return true;
+}
+
 void append_bulk(std::string& out, std::string_view text) {
   out.append("$").append(std::to_string(text.size())).append("\r\n").append(text).append("\r\n");
 }

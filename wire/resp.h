@@ -129,6 +129,10 @@ struct RespToken {
 };
 // Takes the next one off the front. Nothing: there is none, or it is cut off.
 std::optional<RespToken> take_token(std::string_view& rest);
+// Takes one value off the front, with all that is in it and the attributes before it. False: it is not all there; `rest` is anything then.
+bool skip_value(std::string_view& rest);
+// Takes what is only said about the value that follows: RESP3's attributes. False: as above.
+bool skip_attributes(std::string_view& rest);
 
 // A command's bytes, of its words (anything that can be gone through as text).
 void append_bulk(std::string& out, std::string_view text);

@@ -3,8 +3,6 @@
 #include "kinds/cluster/cluster.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "lib/log.h"
@@ -12,7 +10,11 @@
 namespace relay::cluster {
 namespace {
 
-constexpr unsigned kRefusalsASecond = 10;
+// Roles of doors.
+constexpr std::string_view kBoth = "both";
+constexpr std::string_view kClient = "client";
+constexpr std::string_view kGateway = "gateway";
+
 constexpr Delay kTargetLookupMost{2000};  // accepting waits no longer for the first look-up of the target
 constexpr Delay kTargetLookupAgain{5000};  // strangers make us look the target up again, but no more often
 
@@ -50,52 +52,43 @@ constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"tls_handshake_failures", Type::kCounter, "TLS handshakes that failed, on both sides"},
 }};
 
-std::string bind_remedy(const Endpoint& where, int error) {
-  const std::string place = where.text();
-  const std::string port = std::to_string(where.port);
-  switch (error) {
-    case EADDRINUSE:
-      if (where.kind == Endpoint::Kind::kUnix) return place + " is in use or is no socket; stop the program that listens there, or choose another path";
-      return place + " is in use; stop the program that has it (ss -ltnp 'sport = :" + port + "') or choose another port";
-    case EACCES:
-    case EPERM:
-      if (where.kind == Endpoint::Kind::kUnix) return "no permission to make " + place + "; choose a folder that this user may write to";
-      return "no permission to listen on " + place + "; choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE";
-    case EADDRNOTAVAIL: return place + " is no address of this machine; see: ip addr";
-    case ENAMETOOLONG: return place + ": the path is too long; a socket's has at most 107 bytes";
-    case ENOENT: return place + ": the folder does not exist; make it first";
-    default: return "cannot listen on " + place + ": " + std::strerror(error);
-  }
-}
-
 std::string api_host(const ClusterConfig& config) { return config.import != nullptr ? config.import->api.host.text() : std::string(); }
 
 }  // namespace
 
 std::span<const StatRow> stat_rows() { return kRows; }
 
-ClusterRelay::ClusterRelay(const Env& env) : env_(env), lookup_(env.resolver, *this), timer_(env.loop, *this), rate_since_(env.loop.now()) {}
+ClusterRelay::ClusterRelay(const Env& env) : env_(env), doors_(env.loop, env.sockets, *this), lookup_(env.resolver, *this), timer_(env.loop, *this), rate_since_(env.loop.now()) {}
 
 ClusterRelay::~ClusterRelay() { stop("terminated"); }
 
 // ---- doors
 
-std::string_view ClusterRelay::name_of_role(Role role) { return role == Role::kBoth ? "both" : role == Role::kClient ? "client" : "gateway"; }
+std::vector<Doors::Place> ClusterRelay::places(const ClusterConfig& config) const {
+  std::vector<Doors::Place> out;
+  for (const Endpoint& where : config.listen) out.push_back({where, config.gateway_listen.empty() ? kBoth : kClient});
+  for (const Endpoint& where : config.gateway_listen) out.push_back({where, kGateway});
+  return out;
+}
 
 void ClusterRelay::prepare(const Section& section, Faults& faults) {
-  next_ = std::make_unique<Next>(Next{cluster_config(section), {}, nullptr, {}});
+  next_ = std::make_unique<Next>(Next{cluster_config(section), {}});
   const ClusterConfig& config = next_->config;
-  prepare_certificates(faults);
-  const bool own = !config.gateway_listen.empty();
-  for (const Endpoint& where : config.listen) open_door(where, config.listen_anywhere, own ? Role::kClient : Role::kBoth, faults);
-  for (const Endpoint& where : config.gateway_listen) open_door(where, config.gateway_listen_anywhere, Role::kGateway, faults);
+  if (config.asks_by_tls())
+    if (const std::optional<TlsFault> fault = next_->api_tls.load(config.import->tls)) faults.push_back({config.name, std::string(fault->key) + ": " + fault->what});
+  doors_.prepare({config.name, places(config), config.dial.options, config.tls.get()}, faults);
+}
+
+void ClusterRelay::rollback() {
+  doors_.rollback();
+  next_.reset();
 }
 
 void ClusterRelay::commit() {
   const bool elsewhere = config_.target != next_->config.target || api_host(config_) != api_host(next_->config);
   config_ = std::move(next_->config);
+  doors_.commit();
   use_certificates();
-  take_doors();
   next_.reset();
   if (elsewhere) target_addrs_.clear();
   if (elsewhere && import_ != nullptr) import_->cancel();
@@ -103,64 +96,6 @@ void ClusterRelay::commit() {
   if (target_names_gateways() && target_addrs_.empty()) hold_off_until_target_is_known();
   else accept_now();
   each([elsewhere](Session& session) { session.reconfigured(elsewhere); });
-}
-
-// What has to be the same for a door to stay as it is.
-std::string ClusterRelay::place_of(const Endpoint& where, const ClusterConfig& config) {
-  if (!where.tls) return where.text();
-  return where.text() + " " + std::to_string(config.tls->handshake_limit) + " " + std::to_string(config.tls->handshake_timeout.count());
-}
-
-// Doors that the new configuration has too stay as they are, with those who wait in front of them.
-void ClusterRelay::take_doors() {
-  std::vector<std::unique_ptr<Door>> before = std::exchange(doors_, std::move(next_->doors));
-  for (const auto& door : doors_) {
-    LogLine(Level::kInfo, "listening").text("relay", config_.name).text("role", name_of_role(door->role)).text("addr", door->listener.text()).count("tls", door->where.starts_with("tls://") ? 1 : 0);
-    door->listener.go_on();
-  }
-  const bool own = !config_.gateway_listen.empty();
-  const auto keep = [&](const std::vector<Endpoint>& places, Role role) {
-    for (const Endpoint& where : places)
-      for (auto& door : before) {
-        if (door == nullptr || door->where != place_of(where, config_) || !door->listener.is_open()) continue;
-        door->role = role;
-        static_cast<void>(door->listener.change(config_.dial.options));  // for those who come from now on; the kernel took the like before
-        doors_.push_back(std::move(door));
-      }
-  };
-  keep(config_.listen, own ? Role::kClient : Role::kBoth);
-  keep(config_.gateway_listen, Role::kGateway);
-  for (const auto& door : before)
-    if (door != nullptr && door->listener.is_open())
-      LogLine(Level::kInfo, "not-listening").text("relay", config_.name).text("addr", door->listener.text());
-}
-
-void ClusterRelay::lend() {
-  for (const auto& door : doors_)
-    if (door->listener.is_open()) env_.sockets.lend(door->listener);
-}
-
-// `anywhere`: nobody asked for this address; where there is no IPv6, all of IPv4 will do.
-void ClusterRelay::open_door(const Endpoint& where, bool anywhere, Role role, Faults& faults) {
-  const ClusterConfig& config = next_->config;
-  const std::string place = place_of(where, config);
-  if (std::any_of(doors_.begin(), doors_.end(), [&](const auto& door) { return door->where == place && door->listener.is_open(); })) return;
-  Result<Listening> listening = env_.sockets.open(where, config.dial.options);
-  if (!listening.ok() && anywhere && (listening.status().error() == EAFNOSUPPORT || listening.status().error() == EADDRNOTAVAIL)) {
-    Endpoint v4 = where;
-    v4.addr.family = Addr::Family::kV4;
-    listening = env_.sockets.open(v4, config.dial.options);
-  }
-  if (!listening.ok()) {
-    faults.push_back({config.name, bind_remedy(where, listening.status().error())});
-    return;
-  }
-  next_->doors.push_back(std::make_unique<Door>(env_.loop, static_cast<ListenerUser&>(*this), role, place));
-  Listener& listener = next_->doors.back()->listener;
-  listener.hold_off();
-  if (where.tls) listener.use_tls(config.tls->handshake_limit, config.tls->handshake_timeout);
-  if (const Status status = listener.open(std::move(*listening)); !status.ok())
-    faults.push_back({config.name, "cannot watch " + where.text() + ": " + std::strerror(status.error())});
 }
 
 // A gateway that is known by the target's name alone would be taken for a client until the name has been looked up.
@@ -171,7 +106,7 @@ bool ClusterRelay::target_names_gateways() const {
 
 void ClusterRelay::hold_off_until_target_is_known() {
   held_off_ = true;
-  for (const auto& door : doors_) door->listener.hold_off();
+  doors_.hold_off();
   timer_.arm(kTargetLookupMost);
   look_up_target();
 }
@@ -198,16 +133,7 @@ void ClusterRelay::accept_now() {
   timer_.disarm();
   if (!held_off_) return;
   held_off_ = false;
-  for (const auto& door : doors_) door->listener.go_on();
-}
-
-void ClusterRelay::on_accept_paused(Listener& listener, const Status& why) {
-  stats_.add(Stat::kAcceptPauses);
-  LogLine(Level::kWarn, "accept-paused").text("relay", config_.name).text("addr", listener.text()).text("error", std::strerror(why.error()));
-}
-
-void ClusterRelay::on_accept_resumed(Listener& listener) {
-  LogLine(Level::kInfo, "accept-resumed").text("relay", config_.name).text("addr", listener.text());
+  doors_.go_on();
 }
 
 // ---- roles
@@ -221,14 +147,9 @@ bool ClusterRelay::is_gateway(const Addr& peer) const {
   return std::any_of(target_addrs_.begin(), target_addrs_.end(), [&](const Addr& addr) { return peer.same_host(addr); });
 }
 
-Side ClusterRelay::side_of(const Listener& listener, const Addr& peer) const {
-  const auto door = std::find_if(doors_.begin(), doors_.end(), [&](const auto& d) { return &d->listener == &listener; });
-  switch ((*door)->role) {
-    case Role::kClient: return Side::kClient;
-    case Role::kGateway: return Side::kGateway;
-    case Role::kBoth: break;
-  }
-  return is_gateway(peer) ? Side::kGateway : Side::kClient;
+Side ClusterRelay::side_of(std::string_view role, const Addr& peer) const {
+  if (role == kBoth) return is_gateway(peer) ? Side::kGateway : Side::kClient;
+  return role == kGateway ? Side::kGateway : Side::kClient;
 }
 
 // Whether `peer` may come in. `knocks`: it has not shown its certificate yet, so nobody gives way to it.
@@ -245,9 +166,9 @@ bool ClusterRelay::admits(Side side, const Addr& peer, bool knocks) {
   return make_room(side, knocks) || refuse(side, peer, Stat::kRefusedClientBusy, "client-busy");
 }
 
-void ClusterRelay::on_accept(Listener& listener, Socket socket, const Addr& peer) {
+void ClusterRelay::on_come(std::string_view role, Socket socket, const Addr& peer) {
   if (socket.tls != nullptr) greeted(peer, *socket.tls);
-  const Side side = side_of(listener, peer);
+  const Side side = side_of(role, peer);
   if (!admits(side, peer, false)) return;
   if (side == Side::kClient && target_names_gateways() && env_.loop.now() - looked_up_ >= kTargetLookupAgain) look_up_target();
   welcome(side, std::move(socket), peer);
@@ -256,18 +177,15 @@ void ClusterRelay::on_accept(Listener& listener, Socket socket, const Addr& peer
 // ---- TLS
 
 // Who would be refused need not show anything: a handshake is dear.
-TlsContext* ClusterRelay::on_knock(Listener& listener, const Addr& peer) {
-  const Side side = side_of(listener, peer);
+TlsContext* ClusterRelay::on_knock(std::string_view role, const Addr& peer) {
+  const Side side = side_of(role, peer);
   if (!admits(side, peer, true)) return nullptr;
-  return side == Side::kClient ? &tls_->client : &tls_->gateway;
+  return side == Side::kClient ? &doors_.tls().client : &doors_.tls().gateway;
 }
 
-void ClusterRelay::on_handshake_failed(Listener& listener, const Addr& peer, const std::string& why) {
+void ClusterRelay::on_handshake_failed(std::string_view role, const Addr& peer, const std::string& why) {
   stats_.add(Stat::kTlsHandshakeFailures);
-  if (!handshake_failures_.tell(env_.loop.now())) return;
-  LogLine(Level::kWarn, "handshake-failed").text("relay", config_.name).text("role", name_of(side_of(listener, peer))).text("peer", peer.text())
-      .text("error", why).count("suppressed", handshake_failures_.untold);
-  handshake_failures_.untold = 0;
+  doors_.handshake_failed(name_of(side_of(role, peer)), peer, why);
 }
 
 void ClusterRelay::greeted(const Addr& peer, const Tls& tls) {
@@ -278,28 +196,12 @@ void ClusterRelay::greeted(const Addr& peer, const Tls& tls) {
       .text("name", tls.peer_name()).number("resumed", tls.resumed() ? 1 : 0);
 }
 
-void ClusterRelay::prepare_certificates(Faults& faults) {
-  const ClusterConfig& config = next_->config;
-  if (config.tls == nullptr) return;
-  next_->tls = std::make_unique<TlsContexts>();
-  std::vector<TlsFault> found;
-  next_->tls->load(*config.tls, found);
-  if (config.asks_by_tls())
-    if (const std::optional<TlsFault> fault = next_->api_tls.load(config.import->tls)) found.push_back(*fault);
-  for (const TlsFault& fault : found) faults.push_back({config.name, std::string(fault.key) + ": " + fault.what});
-}
-
 // For connections that come from now on.
 void ClusterRelay::use_certificates() {
-  if (next_->tls == nullptr) return;
-  if (tls_ == nullptr) tls_ = std::make_unique<TlsContexts>();  // its address is the dial's, and lasts
-  *tls_ = std::move(*next_->tls);
+  if (config_.tls == nullptr) return;
   api_tls_ = std::move(next_->api_tls);
   if (config_.asks_by_tls()) config_.import->dial.tls = &api_tls_;
-  if (config_.tls->dials) config_.dial.tls = &tls_->target;
-  const TlsContext& shown = config_.tls->listens ? tls_->gateway : tls_->target;
-  for (const TlsFault& warning : shown.warnings(config_.tls->gateway))
-    LogLine(Level::kWarn, "certificate").text("relay", config_.name).text("problem", warning.what);
+  if (config_.tls->dials) config_.dial.tls = &doors_.tls().target;
 }
 
 // Whether there is a place for one more. One who waits, has finished and has said nothing (a health check that connects and
@@ -327,23 +229,10 @@ void ClusterRelay::welcome(Side side, Socket socket, const Addr& peer) {
   Session::make(*this, next_id_++).begin(side, std::move(socket), peer);
 }
 
-bool ClusterRelay::Sparing::tell(Time now) {
-  if (now - since >= Delay{1000}) {
-    since = now;
-    told = 0;
-  }
-  if (++told <= kRefusalsASecond) return true;
-  ++untold;
-  return false;
-}
-
 // False. The connection is closed by its Fd as the caller returns.
 bool ClusterRelay::refuse(Side side, const Addr& peer, Stat stat, std::string_view reason) {
   stats_.add(stat);
-  if (!refusals_.tell(env_.loop.now())) return false;
-  LogLine(Level::kWarn, "refused").text("relay", config_.name).text("role", name_of(side)).text("peer", peer.text()).text("reason", reason)
-      .count("suppressed", refusals_.untold);
-  refusals_.untold = 0;
+  doors_.refused(name_of(side), peer, reason);
   return false;
 }
 
@@ -397,11 +286,11 @@ void ClusterRelay::drain() {
 // While draining a door stays open only for the client that a gateway's bytes wait for.
 void ClusterRelay::close_doors_if_done() {
   if (!waiting_[static_cast<size_t>(Side::kGateway)].empty()) return;
-  for (const auto& door : doors_) door->listener.close();
+  doors_.close();
 }
 
 void ClusterRelay::stop(std::string_view why) {
-  for (const auto& door : doors_) door->listener.close();
+  doors_.close();
   each([why](Session& session) { session.end(why); });
 }
 
@@ -420,12 +309,7 @@ uint64_t ClusterRelay::rate() {
 
 void ClusterRelay::status(Json& json, size_t most) {
   json.text("target", config_.target).flag("draining", draining_).number("bytes_a_second", rate());
-  json.begin('[', "listening");
-  for (const auto& door : doors_) {
-    if (!door->listener.is_open()) continue;
-    json.begin('{').text("addr", door->listener.text()).text("role", name_of_role(door->role)).end('}');
-  }
-  json.end(']');
+  doors_.status(json);
   if (last_error_.empty()) json.null("last_error");
   else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');
   json.begin('[', "connections");

@@ -10,7 +10,7 @@
 #include "kinds/cluster/keys.h"
 #include "kinds/cluster/session.h"
 #include "lib/list.h"
-#include "net/listener.h"
+#include "ops/doors.h"
 #include "ops/stats.h"
 #include "relay.h"
 
@@ -27,15 +27,15 @@ enum class Stat : uint8_t {
 };
 std::span<const StatRow> stat_rows();
 
-class ClusterRelay final : public Relay, private ListenerUser, private LookupUser, private TimerUser {
+class ClusterRelay final : public Relay, private DoorsUser, private LookupUser, private TimerUser {
  public:
   explicit ClusterRelay(const Env& env);
   ~ClusterRelay() override;
 
   void prepare(const Section& section, Faults& faults) override;
   void commit() override;
-  void rollback() override { next_.reset(); }
-  void lend() override;
+  void rollback() override;
+  void lend() override { doors_.lend(); }
   bool reads_files() const override { return config_.tls != nullptr; }
   void drain() override;
   void stop(std::string_view why) override;
@@ -62,40 +62,26 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   void ended(Session& session);
 
  private:
-  enum class Role : uint8_t { kBoth, kClient, kGateway };
-  struct Door {
-    Door(Loop& loop, ListenerUser& user, Role who, std::string place) : listener(loop, user), role(who), where(std::move(place)) {}
-    Listener listener;
-    Role role;
-    std::string where;  // place_of()
-  };
   // A configuration that is prepared and not yet in use.
   struct Next {
     ClusterConfig config;
-    std::vector<std::unique_ptr<Door>> doors;  // those that are new; they do not accept yet
-    std::unique_ptr<TlsContexts> tls;          // the files read anew, where TLS is used
-    TlsContext api_tls;
+    TlsContext api_tls;  // its files read anew
   };
 
-  void on_accept(Listener& listener, Socket socket, const Addr& peer) override;
-  TlsContext* on_knock(Listener& listener, const Addr& peer) override;
-  void on_handshake_failed(Listener& listener, const Addr& peer, const std::string& why) override;
-  void on_accept_paused(Listener& listener, const Status& why) override;
-  void on_accept_resumed(Listener& listener) override;
+  void on_come(std::string_view role, Socket socket, const Addr& peer) override;
+  TlsContext* on_knock(std::string_view role, const Addr& peer) override;
+  void on_handshake_failed(std::string_view role, const Addr& peer, const std::string& why) override;
+  void on_accept_paused() override { stats_.add(Stat::kAcceptPauses); }
   void on_lookup(Result<std::vector<Addr>> addrs) override;
   void on_timer(Timer& timer) override;
 
-  void open_door(const Endpoint& where, bool anywhere, Role role, Faults& faults);
-  static std::string place_of(const Endpoint& where, const ClusterConfig& config);
-  void take_doors();
-  void prepare_certificates(Faults& faults);
+  std::vector<Doors::Place> places(const ClusterConfig& config) const;
   void use_certificates();
-  static std::string_view name_of_role(Role role);
   uint64_t rate();
   void hold_off_until_target_is_known();
   void look_up_target();
   void accept_now();
-  Side side_of(const Listener& listener, const Addr& peer) const;
+  Side side_of(std::string_view role, const Addr& peer) const;
   bool target_names_gateways() const;
   bool is_gateway(const Addr& peer) const;
   bool admits(Side side, const Addr& peer, bool knocks);
@@ -110,7 +96,7 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   ClusterConfig config_;
   std::unique_ptr<Next> next_;
   Stats<Stat> stats_;
-  std::vector<std::unique_ptr<Door>> doors_;
+  Doors doors_;
   std::vector<Addr> target_addrs_;  // where a target that is a name was seen last
   Lookup lookup_;
   Timer timer_;  // the most that accepting waits for the first look-up
@@ -126,18 +112,8 @@ class ClusterRelay final : public Relay, private ListenerUser, private LookupUse
   uint64_t sessions_ended_ = 0;
   bool draining_ = false;
   bool held_off_ = false;
-  // At most so many lines a second tell of refusals, and of failed handshakes, whoever floods us.
-  struct Sparing {
-    bool tell(Time now);
-    Time since{};
-    unsigned told = 0;
-    uint64_t untold = 0;
-  };
-  Sparing refusals_;
-  Sparing handshake_failures_;
-  std::unique_ptr<TlsContexts> tls_;  // where TLS is used, or was
-  TlsContext api_tls_;                // towards the gateway's API
-  std::unique_ptr<Import> import_;    // where the target is looked up there, or was
+  TlsContext api_tls_;              // towards the gateway's API
+  std::unique_ptr<Import> import_;  // where the target is looked up there, or was
 };
 
 extern const Kind kKind;

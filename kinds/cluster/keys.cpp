@@ -89,6 +89,7 @@ std::vector<Endpoint> with_port(std::vector<Endpoint> endpoints, uint16_t port) 
 Endpoint anywhere() {
   Endpoint endpoint;
   endpoint.addr.family = Addr::Family::kV6;
+  endpoint.anywhere = true;
   return endpoint;
 }
 
@@ -187,8 +188,7 @@ ClusterConfig cluster_config(const Section& section) {
   ClusterConfig config;
   const auto port = section.has("port") ? static_cast<uint16_t>(section.integer("port")) : uint16_t{0};
   config.listen = section.endpoints("listen");
-  config.listen_anywhere = config.listen.empty();
-  if (config.listen_anywhere) config.listen.push_back(anywhere());
+  if (config.listen.empty()) config.listen.push_back(anywhere());
   if (section.has("gateway-port") || section.has("gateway-listen")) {
     config.gateway_listen = section.endpoints("gateway-listen");
     if (config.gateway_listen.empty())
@@ -197,7 +197,6 @@ ClusterConfig cluster_config(const Section& section) {
           config.gateway_listen.push_back(endpoint);
           config.gateway_listen.back().has_port = false;
         }
-    config.gateway_listen_anywhere = !section.has("gateway-listen") && (config.listen_anywhere || config.gateway_listen.empty());
     if (config.gateway_listen.empty()) config.gateway_listen.push_back(anywhere());
     const auto own = section.has("gateway-port") ? static_cast<uint16_t>(section.integer("gateway-port")) : uint16_t{0};
     config.gateway_listen = with_port(std::move(config.gateway_listen), own);

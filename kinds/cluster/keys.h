@@ -19,8 +19,6 @@ struct ClusterConfig {
   std::string name;
   std::vector<Endpoint> listen;          // ports filled in
   std::vector<Endpoint> gateway_listen;  // empty: gateways come to `listen` too
-  bool listen_anywhere = false;          // no address was given: "::", or 0.0.0.0 where there is no IPv6
-  bool gateway_listen_anywhere = false;  // the same for gateway_listen
   std::vector<Network> gateways;
   bool gateways_given = false;  // else: loopback and wherever the target is
   std::vector<Network> clients;  // empty: anyone

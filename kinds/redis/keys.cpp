@@ -3,25 +3,34 @@
 #include "kinds/redis/keys.h"
 
 #include <array>
+#include <cstring>
 #include <utility>
 
 #include "kinds/redis/early.h"
 #include "lib/text.h"
+#include "net/sys.h"
 
 namespace relay::redis {
 namespace {
 
 constexpr int64_t kDay = 24 * 3600 * 1000;
 constexpr uint16_t kPort = 6379;
+constexpr size_t kPasswordMost = 4096;
 
 constexpr std::array kOwnKeys = {
     Key{.name = "name", .type = KeyType::kText, .metavar = "NAME", .fallback = "", .help = "what the log calls this relay (default: redis-PORT)"},
+    Key{.name = "protocol", .type = KeyType::kChoice, .metavar = "NAME", .fallback = "redis",
+        .help = "what the server is, as files of old say it: redis-cluster is a cluster of which url names some nodes",
+        .choices = "redis|redis2|redis-cluster|redis-plus"},
     Key{.name = "listen", .type = KeyType::kListen, .metavar = "ADDR", .fallback = "",
-        .help = "where clients come: an address with a port, or unix:PATH; tls:// before it asks for TLS", .required = true, .repeatable = true},
+        .help = "where clients come: an address with a port, :PORT for all addresses, or unix:PATH; tls:// before it asks for TLS",
+        .required = true, .repeatable = true, .anywhere = true},
     Key{.name = "url", .type = KeyType::kText, .metavar = "URL", .fallback = "",
-        .help = "the server: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or unix:PATH", .required = true},
+        .help = "the server: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or unix:PATH", .required = true, .secret = true},
+    Key{.name = "password-file", .type = KeyType::kText, .metavar = "FILE", .fallback = "",
+        .help = "a file with the password for the server, which then is not in the URL"},
     Key{.name = "mode", .type = KeyType::kChoice, .metavar = "MODE", .fallback = "sync",
-        .help = "how commands are answered: with sync each waits for the server; with smart some are answered at once, and done in the background", .choices = "sync smart"},
+        .help = "how commands are answered: with sync each waits for the server; with smart some are answered at once, and done in the background", .choices = "sync|smart"},
     Key{.name = "clients", .type = KeyType::kInteger, .metavar = "N", .fallback = "10000", .help = "how many clients at a time; more are closed at once",
         .min = 1, .max = 1'000'000},
     Key{.name = "pipeline", .type = KeyType::kInteger, .metavar = "N", .fallback = "1000",
@@ -33,7 +42,8 @@ constexpr std::array kOwnKeys = {
     Key{.name = "shared-connections", .type = KeyType::kInteger, .metavar = "N", .fallback = "2",
         .help = "over how many connections the commands of all clients go that need none of their own", .min = 1, .max = 64},
     Key{.name = "timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
-        .help = "how long commands wait for a server that cannot be reached, or for a connection; then they get an error", .min = 1, .max = kDay},
+        .help = "how long commands wait for a server that cannot be reached, or for a connection; then they get an error", .min = 1, .max = kDay,
+        .seconds = true},
     Key{.name = "stall-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "1s",
         .help = "ends a client that takes none of its replies for so long while others wait for theirs behind it", .min = 1, .max = kDay},
     Key{.name = "connect-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
@@ -47,7 +57,7 @@ constexpr std::array kOwnKeys = {
     Key{.name = "maxConnectedSecs", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
         .help = "how old a connection to the server becomes, before another takes its place; 0: as old as it likes", .min = 0, .max = 365 * kDay},
     Key{.name = "early", .type = KeyType::kChoice, .metavar = "WHAT", .fallback = "usual",
-        .help = "smart: what is answered at once; exact: only what can have no other answer", .choices = "usual exact"},
+        .help = "smart: what is answered at once; exact: only what can have no other answer", .choices = "usual|exact"},
     Key{.name = "asynCommands", .type = KeyType::kText, .metavar = "NAMES", .fallback = "",
         .help = "smart: more commands that are answered at once, by name, with spaces between"},
     Key{.name = "ignoreCommands", .type = KeyType::kText, .metavar = "NAMES", .fallback = "",
@@ -88,12 +98,12 @@ Status take_login(std::string_view& rest, ServerUrl& url) {
   if (end == std::string_view::npos) return {};
   const std::string_view login = rest.substr(0, end);
   rest.remove_prefix(end + 1);
-  const size_t colon = login.find(':');
-  if (colon == std::string_view::npos) return bad("has a user and no password; write USER:PASSWORD@, or :PASSWORD@");
+  const size_t colon = std::min(login.size(), login.find(':'));
   const auto user = unescape(login.substr(0, colon));
-  const auto password = unescape(login.substr(colon + 1));
+  const auto password = unescape(login.substr(std::min(login.size(), colon + 1)));
   if (!user || !password) return bad("has a bad %XX in its user or password");
-  if (password->empty()) return bad("has an empty password");
+  if (colon < login.size() && password->empty()) return bad("has an empty password");
+  if (user->empty() && password->empty()) return bad("has nothing before its @");
   url.user = *user;
   url.password = *password;
   return {};
@@ -159,6 +169,39 @@ Result<ServerUrl> ServerUrl::parse(std::string_view text) {
 
 std::span<const Key> redis_keys() { return kKeys; }
 
+std::string read_password(RedisConfig& config) {
+  if (config.password_file.empty()) return {};
+  std::string text;
+  const int error = sys::read_file(config.password_file.c_str(), kPasswordMost, text, false);
+  while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();
+  const std::string file = quote(config.password_file);
+  if (error < 0) return "cannot read " + file + ": " + std::strerror(-error);
+  if (text.empty()) return file + " is empty; put the password into it";
+  if (text.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) return file + " has more in it than a password on one line";
+  config.server.password = std::move(text);
+  return {};
+}
+
+namespace {
+
+// Who we are to the server: of the URL and the file one has the password.
+void check_login(const Section& section, const ServerUrl& url, Faults& faults) {
+  if (!section.has("password-file")) {
+    if (!url.user.empty() && url.password.empty())
+      faults.push_back({section.where("url"), "the URL has a user and no password; write USER:PASSWORD@ or :PASSWORD@, or give password-file"});
+    return;
+  }
+  if (!url.password.empty()) {
+    faults.push_back({section.where("password-file"), "the URL has a password already; keep one of the two"});
+    return;
+  }
+  RedisConfig config;
+  config.password_file = section.text("password-file");
+  if (std::string what = read_password(config); !what.empty()) faults.push_back({section.where("password-file"), std::move(what)});
+}
+
+}  // namespace
+
 void redis_check(const Section& section, Faults& faults) {
   if (section.duration("retry-min") > section.duration("retry-max"))
     faults.push_back({section.where(section.has("retry-min") ? "retry-min" : "retry-max"), "retry-min is longer than retry-max"});
@@ -183,6 +226,7 @@ void redis_check(const Section& section, Faults& faults) {
                       (place.addr.same_host(server.addr) || (place.addr.is_any() && server.addr.is_loopback()));
     if (path || port) faults.push_back({section.where("url"), "the relay itself listens on " + server.text() + "; give the server's own address"});
   }
+  check_login(section, *url, faults);
   check_tls(section, listen, server, faults);
 }
 
@@ -197,6 +241,7 @@ RedisConfig redis_config(const Section& section) {
   config.name = redis_title(section);
   config.listen = section.endpoints("listen");
   config.server = *ServerUrl::parse(section.text("url"));
+  config.password_file = section.text("password-file");
   config.clients = static_cast<uint64_t>(section.integer("clients"));
   config.pipeline = static_cast<uint64_t>(section.integer("pipeline"));
   config.max_connections = static_cast<uint64_t>(section.integer("maxConnections"));
@@ -208,7 +253,7 @@ RedisConfig redis_config(const Section& section) {
   config.early_exact = section.text("early") == "exact";
   config.asyn_commands = words_of(section, "asynCommands");
   config.ignore_commands = words_of(section, "ignoreCommands");
-  config.queue_size = config.smart ? static_cast<uint64_t>(section.integer("queue-size")) : 0;
+  config.queue_size = config.smart ? section.size("queue-size") : 0;
   config.log_keys = section.flag("log-keys");
   config.min_idle = static_cast<uint64_t>(section.integer("minIdleConnections"));
   config.max_connected = section.duration("maxConnectedSecs");

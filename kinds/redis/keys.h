@@ -16,11 +16,11 @@
 
 namespace relay::redis {
 
-// Where the server is and who we are to it: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, unix:PATH, HOST:PORT.
+// Where the server is and who we are to it: redis://[USER][:PASSWORD]@HOST[:PORT][/DB], rediss:// for TLS, unix:PATH, HOST:PORT.
 struct ServerUrl {
   Endpoint place;
   std::string user;      // empty: the default one
-  std::string password;  // empty: none is given
+  std::string password;  // empty: none is given, or it is in a file
   std::string db = "0";
 
   // The Status goes on where the text stops, which is never shown: there may be a password in it.
@@ -32,6 +32,7 @@ struct RedisConfig {
   std::string name;
   std::vector<Endpoint> listen;
   ServerUrl server;
+  std::string password_file;  // empty: the URL has the password, or there is none
   DialPlan dial;
   uint64_t clients = 0;
   uint64_t shared_connections = 0;
@@ -49,6 +50,8 @@ struct RedisConfig {
   Delay timeout{};
   Delay stall_timeout{};
   std::unique_ptr<TlsKeys> tls;  // nullptr: there is none on either side
+
+  bool reads_files() const { return tls != nullptr || !password_file.empty(); }
 };
 
 std::span<const Key> redis_keys();
@@ -56,5 +59,7 @@ void redis_check(const Section& section, Faults& faults);
 // REQUIRES, of both: no faults
 std::string redis_title(const Section& section);
 RedisConfig redis_config(const Section& section);
+// Reads the password from its file, if it is in one, into `config.server`; blocks as that does. What is wrong, or nothing.
+std::string read_password(RedisConfig& config);
 
 }  // namespace relay::redis

@@ -73,6 +73,7 @@ RedisRelay::~RedisRelay() { stop("terminated"); }
 
 void RedisRelay::prepare(const Section& section, Faults& faults) {
   next_ = std::make_unique<Next>(Next{redis_config(section), {}, nullptr});
+  if (const std::string what = read_password(next_->config); !what.empty()) faults.push_back({next_->config.name, "password-file: " + what});
   if (next_->config.tls != nullptr) {
     next_->tls = std::make_unique<TlsContexts>();
     std::vector<TlsFault> found;

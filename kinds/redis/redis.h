@@ -41,7 +41,7 @@ class RedisRelay final : public Relay, private ListenerUser, private TimerUser {
   void commit() override;
   void rollback() override { next_.reset(); }
   void lend() override;
-  bool reads_files() const override { return config_.tls != nullptr; }
+  bool reads_files() const override { return config_.reads_files(); }
   void drain() override;
   void stop(std::string_view why) override;
   bool idle() const override { return stats_.get(Stat::kClients) == 0 && !has_early(); }

@@ -23,6 +23,7 @@ from harness.sockets import Peer, connect, split_address
 
 if TYPE_CHECKING:
     from harness.peers.redis import RedisServer
+    from harness.peers.redis_cluster import RedisCluster
 
 GATEWAY = "127.0.0.2"
 CLIENT = "127.0.0.3"
@@ -154,6 +155,15 @@ class Lab:
     def redis_relay(self, server: "RedisServer", **keys: Any) -> Relay:
         """`relay redis` in front of that server, READY."""
         return self.start("redis", *options(**{"listen": "127.0.0.1:0", "url": f"redis://{server.address}", "log_level": "debug", **keys}))
+
+    def redis_cluster(self, *words: str) -> "RedisCluster":
+        from harness.peers.redis_cluster import RedisCluster
+
+        return self.keep(RedisCluster(self.folder, *words))
+
+    def cluster_relay(self, cluster: "RedisCluster", **keys: Any) -> Relay:
+        """`relay redis` in front of that cluster, READY."""
+        return self.start("redis", *options(**{"listen": "127.0.0.1:0", "url": cluster.url, "log_level": "debug", **keys}))
 
     def redis(self, relay: Relay, **how: Any) -> Any:
         """A redis-py client of the relay, on one connection."""

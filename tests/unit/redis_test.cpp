@@ -20,7 +20,7 @@ TEST(ServerUrl, HasAPlaceALoginAndADatabase) {
   for (const Row& row : {Row{"redis://10.0.0.9", "10.0.0.9:6379", "", "", "0"}, Row{"redis://h:1/2", "h:1", "", "", "2"},
                          Row{"rediss://u:p@h/0", "tls://h:6379", "u", "p", "0"}, Row{"redis://:p%40%3A@h:1/", "h:1", "", "p@:", "0"},
                          Row{"tcp://h:1", "h:1", "", "", "0"}, Row{"h:1", "h:1", "", "", "0"}, Row{"redis://u:p@q@[::1]:7/15", "[::1]:7", "u", "p@q", "15"},
-                         Row{"redis://[::1]", "[::1]:6379", "", "", "0"}, Row{"unix:/run/x", "unix:/run/x", "", "", "0"}}) {
+                         Row{"redis://[::1]", "[::1]:6379", "", "", "0"}, Row{"redis://u@h", "h:6379", "u", "", "0"}, Row{"unix:/run/x", "unix:/run/x", "", "", "0"}}) {
     const Result<ServerUrl> url = ServerUrl::parse(row.url);
     ASSERT_TRUE(url.ok()) << row.url << ' ' << url.status().reason();
     EXPECT_EQ(url->place.text(), row.place);
@@ -31,7 +31,7 @@ TEST(ServerUrl, HasAPlaceALoginAndADatabase) {
 }
 
 TEST(ServerUrl, IsRefusedIfItIsNone) {
-  for (const char* bad : {"", "redis://", "http://h", "redis://u@h", "redis://:@h", "redis://:%4@h", "redis://h/x", "redis://h/-1", "redis://h/01", "redis://h:0", "redis://h:x",
+  for (const char* bad : {"", "redis://", "http://h", "redis://@h", "redis://:@h", "redis://u:@h", "redis://:%4@h", "redis://h/x", "redis://h/-1", "redis://h/01", "redis://h:0", "redis://h:x",
                           "redis:///1", "unix:"})
     EXPECT_FALSE(ServerUrl::parse(bad).ok()) << bad;
 }

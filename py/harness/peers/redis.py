@@ -21,15 +21,21 @@ class RedisServer:
         self.port = int(self._held.port)
         self.address = f"127.0.0.1:{self.port}"
         self._folder, self._words = folder, words
+        self.password = dict(zip(words, words[1:])).get("--requirepass")
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[Any] = []
         self.start()
 
     def start(self) -> None:
         log = self._folder / f"redis-{self.port}.log"
-        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder), "--logfile", str(log), *self._words]
+        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder), "--logfile", str(log), *self._words,
+                 *self._extra_words()]
         self._process = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(self._answers, lambda: f"redis-server on {self.address}: {log.read_text() if log.exists() else 'no log'}")
+
+    def _extra_words(self) -> list[str]:
+        """What depends on the port."""
+        return []
 
     def _answers(self) -> bool:
         try:
@@ -59,6 +65,10 @@ class RedisServer:
     def resume(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def reset_peers(self) -> None:
         for client in self._clients:

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// Doors: opening, changing, telling.
+#include "ops/doors.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "lib/log.h"
+
+namespace relay {
+namespace {
+
+std::string bind_remedy(const Endpoint& where, int error) {
+  const std::string place = where.text();
+  const std::string port = std::to_string(where.port);
+  switch (error) {
+    case EADDRINUSE:
+      if (where.kind == Endpoint::Kind::kUnix) return place + " is in use or is no socket; stop the program that listens there, or choose another path";
+      return place + " is in use; stop the program that has it (ss -ltnp 'sport = :" + port + "') or choose another port";
+    case EACCES:
+    case EPERM:
+      if (where.kind == Endpoint::Kind::kUnix) return "no permission to make " + place + "; choose a folder that this user may write to";
+      return "no permission to listen on " + place + "; choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE";
+    case EADDRNOTAVAIL: return place + " is no address of this machine; see: ip addr";
+    case ENAMETOOLONG: return place + ": the path is too long; a socket's has at most 107 bytes";
+    case ENOENT: return place + ": the folder does not exist; make it first";
+    default: return "cannot listen on " + place + ": " + std::strerror(error);
+  }
+}
+
+}  // namespace
+
+// ---- Sparing
+
+bool Sparing::tell(Time now) {
+  if (now - since_ >= Delay{1000}) {
+    since_ = now;
+    told_ = 0;
+  }
+  if (++told_ <= kMost) return true;
+  ++untold_;
+  return false;
+}
+
+uint64_t Sparing::untold() { return std::exchange(untold_, 0); }
+
+// ---- Doors
+
+void Doors::prepare(Plan plan, Faults& faults) {
+  next_ = std::make_unique<Next>(Next{std::move(plan), {}, nullptr});
+  if (next_->plan.tls != nullptr) {
+    next_->tls = std::make_unique<TlsContexts>();
+    std::vector<TlsFault> found;
+    next_->tls->load(*next_->plan.tls, found);
+    for (const TlsFault& fault : found) faults.push_back({next_->plan.name, std::string(fault.key) + ": " + fault.what});
+  }
+  for (const Place& place : next_->plan.places) open(place, faults);
+}
+
+// What has to be the same for a door to stay as it is.
+std::string Doors::place_of(const Endpoint& where, const TlsKeys* tls) {
+  if (!where.tls) return where.text();
+  return where.text() + " " + std::to_string(tls->handshake_limit) + " " + std::to_string(tls->handshake_timeout.count());
+}
+
+void Doors::open(const Place& place, Faults& faults) {
+  const Plan& plan = next_->plan;
+  const Endpoint& where = place.where;
+  std::string what = place_of(where, plan.tls);
+  if (std::any_of(doors_.begin(), doors_.end(), [&](const auto& door) { return door->place == what && door->listener.is_open(); })) return;
+  Result<Listening> listening = sockets_.open(where, plan.options);
+  if (!listening.ok() && where.anywhere && (listening.status().error() == EAFNOSUPPORT || listening.status().error() == EADDRNOTAVAIL)) {
+    Endpoint v4 = where;
+    v4.addr.family = Addr::Family::kV4;
+    listening = sockets_.open(v4, plan.options);
+  }
+  if (!listening.ok()) {
+    faults.push_back({plan.name, bind_remedy(where, listening.status().error())});
+    return;
+  }
+  next_->doors.push_back(std::make_unique<Door>(loop_, static_cast<ListenerUser&>(*this), place.role, std::move(what)));
+  Listener& listener = next_->doors.back()->listener;
+  listener.hold_off();
+  if (where.tls) listener.use_tls(plan.tls->handshake_limit, plan.tls->handshake_timeout);
+  if (const Status status = listener.open(std::move(*listening)); !status.ok())
+    faults.push_back({plan.name, "cannot watch " + where.text() + ": " + std::strerror(status.error())});
+}
+
+// Doors that the new configuration has too stay as they are, with those who wait in front of them.
+void Doors::commit() {
+  use_certificates();
+  std::vector<std::unique_ptr<Door>> before = std::exchange(doors_, std::move(next_->doors));
+  for (const auto& door : doors_) {
+    LogLine(Level::kInfo, "listening").text("relay", user_.name()).text("role", door->role).text("addr", door->listener.text()).count("tls", door->place.starts_with("tls://") ? 1 : 0);
+    door->listener.go_on();
+  }
+  for (const Place& place : next_->plan.places) {
+    const std::string what = place_of(place.where, next_->plan.tls);
+    for (auto& door : before) {
+      if (door == nullptr || door->place != what || !door->listener.is_open()) continue;
+      door->role = place.role;
+      static_cast<void>(door->listener.change(next_->plan.options));  // for those who come from now on; the kernel took the like before
+      doors_.push_back(std::move(door));
+    }
+  }
+  for (const auto& door : before)
+    if (door != nullptr && door->listener.is_open()) LogLine(Level::kInfo, "not-listening").text("relay", user_.name()).text("addr", door->listener.text());
+  next_.reset();
+}
+
+// For connections that come from now on.
+void Doors::use_certificates() {
+  if (next_->tls == nullptr) return;
+  if (tls_ == nullptr) tls_ = std::make_unique<TlsContexts>();
+  *tls_ = std::move(*next_->tls);
+  const TlsKeys& keys = *next_->plan.tls;
+  const TlsContext& shown = keys.listens ? tls_->gateway : tls_->target;
+  for (const TlsFault& warning : shown.warnings(keys.gateway))
+    LogLine(Level::kWarn, "certificate").text("relay", user_.name()).text("problem", warning.what);
+}
+
+void Doors::lend() {
+  for (const auto& door : doors_)
+    if (door->listener.is_open()) sockets_.lend(door->listener);
+}
+
+void Doors::hold_off() {
+  for (const auto& door : doors_) door->listener.hold_off();
+}
+
+void Doors::go_on() {
+  for (const auto& door : doors_) door->listener.go_on();
+}
+
+void Doors::close() {
+  for (const auto& door : doors_) door->listener.close();
+}
+
+std::string_view Doors::role_of(const Listener& listener) const {
+  return (*std::find_if(doors_.begin(), doors_.end(), [&](const auto& door) { return &door->listener == &listener; }))->role;
+}
+
+// ---- telling
+
+void Doors::status(Json& json) const {
+  json.begin('[', "listening");
+  for (const auto& door : doors_)
+    if (door->listener.is_open()) json.begin('{').text("addr", door->listener.text()).text("role", door->role).end('}');
+  json.end(']');
+}
+
+void Doors::refused(std::string_view role, const Addr& peer, std::string_view reason) {
+  if (!refusals_.tell(loop_.now())) return;
+  LogLine(Level::kWarn, "refused").text("relay", user_.name()).text("role", role).text("peer", peer.text()).text("reason", reason)
+      .count("suppressed", refusals_.untold());
+}
+
+void Doors::handshake_failed(std::string_view role, const Addr& peer, const std::string& why) {
+  if (!handshake_failures_.tell(loop_.now())) return;
+  LogLine(Level::kWarn, "handshake-failed").text("relay", user_.name()).text("role", role).text("peer", peer.text()).text("error", why)
+      .count("suppressed", handshake_failures_.untold());
+}
+
+void Doors::on_accept_paused(Listener& listener, const Status& why) {
+  user_.on_accept_paused();
+  LogLine(Level::kWarn, "accept-paused").text("relay", user_.name()).text("addr", listener.text()).text("error", std::strerror(why.error()));
+}
+
+void Doors::on_accept_resumed(Listener& listener) { LogLine(Level::kInfo, "accept-resumed").text("relay", user_.name()).text("addr", listener.text()); }
+
+}  // namespace relay
