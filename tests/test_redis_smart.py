@@ -245,6 +245,16 @@ def test_select(lab: Lab) -> None:
     assert server.direct(db=1).get("a") == f"one{volume(50) - 1}".encode()
 
 
+def test_databases_that_there_are_not(lab: Lab) -> None:
+    """A client that asks for one after the other costs the server and the log little."""
+    server = lab.redis_server()
+    relay = lab.redis_relay(server, mode="smart").allow("server-lost")
+    said_all = b"".join(encode("SELECT", str(1000 + number)) for number in range(100)) + encode("QUIT")
+    assert talk(relay.address("client"), [said_all]) == b"-ERR DB index is out of range\r\n" * 100 + OK
+    assert relay.stats()["dials"] < 10
+    assert sum(line.event == "server-lost" for line in relay.lines) < 10
+
+
 # Answers that were wrong
 
 

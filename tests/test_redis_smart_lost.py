@@ -2,6 +2,7 @@
 """The Redis relay in smart mode: what was answered is not lost, whatever becomes of the server, within what the relay may hold."""
 # Issue: point 7.
 
+import contextlib
 import random
 import select
 import threading
@@ -307,3 +308,48 @@ def test_a_server_that_is_busy(lab: Lab) -> None:
     script.result()
     settled(relay)
     assert server.direct().dbsize() == count
+
+
+class Moody:
+    """As much of a server as a lane needs: it keeps what is SET, and gives the answers of `moods` to the next SETs and INCRs instead of doing them."""
+
+    def __init__(self) -> None:
+        self.moods: list[bytes] = []
+        self.values: dict[bytes, bytes] = {}
+        self.log: list[bytes] = []
+
+    def __call__(self, peer: Peer) -> None:
+        with contextlib.suppress(ConnectionResetError), peer.sock.makefile("rb") as source:
+            while head := source.readline():
+                words = [source.read(int(source.readline()[1:]) + 2)[:-2] for _ in range(int(head[1:]))]
+                peer.send(self.answer(words))
+
+    def answer(self, words: list[bytes]) -> bytes:
+        name = words[0].upper()
+        if name == b"GET":
+            value = self.values.get(words[1])
+            return b"$-1\r\n" if value is None else b"$%d\r\n%s\r\n" % (len(value), value)
+        if name not in (b"SET", b"INCR"):
+            return b"-ERR unknown command\r\n"
+        self.log.append(b" ".join(words))
+        if self.moods and (mood := self.moods.pop(0)):
+            return mood
+        self.values[words[1]] = words[2] if name == b"SET" else b"%d" % (int(self.values.get(words[1], b"0")) + 1)
+        return OK if name == b"SET" else b":%b\r\n" % self.values[words[1]]
+
+
+@pytest.mark.parametrize("mood", [b"-LOADING x\r\n", b"-BUSY x\r\n", b"-MASTERDOWN x\r\n", b"-TRYAGAIN x\r\n"], ids=["loading", "busy", "masterdown", "tryagain"])
+def test_what_was_refused_for_now_is_not_done_after_what_came_later(lab: Lab, mood: bytes) -> None:
+    """A server that refuses a write and takes the next one has in the end what was written last."""
+    moody = Moody()
+    target = lab.target(moody)
+    relay = allowed(lab.start("redis", "--listen", "127.0.0.1:0", "--url", target.address, "--mode", "smart", "--log-level", "debug"))
+    client = lab.at(relay.address("client"))
+    moody.moods = [mood, b"", mood, b"", b""]
+    client.send(b"".join(encode("SET", "a", str(number)) for number in range(5)) + encode("GET", "a"))
+    assert client.read(25) == OK * 5
+    settled(relay)
+    assert moody.values == {b"a": b"4"}, moody.log
+    assert relay.stats()["early_refused"] == 0
+    answer = b"$1\r\n4\r\n"
+    assert client.read(len(answer)) == answer
