@@ -318,7 +318,7 @@ class Moody:
         self.values: dict[bytes, bytes] = {}
         self.log: list[bytes] = []
 
-    def __call__(self, peer: Peer) -> None:
+    def serve(self, peer: Peer) -> None:
         with contextlib.suppress(ConnectionResetError), peer.sock.makefile("rb") as source:
             while head := source.readline():
                 words = [source.read(int(source.readline()[1:]) + 2)[:-2] for _ in range(int(head[1:]))]
@@ -342,7 +342,7 @@ class Moody:
 def test_what_was_refused_for_now_is_not_done_after_what_came_later(lab: Lab, mood: bytes) -> None:
     """A server that refuses a write and takes the next one has in the end what was written last."""
     moody = Moody()
-    target = lab.target(moody)
+    target = lab.target(moody.serve)
     relay = allowed(lab.start("redis", "--listen", "127.0.0.1:0", "--url", target.address, "--mode", "smart", "--log-level", "debug"))
     client = lab.at(relay.address("client"))
     moody.moods = [mood, b"", mood, b"", b""]
