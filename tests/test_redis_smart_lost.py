@@ -2,8 +2,10 @@
 """The Redis relay in smart mode: what was answered is not lost, whatever becomes of the server, within what the relay may hold."""
 # Issue: point 7.
 
+import contextlib
 import random
 import select
+import threading
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from harness.scale import volume
 from harness.sockets import Peer
 from harness.task import Task
 from harness.until import until
-from test_redis_smart import OK, settled, warm
+from test_redis_smart import OK, ONE, settled, warm
 from test_redis_sync import encode
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
@@ -71,23 +73,34 @@ def test_a_server_that_was_never_there(lab: Lab) -> None:
 
 
 class Ledger:
-    """What was answered: the last value of each key, and all that was added to a set and must be there for good."""
+    """A client, and what it was answered: the last value of each key, and all that was added to a set and must be there for good."""
 
-    def __init__(self, client: Any, name: str) -> None:
-        self.client, self.name = client, name
+    def __init__(self, peer: Peer, name: str, greeting: bytes = b"", welcome: bytes = b"", db: int = 0) -> None:
+        self.peer, self.name, self.db = peer, name, db
         self.values: dict[bytes, bytes] = {}
         self.members: set[bytes] = set()
+        self.written = 0
+        peer.send(greeting)
+        said = b""
+        while not said.endswith(welcome):
+            said += peer.read(1)
 
-    def write(self, number: int) -> None:
+    def say(self, answer: bytes, *words: str) -> None:
+        self.peer.send(encode(*words))
+        assert self.peer.read(len(answer)) == answer
+
+    def write(self) -> None:
+        number = self.written
         key, value = f"{self.name}-{number % 20}", f"{number}"
-        assert self.client.set(key, value)
+        self.say(OK, "SET", key, value)
         self.values[key.encode()] = value.encode()
         if number % 3 == 0:
-            self.client.sadd(f"{self.name}-set", value)
+            self.say(ONE, "SADD", f"{self.name}-set", value)
             self.members.add(value.encode())
         if number % 7 == 0:
-            self.client.delete(key)
+            self.say(ONE, "DEL", key)
             del self.values[key.encode()]
+        self.written += 1
 
     def check(self, direct: Any) -> None:
         found = {key: direct.get(key) for key in direct.keys(f"{self.name}-[0-9]*")}
@@ -101,38 +114,44 @@ def test_faults_at_random(lab: Lab, seed: int) -> None:
     chance = random.Random(seed)
     server = lab.redis_server(*DURABLE)
     relay = allowed(lab.redis_relay(server, mode="smart", timeout="20s", retry_min="10ms", retry_max="50ms"))
-    ledgers = [Ledger(lab.redis(relay), name) for name in ("x", "y", "z")]
-    written = 0
+    ledgers = [
+        Ledger(lab.at(relay.address("client")), "plain"),
+        Ledger(lab.at(relay.address("client")), "resp3", encode("HELLO", "3"), b"modules\r\n*0\r\n"),
+        Ledger(lab.at(relay.address("client")), "db", encode("SELECT", "1"), OK, db=1),
+    ]
+    stop = threading.Event()
 
-    def some(count: int) -> None:
-        nonlocal written
-        for _ in range(count):
-            chance.choice(ledgers).write(written)
-            written += 1
+    def go_on(ledger: Ledger) -> None:
+        while not stop.is_set():
+            ledger.write()
 
+    def more(most: int) -> None:
+        """Waits until some more have been answered, of each."""
+        goals = [(ledger, ledger.written + chance.randrange(most)) for ledger in ledgers]
+        until(lambda: all(ledger.written >= goal for ledger, goal in goals), lambda: f"{[ledger.written for ledger in ledgers]} answered")
+
+    tasks = [Task(go_on, ledger) for ledger in ledgers]
     for _ in range(volume(16)):
-        some(chance.randrange(1, 60))
+        more(60)
         fault = chance.choice(["kill", "pause", "throw out", "stop and start"])
-        if fault == "kill":
-            server.kill()
-            some(chance.randrange(0, 60))
-            server.start()
-        elif fault == "pause":
-            server.pause()
-            some(chance.randrange(0, 200))
-            server.resume()
-        elif fault == "stop and start":
-            server.pause()
-            some(chance.randrange(0, 60))
-            server.kill()
-            server.start()
-        else:
+        if fault == "throw out":
             server.direct().execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    some(10)
+            continue
+        if fault != "kill":
+            server.pause()
+            more(200)
+        if fault == "pause":
+            server.resume()
+            continue
+        server.kill()
+        more(60)
+        server.start()
+    stop.set()
+    for task in tasks:
+        task.result()
     settled(relay)
-    direct = server.direct()
     for ledger in ledgers:
-        ledger.check(direct)
+        ledger.check(server.direct(db=ledger.db))
 
 
 def test_what_may_not_be_done_twice(lab: Lab) -> None:
@@ -144,13 +163,13 @@ def test_what_may_not_be_done_twice(lab: Lab) -> None:
     for _ in range(rounds):
         server.pause()
         for _ in range(count):
-            client.incr("n")
+            client.execute_command("INCR", "n")
         server.kill()
         server.start()
         until(lambda: client.get("warm") is None, "the server is back")
     settled(relay)
     done = int(server.direct().get("n") or 0)
-    unknown = relay.stats()["lost_commands"]
+    unknown = relay.stats()["early_lost"]
     assert done <= count * rounds and done + unknown >= count * rounds
 
 
@@ -253,6 +272,84 @@ def test_a_server_that_is_full(lab: Lab) -> None:
     settled(relay)
     stored = server.direct().dbsize()
     assert 0 < stored < count
-    assert relay.stats()["early_differences"] == count - stored
+    assert relay.stats()["early_different"] == count - stored
     line = relay.wait_log("early-refused")
     assert "OOM" in line.raw and "k" in line.raw
+
+
+def test_a_server_that_loads(lab: Lab) -> None:
+    """What a server that still loads its data has refused is done later, and not after what came behind it."""
+    server = lab.redis_server("--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024")
+    relay = allowed(lab.redis_relay(server, mode="smart", timeout="20s"))
+    client, direct = warm(lab, relay), server.direct()
+    direct.mset({f"k{number}": "x" * 100 for number in range(500)})
+    direct.config_set("key-load-delay", 300)
+    peer = lab.at(relay.address("client"))
+    reload, written, held = Task(direct.execute_command, "DEBUG", "RELOAD"), 0, 0
+    while not reload.done():
+        peer.send(b"".join(encode("SET", f"a{i % 5}", str(written + i)) for i in range(500)))
+        assert peer.read(2500) == OK * 500
+        written += 500
+    reload.result()
+    settled(relay)
+    assert relay.stats()["held"] > 0
+    assert [int(client.get(f"a{i}")) for i in range(5)] == [written - 5 + i for i in range(5)]
+
+
+def test_a_server_that_is_busy(lab: Lab) -> None:
+    """While a script keeps the server busy, what was answered is not lost."""
+    server = lab.redis_server("--busy-reply-threshold", "20")
+    relay = allowed(lab.redis_relay(server, mode="smart", timeout="20s"))
+    client = warm(lab, relay)
+    count = volume(4000)
+    script = Task(server.direct().eval, "local n = redis.call('TIME')[2] + 0 for i = 1, 30000000 do n = n + i end return 1", 0)
+    for number in range(count):
+        assert client.set(f"k{number}", number)
+    script.result()
+    settled(relay)
+    assert server.direct().dbsize() == count
+
+
+class Moody:
+    """As much of a server as a lane needs: it keeps what is SET, and gives the answers of `moods` to the next SETs and INCRs instead of doing them."""
+
+    def __init__(self) -> None:
+        self.moods: list[bytes] = []
+        self.values: dict[bytes, bytes] = {}
+        self.log: list[bytes] = []
+
+    def serve(self, peer: Peer) -> None:
+        with contextlib.suppress(ConnectionResetError), peer.sock.makefile("rb") as source:
+            while head := source.readline():
+                words = [source.read(int(source.readline()[1:]) + 2)[:-2] for _ in range(int(head[1:]))]
+                peer.send(self.answer(words))
+
+    def answer(self, words: list[bytes]) -> bytes:
+        name = words[0].upper()
+        if name == b"GET":
+            value = self.values.get(words[1])
+            return b"$-1\r\n" if value is None else b"$%d\r\n%s\r\n" % (len(value), value)
+        if name not in (b"SET", b"INCR"):
+            return b"-ERR unknown command\r\n"
+        self.log.append(b" ".join(words))
+        if self.moods and (mood := self.moods.pop(0)):
+            return mood
+        self.values[words[1]] = words[2] if name == b"SET" else b"%d" % (int(self.values.get(words[1], b"0")) + 1)
+        return OK if name == b"SET" else b":%b\r\n" % self.values[words[1]]
+
+
+@pytest.mark.parametrize("mood", [b"-LOADING x\r\n", b"-BUSY x\r\n", b"-MASTERDOWN x\r\n", b"-TRYAGAIN x\r\n"], ids=["loading", "busy", "masterdown", "tryagain"])
+def test_what_was_refused_for_now_is_not_done_after_what_came_later(lab: Lab, mood: bytes) -> None:
+    """A server that refuses a write and takes the next one has in the end what was written last."""
+    moody = Moody()
+    target = lab.target(moody.serve)
+    relay = allowed(lab.start("redis", "--listen", "127.0.0.1:0", "--url", target.address, "--mode", "smart", "--log-level", "debug"))
+    client = lab.at(relay.address("client"))
+    moody.moods = [mood, b"", mood, b"", b""]
+    client.send(b"".join(encode("SET", "a", str(number)) for number in range(5)) + encode("GET", "a"))
+    assert client.read(25) == OK * 5
+    settled(relay)
+    assert moody.values == {b"a": b"4"}, moody.log
+    assert relay.stats()["early_refused"] == 0
+    answer = b"$1\r\n4\r\n"
+    assert client.read(len(answer)) == answer
