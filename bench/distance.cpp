@@ -7,22 +7,28 @@
 // A byte read at T is written at T + D. The kernel wakes us later than asked, the more so the longer we slept: when little
 // is under way, a round trip or two, we ask earlier, by what it was late before, and spin away what is left. Then a round
 // trip takes 2 D and what it takes through any proxy. When much is under way spinning would take a processor from those
-// who are measured, and being some microseconds late does not matter. A half-close arrives as one, a reset as one, D later and behind the bytes before it. A new connection
-// costs its round trip, as over a network: what a client says is not read before the connection is 2 D old, though to the
-// client it looks connected at once.
+// who are measured, and being some microseconds late does not matter.
 //
-// Not imitated: loss, a limit of bandwidth (the copying is the limit: some GB/s), slow start. A direction holds WINDOW
-// bytes under way, then it is not read until some have gone; on a line that is long and fat that is a limit, too.
+// A half-close arrives as one, a reset as one, D later and behind the bytes before it. A new connection costs its round
+// trip, as over a network: what a client says is not read before the connection is 2 D old, though to the client it looks
+// connected at once.
 //
-//   Flow, one for each direction     read   [sent ....... ripe ....... filled]   marks: "so many bytes are due then"
+// Not imitated: loss, a limit of bandwidth, slow start. A direction holds WINDOW bytes under way, then it is not read until
+// some have gone; on a line that is long and fat that is a limit, too.
+//
+//   Flow, one for each direction:    splice --> [ piece: a pipe, due then ] [ piece ] [ piece ] --> splice
+//
+// The bytes wait in pipes, of which each holds what one read has found: they are never copied here, for that would cost
+// the machine more than the programs that are measured. A pipe is given back when it is empty.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -43,12 +49,13 @@
 
 namespace {
 
-constexpr size_t kBlock = size_t{64} << 10;
-constexpr size_t kPooled = 512;                 // blocks that are kept for whoever needs one next
-constexpr size_t kVectors = 16;                 // blocks in one write
-constexpr uint64_t kBudget = uint64_t{1} << 20;  // bytes read of one socket before others have their turn
-constexpr size_t kFew = 4;                      // pieces under way at most, for us to spin
-constexpr uint64_t kLatest = 200'000;           // nanoseconds: more is not the kernel's way but an accident
+constexpr size_t kPooled = 512;        // empty pipes that are kept for whoever needs one next
+constexpr size_t kMost = 4000;         // pieces under way: two descriptors each
+constexpr int kRounds = 4;             // reads of one socket before others have their turn
+constexpr size_t kRead = size_t{1} << 20;  // at most, in one read; a pipe takes less
+constexpr size_t kFew = 4;             // pieces under way at most, for us to spin
+constexpr uint64_t kBatch = 20'000;    // nanoseconds that we wait for more to be due, when more than a few are under way
+constexpr uint64_t kLatest = 80'000;   // nanoseconds: more is not the kernel's way but an accident
 constexpr const char* kUsage =
     "usage: distance --port P --target-port T --us D [--window 67108864]\n"
     "  passes connections to 127.0.0.1:P on to 127.0.0.1:T, each byte D microseconds after it came\n"
@@ -90,37 +97,53 @@ void set(int fd, int level, int name, int value) {
 
 // ---- bytes under way ----
 
-using Block = std::unique_ptr<std::array<char, kBlock>>;
+class Pipe {
+ public:
+  Pipe() { need(pipe2(ends_.data(), O_CLOEXEC | O_NONBLOCK) == 0, "pipe2"); }
+  Pipe(Pipe&& other) noexcept : ends_(std::exchange(other.ends_, {-1, -1})) {}
+  Pipe& operator=(Pipe&& other) noexcept {
+    std::swap(ends_, other.ends_);
+    return *this;
+  }
+  ~Pipe() {
+    for (const int fd : ends_)
+      if (fd >= 0) close(fd);
+  }
+  // Like recv and send, with this pipe, which is empty before the first. SIGPIPE is ignored.
+  ssize_t fill(int from, size_t most) const { return splice(from, nullptr, ends_[1], nullptr, most, SPLICE_F_NONBLOCK | SPLICE_F_MOVE); }
+  ssize_t empty(int to, size_t most) const { return splice(ends_[0], nullptr, to, nullptr, most, SPLICE_F_NONBLOCK | SPLICE_F_MOVE); }
+
+ private:
+  std::array<int, 2> ends_{-1, -1};
+};
 
 class Pool {
  public:
-  Block get() {
-    if (free_.empty()) return std::make_unique_for_overwrite<std::array<char, kBlock>>();
-    Block block = std::move(free_.back());
+  Pipe get() {
+    if (free_.empty()) return {};
+    Pipe pipe = std::move(free_.back());
     free_.pop_back();
-    return block;
+    return pipe;
   }
-  void put(Block block) {
-    if (free_.size() < kPooled) free_.push_back(std::move(block));
+  void put(Pipe pipe) {  // REQUIRES: it is empty
+    if (free_.size() < kPooled) free_.push_back(std::move(pipe));
   }
 
  private:
-  std::vector<Block> free_;
+  std::vector<Pipe> free_;
 };
 
 enum class End : uint8_t { kNone, kFinish, kReset };
 
 struct Flow {
-  struct Mark {
-    uint64_t end, due;
+  struct Piece {
+    Pipe pipe;
+    uint64_t left, due;
   };
-  size_t room() const { return base + blocks.size() * kBlock - filled; }
-  bool done() const { return sent == filled && marks.empty(); }
 
   int from = -1, to = -1;
-  uint64_t base = 0, sent = 0, ripe = 0, filled = 0;  // offsets in the stream; base is that of the first block
-  std::deque<Block> blocks;
-  std::deque<Mark> marks;
+  std::deque<Piece> pieces;
+  uint64_t bytes = 0;  // under way
   uint64_t not_before = 0;  // when it is read first, if only in pretence
   End end = End::kNone;     // what is passed on at end_due, behind the last byte
   uint64_t end_due = 0;
@@ -178,7 +201,8 @@ class Distance {
   template <size_t N>
   int wait(std::array<epoll_event, N>& ready) {
     if (due_.empty()) return epoll_pwait2(ep_, ready.data(), static_cast<int>(N), nullptr, nullptr);
-    const uint64_t now = now_ns(), wake = due_.begin()->first - (pieces_ <= kFew ? std::min(late_, delay_ / 4) : 0);
+    const uint64_t now = now_ns(), due = due_.begin()->first;
+    const uint64_t wake = pieces_ <= kFew ? due - std::min(late_, delay_ / 4) : due + std::min(kBatch, delay_ / 4);
     const uint64_t left = wake > now ? wake - now : 0;
     const timespec timeout{static_cast<time_t>(left / 1'000'000'000u), static_cast<long>(left % 1'000'000'000u)};
     const int n = epoll_pwait2(ep_, ready.data(), static_cast<int>(N), &timeout, nullptr);
@@ -233,30 +257,27 @@ class Distance {
 
   void read(Pair& pair, size_t index) {
     Flow& flow = pair.flows[index];
-    uint64_t budget = kBudget;
-    while (flow.end == End::kNone && flow.filled - flow.sent < o_.window && budget > 0) {
-      if (flow.room() == 0) flow.blocks.push_back(pool_.get());
-      const size_t room = flow.room();
-      const ssize_t n = recv(flow.from, flow.blocks.back()->data() + (kBlock - room), room, 0);
-      if (n < 0 && (errno == EAGAIN || errno == EINTR)) break;
-      if (n <= 0) {
-        finish(flow, n == 0 ? End::kFinish : End::kReset);
-        break;
-      }
-      const auto got = static_cast<uint64_t>(n);
-      flow.filled += got;
-      const uint64_t due = due_after(flow);
+    for (int round = 0; round < kRounds && flow.end == End::kNone && flow.bytes < o_.window; ++round) {
+      if (pieces_ >= kMost) break;  // epoll says it again, until the first is due
+      ssize_t n = 0;
       if (flow.over) {  // nobody gets it any more
-        flow.sent = flow.filled;
-        drop_blocks(flow);
+        n = recv(flow.from, nullptr, kRead, MSG_TRUNC);
       } else {
-        flow.marks.push_back({flow.filled, due});
-        ++pieces_;
+        Pipe pipe = pool_.get();
+        n = pipe.fill(flow.from, kRead);
+        if (n > 0) {
+          flow.pieces.push_back({std::move(pipe), static_cast<uint64_t>(n), due_after(flow)});
+          flow.bytes += static_cast<uint64_t>(n);
+          ++pieces_;
+        } else {
+          const int why = errno;
+          pool_.put(std::move(pipe));
+          errno = why;
+        }
       }
-      budget -= std::min(budget, got);
-      if (got < room) break;
+      if (n < 0 && (errno == EAGAIN || errno == EINTR)) break;
+      if (n <= 0) finish(flow, n == 0 ? End::kFinish : End::kReset);
     }
-    if (flow.sent == flow.filled) drop_blocks(flow);
     schedule(pair, index);
   }
 
@@ -276,57 +297,37 @@ class Distance {
   void deliver(Pair& pair, size_t index) {
     Flow& flow = pair.flows[index];
     const uint64_t now = now_ns();
-    for (; !flow.marks.empty() && flow.marks.front().due <= now; flow.marks.pop_front(), --pieces_) flow.ripe = flow.marks.front().end;
-    while (flow.sent < flow.ripe && !flow.over) {
-      const ssize_t n = write(flow);
+    while (!flow.pieces.empty() && flow.pieces.front().due <= now) {
+      Flow::Piece& piece = flow.pieces.front();
+      const ssize_t n = piece.pipe.empty(flow.to, piece.left);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0 && errno == EAGAIN) {
         flow.blocked = true;
         break;
       }
-      if (n < 0) {  // the receiver is gone
+      if (n <= 0) {  // the receiver is gone
         flow.over = true;
         forget(flow);
-        flow.sent = flow.ripe = flow.filled;
         fail(pair, 1 - index);
         schedule(pair, 1 - index);
         break;
       }
-      flow.sent += static_cast<uint64_t>(n);
-      for (; flow.sent - flow.base >= kBlock; flow.base += kBlock) {
-        pool_.put(std::move(flow.blocks.front()));
-        flow.blocks.pop_front();
-      }
+      piece.left -= static_cast<uint64_t>(n);
+      flow.bytes -= static_cast<uint64_t>(n);
+      if (piece.left != 0) continue;
+      pool_.put(std::move(piece.pipe));
+      flow.pieces.pop_front();
+      --pieces_;
     }
-    if (flow.sent == flow.filled) drop_blocks(flow);
-    if (flow.done() && flow.end != End::kNone && flow.end_due <= now && !pass_end(pair, index)) return;
+    if (flow.pieces.empty() && flow.end != End::kNone && flow.end_due <= now && !pass_end(pair, index)) return;
     schedule(pair, index);
     update(pair);
   }
 
-  static ssize_t write(const Flow& flow) {
-    std::array<iovec, kVectors> parts{};
-    size_t count = 0;
-    for (uint64_t at = flow.sent; at < flow.ripe && count < kVectors; ++count) {
-      const size_t block = (at - flow.base) / kBlock, offset = (at - flow.base) % kBlock;
-      const size_t size = std::min<uint64_t>(kBlock - offset, flow.ripe - at);
-      parts[count] = {flow.blocks[block]->data() + offset, size};
-      at += size;
-    }
-    msghdr message{};
-    message.msg_iov = parts.data();
-    message.msg_iovlen = count;
-    return sendmsg(flow.to, &message, MSG_NOSIGNAL);
-  }
-
   void forget(Flow& flow) {
-    pieces_ -= flow.marks.size();
-    flow.marks.clear();
-  }
-
-  void drop_blocks(Flow& flow) {
-    for (; !flow.blocks.empty(); flow.blocks.pop_back()) pool_.put(std::move(flow.blocks.back()));
-    flow.base = flow.filled;
+    pieces_ -= flow.pieces.size();
+    flow.pieces.clear();
+    flow.bytes = 0;
   }
 
   // False: that was the end of the pair, too.
@@ -344,7 +345,6 @@ class Distance {
     for (size_t i = 0; i < 2; ++i) {
       unschedule(pair, i);
       forget(pair.flows[i]);
-      drop_blocks(pair.flows[i]);
       if (reset) {
         const linger now{1, 0};
         need(setsockopt(pair.sides[i].fd, SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0, "setsockopt");
@@ -359,8 +359,8 @@ class Distance {
     Flow& flow = pair.flows[index];
     unschedule(pair, index);
     if (flow.blocked) return;
-    if (!flow.marks.empty()) {
-      flow.scheduled = flow.marks.front().due;
+    if (!flow.pieces.empty()) {
+      flow.scheduled = flow.pieces.front().due;
     } else if (flow.end != End::kNone && (!flow.over || flow.end == End::kReset)) {
       flow.scheduled = flow.end_due;
     } else {
@@ -378,7 +378,7 @@ class Distance {
     for (size_t i = 0; i < 2; ++i) {
       Pair::Side& side = pair.sides[i];
       const Flow &in = pair.flows[i], &out = pair.flows[1 - i];
-      const bool reads = in.end == End::kNone && in.filled - in.sent < o_.window;
+      const bool reads = in.end == End::kNone && in.bytes < o_.window;
       const uint32_t wanted = (reads ? EPOLLIN : 0u) | (out.blocked ? EPOLLOUT : 0u);
       if (wanted == side.events) continue;
       epoll_event e{};
@@ -394,7 +394,7 @@ class Distance {
   const uint64_t delay_;
   int ep_ = -1, listener_ = -1;
   uint64_t late_ = 0;  // how late timers are, a moving average, ns
-  size_t pieces_ = 0;  // marks of all flows
+  size_t pieces_ = 0;  // of all flows
   Pool pool_;
   std::set<std::pair<uint64_t, std::pair<Pair*, size_t>>> due_;
   std::unordered_map<Pair*, std::unique_ptr<Pair>> pairs_;
@@ -425,6 +425,7 @@ Options parse(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   const Options o = parse(argc, argv);
+  signal(SIGPIPE, SIG_IGN);
   prctl(PR_SET_TIMERSLACK, 1000UL);  // nanoseconds; the default would add 50 microseconds to each way
   rlimit files{};
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

@@ -100,6 +100,8 @@ def script_tables(runs, names):
                         row.append(cell(ours) + faster)
                     if any_value:
                         rows.append(row)
+            rows += [[f"{name}: its CPU", *[cell(median(runs, f"{script} {delay} x{count}", name, "cpu_us")) for delay in found]] for name in names
+                     if any(median(runs, f"{script} {delay} x{count}", name, "cpu_us") for delay in found)]
             processes = "one process" if count == 1 else "two processes at once"
             lines += [f"## Script {title}, {processes}: µs a turn (times faster than direct)", ""]
             lines += report.table(["one-way delay", *[f"{delay / 1000:g} ms" for delay in found]], rows) + [""]

@@ -98,13 +98,15 @@ def test_php_types(world: Client) -> None:
         $out['options'] = [$r->set('a', 'z', ['nx']), $r->set('nx', 'z', ['nx', 'ex' => 10]), $r->get('a')];
         $out['many'] = [$r->mset(['m1' => '1', 'm2' => '2']), $r->mget(['m1', 'm2', 'm3'])];
         $out['count'] = [$r->incr('n'), $r->incrBy('n', 41), $r->decr('n'), $r->incrByFloat('f', 1.5), $r->append('s', 'abc'), $r->strlen('s')];
-        $out['hash'] = [$r->hSet('h', 'f', 'v'), $r->hMset('h', ['g' => 'w', 'i' => '1']), $r->hGetAll('h'), $r->hIncrBy('h', 'i', 5), $r->hDel('h', 'g'), $r->hLen('h')];
+        $out['hash'] = [$r->hSet('h', 'f', 'v'), $r->hMset('h', ['g' => 'w', 'i' => '1']), $r->hGetAll('h'), $r->hIncrBy('h', 'i', 5),
+                        $r->hDel('h', 'g'), $r->hLen('h')];
         $out['list'] = [$r->rPush('l', 'a', 'b', 'c'), $r->lRange('l', 0, -1), $r->lPop('l'), $r->lLen('l'), $r->blPop(['l'], 1), $r->brPop(['none', 'l'], 1)];
         $out['set'] = [$r->sAdd('st', 'a'), $r->sAdd('st2', 'b'), $r->sUnion('st', 'st2') == ['a', 'b'], $r->sIsMember('st', 'a'), $r->sCard('st')];
         $out['sorted'] = [$r->zAdd('z', 1, 'a'), $r->zAdd('z', 2, 'b'), $r->zRange('z', 0, -1, true), $r->zRank('z', 'b'), $r->zIncrBy('z', 2, 'a')];
         $out['stream'] = [$r->xAdd('x', '1-1', ['f' => 'v']), $r->xRange('x', '-', '+'), $r->xRead(['x' => '0'])];
         $out['bits'] = [$r->setBit('b', 7, 1), $r->bitCount('b'), $r->pfAdd('p', ['a', 'b']), $r->pfCount('p')];
-        $out['script'] = [$r->eval('return {KEYS[1], ARGV[1], redis.call("GET", KEYS[1])}', ['a', 'arg'], 1), $r->script('load', 'return 7'), $r->evalSha(sha1('return 7'))];
+        $out['script'] = [$r->eval('return {KEYS[1], ARGV[1], redis.call("GET", KEYS[1])}', ['a', 'arg'], 1), $r->script('load', 'return 7'),
+                          $r->evalSha(sha1('return 7'))];
         $out['error'] = [$r->hGet('a', 'f'), $r->getLastError(), $r->clearLastError(), $r->hGet('a', 'f') === false];
         try { $r->eval('return redis.error_reply("BAD things")'); } catch (RedisException $e) { $out['thrown'] = $e->getMessage(); }
         $out['gone'] = [$r->del('a'), $r->exists('a'), $r->expire('t', 10), $r->type('h'), $r->rename('h', 'h2'), $r->hGet('h2', 'f')];
@@ -145,7 +147,8 @@ def test_php_databases_and_scan(world: Client) -> None:
     server, relay = world
     relay.allow("server-lost")  # a database that the server does not have
     code = """
-        $out['select'] = [$r->select(3), $r->set('a', 'three'), $r->select(0), $r->get('a'), $r->select(3), $r->get('a'), $r->getDBNum(), $r->select(99), $r->getLastError()];
+        $out['select'] = [$r->select(3), $r->set('a', 'three'), $r->select(0), $r->get('a'), $r->select(3), $r->get('a'), $r->getDBNum(),
+                          $r->select(99), $r->getLastError()];
         $r->select(5);
         $p = $r->pipeline(); for ($i = 0; $i < 1000; $i++) { $p->set("key:$i", 'v'); $p->sAdd('s', "m$i"); } $p->exec();
         $r->setOption(Redis::OPT_SCAN, Redis::SCAN_RETRY);
