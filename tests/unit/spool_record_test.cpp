@@ -127,7 +127,7 @@ TEST(SpoolRecord, ATurnedBitCostsOneRecord) {
 TEST(SpoolRecord, ACutEndIsNone) {
   const std::string text = record(0, "one") + record(35, "the last one");
   for (size_t size = 36; size < text.size(); ++size) {
-    const std::vector<SpoolRecord> found = walk(text.substr(0, size), 0, 64);
+    const std::vector<SpoolRecord> found = walk(std::string_view(text).substr(0, size), 0, 64);
     ASSERT_EQ(found.size(), 1U) << size;
     EXPECT_EQ(found[0].body, "one");
   }
