@@ -8,7 +8,6 @@
     move = cluster.open_move(slot, to); move.take(10); move.close()     the time in which a slot's keys are in two places
 """
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +73,11 @@ class ClusterNode(RedisServer):
         super().kill()
 
     def pause(self) -> None:
-        """It says nothing more, and its connections stay."""
         self.running = False
-        self.signal(signal.SIGSTOP)
+        super().pause()
 
     def resume(self) -> None:
-        self.signal(signal.SIGCONT)
+        super().resume()
         self.running = True
 
     def close(self) -> None:
