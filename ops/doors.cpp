@@ -48,15 +48,19 @@ uint64_t Sparing::untold() { return std::exchange(untold_, 0U); }
 
 // ---- Doors
 
-void Doors::prepare(Plan plan, Faults& faults) {
-  next_ = std::make_unique<Next>(Next{std::move(plan), {}, nullptr});
-  if (next_->plan.tls != nullptr) {
-    next_->tls = std::make_unique<TlsContexts>();
+void Doors::prepare(const Plan& plan, Faults& faults) {
+  if (plan.tls != nullptr) {
+    prepared_tls_ = std::make_unique<TlsContexts>();
     std::vector<TlsFault> found;
-    next_->tls->load(*next_->plan.tls, found);
-    for (const TlsFault& fault : found) faults.push_back({next_->plan.name, std::string(fault.key) + ": " + fault.what});
+    prepared_tls_->load(*plan.tls, found);
+    for (const TlsFault& fault : found) faults.push_back({plan.name, std::string(fault.key) + ": " + fault.what});
   }
-  for (const Place& place : next_->plan.places) open(place, faults);
+  for (const Place& place : plan.places) open(plan, place, faults);
+}
+
+void Doors::rollback() {
+  prepared_.clear();
+  prepared_tls_.reset();
 }
 
 // What has to be the same for a door to stay as it is.
@@ -65,8 +69,7 @@ std::string Doors::place_of(const Endpoint& where, const TlsKeys* tls) {
   return where.text() + " " + std::to_string(tls->handshake_limit) + " " + std::to_string(tls->handshake_timeout.count());
 }
 
-void Doors::open(const Place& place, Faults& faults) {
-  const Plan& plan = next_->plan;
+void Doors::open(const Plan& plan, const Place& place, Faults& faults) {
   const Endpoint& where = place.where;
   std::string what = place_of(where, plan.tls);
   if (std::any_of(doors_.begin(), doors_.end(), [&](const auto& door) { return door->place == what && door->listener.is_open(); })) return;
@@ -80,8 +83,8 @@ void Doors::open(const Place& place, Faults& faults) {
     faults.push_back({plan.name, bind_remedy(where, listening.status().error())});
     return;
   }
-  next_->doors.push_back(std::make_unique<Door>(loop_, static_cast<ListenerUser&>(*this), place.role, std::move(what)));
-  Listener& listener = next_->doors.back()->listener;
+  prepared_.push_back(std::make_unique<Door>(loop_, static_cast<ListenerUser&>(*this), place.role, std::move(what)));
+  Listener& listener = prepared_.back()->listener;
   listener.hold_off();
   if (where.tls) listener.use_tls(plan.tls->handshake_limit, plan.tls->handshake_timeout);
   if (const Status status = listener.open(std::move(*listening)); !status.ok())
@@ -89,36 +92,34 @@ void Doors::open(const Place& place, Faults& faults) {
 }
 
 // Doors that the new configuration has too stay as they are, with those who wait in front of them.
-void Doors::commit() {
-  use_certificates();
-  std::vector<std::unique_ptr<Door>> before = std::exchange(doors_, std::move(next_->doors));
+void Doors::commit(const Plan& plan) {
+  use_certificates(plan);
+  std::vector<std::unique_ptr<Door>> before = std::exchange(doors_, std::exchange(prepared_, {}));
   for (const auto& door : doors_) {
-    LogLine(Level::kInfo, "listening").text("relay", user_.name()).text("role", door->role).text("addr", door->listener.text()).count("tls", door->place.starts_with("tls://") ? 1 : 0);
+    LogLine(Level::kInfo, "listening").text("relay", plan.name).text("role", door->role).text("addr", door->listener.text()).count("tls", door->place.starts_with("tls://") ? 1 : 0);
     door->listener.go_on();
   }
-  for (const Place& place : next_->plan.places) {
-    const std::string what = place_of(place.where, next_->plan.tls);
+  for (const Place& place : plan.places) {
+    const std::string what = place_of(place.where, plan.tls);
     for (auto& door : before) {
       if (door == nullptr || door->place != what || !door->listener.is_open()) continue;
       door->role = place.role;
-      static_cast<void>(door->listener.change(next_->plan.options));  // for those who come from now on; the kernel took the like before
+      static_cast<void>(door->listener.change(plan.options));  // for those who come from now on; the kernel took the like before
       doors_.push_back(std::move(door));
     }
   }
   for (const auto& door : before)
-    if (door != nullptr && door->listener.is_open()) LogLine(Level::kInfo, "not-listening").text("relay", user_.name()).text("addr", door->listener.text());
-  next_.reset();
+    if (door != nullptr && door->listener.is_open()) LogLine(Level::kInfo, "not-listening").text("relay", plan.name).text("addr", door->listener.text());
 }
 
 // For connections that come from now on.
-void Doors::use_certificates() {
-  if (next_->tls == nullptr) return;
+void Doors::use_certificates(const Plan& plan) {
+  if (prepared_tls_ == nullptr) return;
   if (tls_ == nullptr) tls_ = std::make_unique<TlsContexts>();
-  *tls_ = std::move(*next_->tls);
-  const TlsKeys& keys = *next_->plan.tls;
-  const TlsContext& shown = keys.listens ? tls_->gateway : tls_->target;
-  for (const TlsFault& warning : shown.warnings(keys.gateway))
-    LogLine(Level::kWarn, "certificate").text("relay", user_.name()).text("problem", warning.what);
+  *tls_ = std::move(*std::exchange(prepared_tls_, nullptr));
+  const TlsContext& shown = plan.tls->listens ? tls_->gateway : tls_->target;
+  for (const TlsFault& warning : shown.warnings(plan.tls->gateway))
+    LogLine(Level::kWarn, "certificate").text("relay", plan.name).text("problem", warning.what);
 }
 
 void Doors::lend() {

@@ -58,21 +58,22 @@ class Doors final : private ListenerUser {
     Endpoint where;
     std::string_view role;  // static
   };
+  // Of a configuration; for one call.
   struct Plan {
-    std::string name;  // the relay's from then on, for faults
+    const std::string& name;  // the relay's
     std::vector<Place> places;
-    SockOptions options;
-    const TlsKeys* tls;  // nullptr: there is none. Borrowed until commit() has returned, or rollback().
+    const SockOptions& options;
+    const TlsKeys* tls;  // nullptr: there is none
   };
 
   // Borrows all for its life.
   Doors(Loop& loop, ListenPool& sockets, DoorsUser& user) : loop_(loop), sockets_(sockets), user_(user) {}
 
   // Opens what is missing, and reads the files of TLS.
-  void prepare(Plan plan, Faults& faults);
-  // Goes over to what was prepared; user.name() is the new one by then.
-  void commit();
-  void rollback() { next_.reset(); }
+  void prepare(const Plan& plan, Faults& faults);
+  // Goes over to what was prepared. REQUIRES: the plan is the same.
+  void commit(const Plan& plan);
+  void rollback();
   void lend();
 
   void hold_off();
@@ -94,30 +95,24 @@ class Doors final : private ListenerUser {
     std::string_view role;
     std::string place;  // place_of()
   };
-  // What is prepared and not yet in use.
-  struct Next {
-    Plan plan;
-    std::vector<std::unique_ptr<Door>> doors;  // those that are new; they do not accept yet
-    std::unique_ptr<TlsContexts> tls;          // the files read anew
-  };
-
   void on_accept(Listener& listener, Socket socket, const Addr& peer) override { user_.on_come(role_of(listener), std::move(socket), peer); }
   TlsContext* on_knock(Listener& listener, const Addr& peer) override { return user_.on_knock(role_of(listener), peer); }
   void on_handshake_failed(Listener& listener, const Addr& peer, const std::string& why) override { user_.on_handshake_failed(role_of(listener), peer, why); }
   void on_accept_paused(Listener& listener, const Status& why) override;
   void on_accept_resumed(Listener& listener) override;
 
-  void open(const Place& place, Faults& faults);
-  void use_certificates();
+  void open(const Plan& plan, const Place& place, Faults& faults);
+  void use_certificates(const Plan& plan);
   static std::string place_of(const Endpoint& where, const TlsKeys* tls);
   std::string_view role_of(const Listener& listener) const;
 
   Loop& loop_;
   ListenPool& sockets_;
   DoorsUser& user_;
-  std::unique_ptr<Next> next_;
   std::vector<std::unique_ptr<Door>> doors_;
-  std::unique_ptr<TlsContexts> tls_;  // where TLS is used, or was
+  std::vector<std::unique_ptr<Door>> prepared_;  // those that are new; they do not accept yet
+  std::unique_ptr<TlsContexts> tls_;             // where TLS is used, or was
+  std::unique_ptr<TlsContexts> prepared_tls_;    // the files read anew
   Sparing refusals_;
   Sparing handshake_failures_;
 };

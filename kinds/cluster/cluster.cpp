@@ -64,11 +64,11 @@ ClusterRelay::~ClusterRelay() { stop("terminated"); }
 
 // ---- doors
 
-std::vector<Doors::Place> ClusterRelay::places(const ClusterConfig& config) const {
-  std::vector<Doors::Place> out;
-  for (const Endpoint& where : config.listen) out.push_back({where, config.gateway_listen.empty() ? kBoth : kClient});
-  for (const Endpoint& where : config.gateway_listen) out.push_back({where, kGateway});
-  return out;
+Doors::Plan ClusterRelay::doors_of(const ClusterConfig& config) {
+  Doors::Plan plan{config.name, {}, config.dial.options, config.tls.get()};
+  for (const Endpoint& where : config.listen) plan.places.push_back({where, config.gateway_listen.empty() ? kBoth : kClient});
+  for (const Endpoint& where : config.gateway_listen) plan.places.push_back({where, kGateway});
+  return plan;
 }
 
 void ClusterRelay::prepare(const Section& section, Faults& faults) {
@@ -76,7 +76,7 @@ void ClusterRelay::prepare(const Section& section, Faults& faults) {
   const ClusterConfig& config = next_->config;
   if (config.asks_by_tls())
     if (const std::optional<TlsFault> fault = next_->api_tls.load(config.import->tls)) faults.push_back({config.name, std::string(fault->key) + ": " + fault->what});
-  doors_.prepare({config.name, places(config), config.dial.options, config.tls.get()}, faults);
+  doors_.prepare(doors_of(config), faults);
 }
 
 void ClusterRelay::rollback() {
@@ -87,7 +87,7 @@ void ClusterRelay::rollback() {
 void ClusterRelay::commit() {
   const bool elsewhere = config_.target != next_->config.target || api_host(config_) != api_host(next_->config);
   config_ = std::move(next_->config);
-  doors_.commit();
+  doors_.commit(doors_of(config_));
   use_certificates();
   next_.reset();
   if (elsewhere) target_addrs_.clear();

@@ -75,7 +75,7 @@ class ClusterRelay final : public Relay, private DoorsUser, private LookupUser, 
   void on_lookup(Result<std::vector<Addr>> addrs) override;
   void on_timer(Timer& timer) override;
 
-  std::vector<Doors::Place> places(const ClusterConfig& config) const;
+  static Doors::Plan doors_of(const ClusterConfig& config);
   void use_certificates();
   uint64_t rate();
   void hold_off_until_target_is_known();

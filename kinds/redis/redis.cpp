@@ -63,12 +63,16 @@ RedisRelay::~RedisRelay() { stop("terminated"); }
 
 // ---- doors
 
+Doors::Plan RedisRelay::doors_of(const RedisConfig& config) {
+  Doors::Plan plan{config.name, {}, config.dial.options, config.tls.get()};
+  for (const Endpoint& where : config.listen) plan.places.push_back({where, kClient});
+  return plan;
+}
+
 void RedisRelay::prepare(const Section& section, Faults& faults) {
   next_ = std::make_unique<RedisConfig>(redis_config(section));
   if (const std::string what = read_password(*next_); !what.empty()) faults.push_back({next_->name, "password-file: " + what});
-  std::vector<Doors::Place> places;
-  for (const Endpoint& where : next_->listen) places.push_back({where, kClient});
-  doors_.prepare({next_->name, std::move(places), next_->dial.options, next_->tls.get()}, faults);
+  doors_.prepare(doors_of(*next_), faults);
 }
 
 void RedisRelay::rollback() {
@@ -81,7 +85,7 @@ void RedisRelay::commit() {
   const bool elsewhere = first || !(config_.server == next_->server);
   config_ = std::move(*next_);
   next_.reset();
-  doors_.commit();
+  doors_.commit(doors_of(config_));
   if (config_.tls != nullptr && config_.tls->dials) config_.dial.tls = &doors_.tls().target;
   CHECK(early_table_.configure(config_.asyn_commands, config_.early_exact).empty());  // redis_check has seen to it
   setting_ = Setting{{config_.server.user, config_.server.password}, static_cast<uint32_t>(*parse_integer(config_.server.db))};

@@ -139,6 +139,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
 
   void on_timer(Timer& timer) override;
 
+  static Doors::Plan doors_of(const RedisConfig& config);
   void leave_server();
   bool admits(const Addr& peer);
   bool refuse(const Addr& peer, Stat stat, std::string_view reason);

@@ -33,7 +33,7 @@ class House final : public DoorsUser {
 
 class DoorsTest : public ::testing::Test {
  protected:
-  Doors::Plan plan(std::vector<Doors::Place> places) { return {"r", std::move(places), SockOptions{}, nullptr}; }
+  Doors::Plan plan(std::vector<Doors::Place> places) { return {relay, std::move(places), options, nullptr}; }
   Doors::Place place(const std::string& text, std::string_view role = "client") { return {*Endpoint::parse_listen_anywhere(text), role}; }
   std::string unix_place(const std::string& name) { return "unix:" + folder.file(name); }
   // Somebody comes to a Unix socket; whether somebody listens there.
@@ -49,9 +49,10 @@ class DoorsTest : public ::testing::Test {
     return there;
   }
   void change(std::vector<Doors::Place> places) {
-    doors.prepare(plan(std::move(places)), faults);
+    const Doors::Plan next = plan(std::move(places));
+    doors.prepare(next, faults);
     ASSERT_TRUE(faults.empty()) << faults.front().what;
-    doors.commit();
+    doors.commit(next);
   }
   std::string shown() {
     std::string out;
@@ -62,6 +63,8 @@ class DoorsTest : public ::testing::Test {
     return out;
   }
 
+  const std::string relay = "r";
+  const SockOptions options;
   test::Folder folder;
   Loop loop;
   ListenPool pool;
@@ -72,10 +75,11 @@ class DoorsTest : public ::testing::Test {
 };
 
 TEST_F(DoorsTest, AreClosedUntilTheCommit) {
-  doors.prepare(plan({place(unix_place("a"))}), faults);
+  const Doors::Plan first = plan({place(unix_place("a"))});
+  doors.prepare(first, faults);
   EXPECT_TRUE(call("a"));
   EXPECT_TRUE(house.came.empty());
-  doors.commit();
+  doors.commit(first);
   settle(loop);
   EXPECT_EQ(house.came, std::vector<std::string>{"client"});
   EXPECT_EQ(shown(), "{\"listening\":[{\"addr\":\"" + unix_place("a") + "\",\"role\":\"client\"}]}");
