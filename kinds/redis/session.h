@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -125,9 +126,12 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool no_lane();
   bool hopeless(Lane& lane);
   bool share(const Command& command);
-  Outcome early();
-  bool send_shared(Lane& lane, const Command& command);
+  Outcome early(Lane::Entry& entry);
+  bool send_shared(Lane& lane, const Command& command, Lane::Entry& entry);
+  void written(const Lane::Entry& entry);
+  bool stops_something() const;
   bool settled();
+  bool wait_for_early();
   bool settled_beside(const Lane& lane);
   void take_marks(const Lane* but);
   bool take_lease(Pin pin);
@@ -186,6 +190,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   uint64_t parked_bytes_ = 0;
   Setting setting_;
   std::unique_ptr<Adoption> adopting_;
+  std::optional<uint32_t> selecting_;  // kWaiting: the database that it is to be in if the server does not refuse it
   std::vector<Mark> marks_;
   uint64_t lanes_epoch_ = 0;
   uint64_t moves_epoch_ = 0;
