@@ -104,7 +104,7 @@ void Lane::end(std::string_view why) {
   relay_.stats().sub(Stat::kUnderWay, entries_.size());
   for (const Entry& entry : std::exchange(entries_, {})) {
     early += entry.early ? 1 : 0;
-    if (Session* session = entry.early ? nullptr : relay_.find(entry.session); session != nullptr) session->deliver_error(entry.seq, kLost);
+    if (Session* session = entry.early ? nullptr : relay_.find(entry.session); session != nullptr) session->deliver_error(entry, kLost);
   }
   if (early > 0) relay_.early_lost(early, why);
   relay_.early_queued(-static_cast<int64_t>(early), -static_cast<int64_t>(queue_.size() - sync_bytes_));
@@ -121,6 +121,7 @@ void Lane::on_link_lost(const std::string& why) {
       .text("error", why).number("owed", owed());
   relay_.stats().add(Stat::kUpstreamsLost);
   relay_.failed(why);
+  relay_.lane_troubled();
   stuck_ = false;
   drop_lost();
   reader_.next();
@@ -184,6 +185,7 @@ void Lane::drop_lost() {
   const uint64_t sent = sent_;
   sift([&](Entry& entry, uint64_t end) {
     const bool front = std::exchange(first, false);
+    entry.asking = entry.asked;
     return end > sent || outlives(entry, end, front);
   });
 }
@@ -200,7 +202,7 @@ bool Lane::outlives(Entry& entry, uint64_t end, bool first) {
   }
   Session* session = relay_.find(entry.session);
   if (session == nullptr) return false;
-  if (first && passed_ && !session->retract(entry.seq)) {
+  if (first && passed_ && !session->retract(entry)) {
     session->end("server-lost");  // it has had a part of the reply
     return false;
   }
@@ -210,7 +212,7 @@ bool Lane::outlives(Entry& entry, uint64_t end, bool first) {
     return true;
   }
   relay_.stats().add(Stat::kLostCommands);
-  session->deliver_error(entry.seq, silent_ ? "no answer from the server within the timeout; the command may have been executed" : kLost);
+  session->deliver_error(entry, silent_ ? "no answer from the server within the timeout; the command may have been executed" : kLost);
   return false;
 }
 
@@ -219,7 +221,7 @@ void Lane::give_up() {
   const std::string why = "cannot reach the server: " + (trouble().empty() ? std::string("it does not answer") : trouble());
   sift([&](Entry& entry, uint64_t) {
     if (entry.early) return true;
-    if (Session* session = relay_.find(entry.session); session != nullptr) session->deliver_error(entry.seq, why);
+    if (Session* session = relay_.find(entry.session); session != nullptr) session->deliver_error(entry, why);
     return false;
   });
   relay_.flush_touched();
@@ -234,8 +236,8 @@ void Lane::refuse_all() {
   sift([&](Entry& entry, uint64_t) {
     if (entry.early) return true;
     if (Session* session = relay_.find(entry.session); session != nullptr) {
-      session->deliver(entry.seq, refusal);
-      session->replied(entry.seq);
+      session->deliver(entry, refusal);
+      session->replied(entry);
     }
     return false;
   });
@@ -282,6 +284,10 @@ void Lane::append(std::string_view bytes) {
   }
 }
 
+bool Lane::fits(uint64_t size) const {
+  return !stuck_ && size + held_bytes_.size() <= queue_.bound() - queue_.size() && (sync_bytes_ == 0 || sync_bytes_ + size <= kSyncBytes);
+}
+
 bool Lane::put(const Entry& entry, std::string_view command) {
   const std::string_view one[] = {command};
   return put(entry, one);
@@ -298,6 +304,7 @@ bool Lane::put(const Entry& entry, std::span<const std::string_view> pieces) {
   for (const std::string_view piece : pieces) append(piece);
   used_ = relay_.loop().now();
   if (entries_.empty()) progress_ = used_;
+  ++put_;
   entries_.push_back(entry);
   entries_.back().size = static_cast<uint32_t>(size);
   if (entry.early) {
@@ -347,7 +354,7 @@ size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
   if (reply_ == Reply::kUnknown) reply_ = begin_reply(static_cast<char>(bytes.front()), entry);
   Session* session = reply_ == Reply::kPass ? relay_.find(entry.session) : nullptr;
   if (session != nullptr) {
-    const size_t room = session->room(entry.seq);
+    const size_t room = session->room(entry);
     if (room == 0) {
       stuck_ = true;
       session->hold_up(*this);
@@ -362,7 +369,7 @@ size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
   }
   const std::string_view text = text_of(bytes.first(*n));
   if (session != nullptr) {
-    session->deliver(entry.seq, text);
+    session->deliver(entry, text);
     passed_ = true;
   } else if (reply_ == Reply::kKeep) {
     kept_.append(entry.early && !reader_.is_error() ? text.substr(0, kLongestHead - std::min(kLongestHead, kept_.size())) : text);
@@ -395,19 +402,20 @@ void Lane::reply_ended(bool push) {
   if (held_.empty()) held_since_ = {};
   const Entry done = entry;
   if (done.early) early_answered(done);
-  else if (session != nullptr && how == Reply::kKeep) session->deliver(done.seq, kept_);
+  else if (session != nullptr && how == Reply::kKeep) session->deliver(done, kept_);
   kept_.clear();
   done_with_front();
-  if (session != nullptr && !done.early) session->replied(done.seq);
+  if (session != nullptr && !done.early) session->replied(done);
 }
 
-void Lane::done_with_front() {
+void Lane::done_with_front(bool answered) {
   const Entry& entry = entries_.front();
   relay_.stats().sub(Stat::kUnderWay);
   if (entry.early) {
     ++early_done_;
     relay_.early_queued(-1, -static_cast<int64_t>(entry.size));
-    relay_.early_done(entry);
+    if (answered) relay_.early_done(entry);
+    else relay_.early_moved();
   } else {
     sync_bytes_ -= entry.size;
   }
@@ -416,15 +424,15 @@ void Lane::done_with_front() {
 }
 
 void Lane::error_came(Entry& entry, Session* session) {
-  if (relay_.redirect(*this, entry, kept_)) return done_with_front();
+  if (relay_.redirect(*this, entry, kept_)) return done_with_front(false);
   if (hold(entry, kept_)) return;
   if (held_.empty()) held_since_ = {};
   const Entry done = entry;
   if (done.early) early_answered(done);
   done_with_front();
   if (session == nullptr || done.early) return;
-  session->deliver(done.seq, kept_);
-  session->replied(done.seq);
+  session->deliver(done, kept_);
+  session->replied(done);
 }
 
 // Whether an error is one that goes by: then the command waits for that, with those behind it that are not sent yet.
