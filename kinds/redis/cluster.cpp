@@ -242,6 +242,12 @@ std::optional<uint16_t> Cluster::slot_of_command(std::string_view command) {
 
 bool Cluster::redirect(Lane& lane, const Lane::Entry& entry, std::string_view error) {
   if (error.starts_with("-CLUSTERDOWN")) doubt();
+  if (error.starts_with("-TRYAGAIN") && !entry.early) {
+    Session* session = relay_.find(entry.session);
+    std::string command = lane.front();
+    if (entry.asked) command.erase(0, kAsking.size());
+    return session != nullptr && session->split_by_key(entry, lane.key().node, command);
+  }
   const std::optional<Redirect> to = parse_redirect(error);
   if (!to || !map_ || entry.moves >= kMostMoves) return false;
   const std::string address = map_->address(*to, host_of(relay_.place(lane.key().node)));

@@ -63,7 +63,7 @@ constexpr std::array kOwnKeys = {
         .help = "smart: more commands that are answered at once, by name, with spaces between", .repeatable = true, .words = true},
     Key{.name = "ignoreCommands", .type = KeyType::kText, .metavar = "NAMES", .fallback = "",
         .help = "commands that are answered with OK and thrown away", .repeatable = true, .words = true},
-    Key{.name = "read-replicas", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "false",
+    Key{.name = "replica-reads", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "false",
         .help = "cluster: commands that only read go to replicas, which may be behind"},
     Key{.name = "queue-size", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "64MiB",
         .help = "smart: how much may wait for the server; when it is full, clients wait", .min = 64 * 1024, .max = int64_t{16} << 30},
@@ -304,7 +304,7 @@ RedisConfig redis_config(const Section& section) {
   config.shared_connections = shared_connections(section);
   config.timeout = section.duration("timeout");
   config.stall_timeout = section.duration("stall-timeout");
-  config.replicas = section.flag("read-replicas");
+  config.replicas = section.flag("replica-reads");
   config.smart = section.text("mode") == "smart";
   config.early_exact = section.text("early") == "exact";
   config.asyn_commands = words_of(section, "asynCommands");

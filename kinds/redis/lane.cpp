@@ -15,6 +15,7 @@ namespace {
 constexpr uint64_t kSyncBytes = 1024 * 1024;   // commands of clients who wait; must hold the longest that is shared
 constexpr size_t kLongestError = 16 * 1024;    // longer ones go through unread
 constexpr size_t kLongestHead = 512;           // of a reply that only is compared
+constexpr Delay kLastPatience{1000};           // with a server that is no more to be used
 constexpr Delay kHold{50};                     // before what was held is tried again
 constexpr std::string_view kLost = "connection to the server was lost; the command may have been executed";
 constexpr std::string_view kSilent = "no answer from the server";
@@ -78,7 +79,8 @@ void Lane::on_timer(Timer& timer) {
   }
   if (sent_ == queue_.read() || stuck_) return;
   const Delay silence = relay_.loop().now() - progress_;
-  if (silence < relay_.config().timeout) return patience_.arm(relay_.config().timeout - silence);
+  const Delay most = retired_ ? std::min(relay_.config().timeout, kLastPatience) : relay_.config().timeout;
+  if (silence < most) return patience_.arm(most - silence);
   silent_ = true;
   link_.fail(kSilent);
 }
@@ -91,6 +93,7 @@ void Lane::watch() {
 void Lane::retire() {
   retired_ = true;
   if (owed() == 0) return end("retired");
+  patience_.arm(kLastPatience);
   if (link_.state() != Link::State::kReady) scatter();
 }
 

@@ -61,6 +61,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void replied(const Lane::Entry& entry);
   void deliver_error(const Lane::Entry& entry, std::string_view text);
   bool retract(const Lane::Entry& entry);
+  bool split_by_key(const Lane::Entry& entry, uint32_t node, std::string_view text);
   size_t room() { return room(head_); }
   void deliver(uint32_t seq, std::string_view text);
   void deliver_raw(std::string_view text) { say(text); }
