@@ -73,6 +73,12 @@ bool Session::dispatch() {
   if (pin_ == Pin::kCommand) return dispatch_behind(command);
   if (!whole && command.use != Use::kMulti && command.use != Use::kWatch && command.use != Use::kState) command.use = Use::kAlone;
   after_ping_ = command.use == Use::kWait;
+  if (relay_.cluster() != nullptr) return dispatch_cluster(command);
+  return dispatch_to(command);
+}
+
+bool Session::dispatch_to(const Command& command) {
+  const bool whole = reader_.done();
   switch (command.use) {
     case Use::kShared:
     case Use::kExec:     // outside a transaction, an error
@@ -295,7 +301,7 @@ Lane* Session::lane_for(const Setting& setting) {
   } else if (lanes_epoch_ != relay_.lanes_epoch()) {
     return nullptr;
   }
-  return relay_.lane(setting, ordinal_);
+  return relay_.lane(setting, ordinal_, node_);
 }
 
 bool Session::share(const Command& command) {
@@ -418,7 +424,7 @@ bool Session::take_lease(Pin pin) {
   relay_.stats().add(Stat::kPinned);
   since_waiting_ = relay_.loop().now();
   acquiring_ = true;
-  lease_ = relay_.acquire(*this, setting_);
+  lease_ = relay_.acquire(*this, setting_, node_);
   acquiring_ = false;
   if (lease_ != nullptr && lease_->ready()) return own(pin);
   schedule();
@@ -460,6 +466,11 @@ bool Session::own(Pin pin) {
       Setting want = setting_;
       want.db = *std::exchange(selecting_, std::nullopt);
       adopting_ = std::make_unique<Adoption>(Adoption{std::move(want), next_});
+    }
+    if (std::exchange(begun_, false)) {
+      lease_->begin_unheard();
+      static_cast<void>(lease_->send("*1\r\n$5\r\nMULTI\r\n"));
+      multi_ = true;
     }
     lease_->begin(next_++);
   }
@@ -601,7 +612,7 @@ void Session::take_marks(const Lane* but) {
   marked_ = true;
   moves_epoch_ = relay_.moves_epoch();
   relay_.each_lane([&](const Lane& lane) {
-    if (lane.has_early() && (but == nullptr || (&lane != but && lane.key().setting.db == but->key().setting.db))) marks_.push_back({lane.id(), lane.early_put()});
+    if (lane.has_early() && (but == nullptr || (&lane != but && lane.key().node == but->key().node && lane.key().setting.db == but->key().setting.db))) marks_.push_back({lane.id(), lane.early_put()});
   });
 }
 

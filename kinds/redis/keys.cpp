@@ -63,6 +63,8 @@ constexpr std::array kOwnKeys = {
         .help = "smart: more commands that are answered at once, by name, with spaces between", .repeatable = true, .words = true},
     Key{.name = "ignoreCommands", .type = KeyType::kText, .metavar = "NAMES", .fallback = "",
         .help = "commands that are answered with OK and thrown away", .repeatable = true, .words = true},
+    Key{.name = "replica-reads", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "false",
+        .help = "cluster: commands that only read go to replicas, which may be behind"},
     Key{.name = "queue-size", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "64MiB",
         .help = "smart: how much may wait for the server; when it is full, clients wait", .min = 64 * 1024, .max = int64_t{16} << 30},
     Key{.name = "log-keys", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "true",
@@ -244,7 +246,6 @@ void check_servers(const Section& section, const ServerUrl& url, const std::vect
   if (is_cluster(section, url)) {
     if (url.place.kind == Endpoint::Kind::kUnix) fault("a cluster is not reached by a Unix socket; name some of its nodes, redis-cluster://HOST:PORT,HOST:PORT");
     if (url.db != "0") fault("a cluster has no other database than 0; take /" + url.db + " out of the URL");
-    fault("clusters are not served yet; name one server, redis://HOST:PORT");
   } else if (!url.others.empty()) {
     fault("the URL names several servers; if they are a cluster write redis-cluster://HOST:PORT,HOST:PORT");
   }
@@ -303,6 +304,7 @@ RedisConfig redis_config(const Section& section) {
   config.shared_connections = shared_connections(section);
   config.timeout = section.duration("timeout");
   config.stall_timeout = section.duration("stall-timeout");
+  config.replicas = section.flag("replica-reads");
   config.smart = section.text("mode") == "smart";
   config.early_exact = section.text("early") == "exact";
   config.asyn_commands = words_of(section, "asynCommands");

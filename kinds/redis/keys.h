@@ -44,6 +44,7 @@ struct RedisConfig {
   uint64_t pipeline = 0;
   uint64_t min_idle = 0;
   Delay max_connected{};  // 0: for ever
+  bool replicas = false;  // reads may go to them
   bool smart = false;
   bool early_exact = false;
   bool log_keys = true;

@@ -15,6 +15,7 @@ namespace {
 constexpr uint64_t kSyncBytes = 1024 * 1024;   // commands of clients who wait; must hold the longest that is shared
 constexpr size_t kLongestError = 16 * 1024;    // longer ones go through unread
 constexpr size_t kLongestHead = 512;           // of a reply that only is compared
+constexpr Delay kLastPatience{1000};           // with a server that is no more to be used
 constexpr Delay kHold{50};                     // before what was held is tried again
 constexpr uint64_t kLongestShown = 4096;       // of a command, for the log and for what is known of its key
 constexpr std::string_view kLost = "connection to the server was lost; the command may have been executed";
@@ -94,7 +95,8 @@ void Lane::on_timer(Timer& timer) {
   }
   if (sent_ == queue_.read() || stuck_) return;
   const Delay silence = relay_.loop().now() - progress_;
-  if (silence < relay_.config().timeout) return patience_.arm(relay_.config().timeout - silence);
+  const Delay most = retired_ ? std::min(relay_.config().timeout, kLastPatience) : relay_.config().timeout;
+  if (silence < most) return patience_.arm(most - silence);
   silent_ = true;
   link_.fail(kSilent);
 }
@@ -107,6 +109,7 @@ void Lane::watch() {
 void Lane::retire() {
   retired_ = true;
   if (owed() == 0) return end("retired");
+  patience_.arm(kLastPatience);
   if (link_.state() != Link::State::kReady) scatter();
 }
 
@@ -120,7 +123,7 @@ void Lane::end(std::string_view why) {
   relay_.stats().sub(Stat::kUnderWay, entries_.size());
   for (const Entry& entry : std::exchange(entries_, {})) {
     early += entry.early ? 1 : 0;
-    if (Session* session = entry.early ? nullptr : relay_.find(entry.session); session != nullptr) session->deliver_error(entry.seq, kLost);
+    if (Session* session = entry.early ? nullptr : relay_.find(entry.session); session != nullptr) session->deliver_error(entry, kLost);
   }
   if (early > 0) relay_.early_lost(early, why);
   relay_.early_queued(-static_cast<int64_t>(early), -static_cast<int64_t>(queue_.size() - sync_bytes_));
@@ -142,6 +145,7 @@ void Lane::on_link_lost(const std::string& why) {
     relay_.stats().add(Stat::kUpstreamsLost);
     relay_.failed(why);
   }
+  relay_.lane_troubled();
   stuck_ = false;
   drop_lost();
   reader_.next();
@@ -210,6 +214,7 @@ void Lane::drop_lost() {
   const uint64_t sent = sent_;
   sift([&](Entry& entry, uint64_t end) {
     const bool front = std::exchange(first, false);
+    entry.asking = entry.asked;
     return end > sent || outlives(entry, end, front);
   });
 }
@@ -226,7 +231,7 @@ bool Lane::outlives(Entry& entry, uint64_t end, bool first) {
   }
   Session* session = relay_.find(entry.session);
   if (session == nullptr) return false;
-  if (first && passed_ && !session->retract(entry.seq)) {
+  if (first && passed_ && !session->retract(entry)) {
     session->end("server-lost");  // it has had a part of the reply
     return false;
   }
@@ -236,7 +241,7 @@ bool Lane::outlives(Entry& entry, uint64_t end, bool first) {
     return true;
   }
   relay_.stats().add(Stat::kLostCommands);
-  session->deliver_error(entry.seq, silent_ ? "no answer from the server within the timeout; the command may have been executed" : kLost);
+  session->deliver_error(entry, silent_ ? "no answer from the server within the timeout; the command may have been executed" : kLost);
   return false;
 }
 
@@ -251,7 +256,7 @@ void Lane::refuse_waiting() {
   const std::string why = complaint();
   sift([&](Entry& entry, uint64_t) {
     if (entry.early) return true;
-    if (Session* session = relay_.find(entry.session); session != nullptr) session->deliver_error(entry.seq, why);
+    if (Session* session = relay_.find(entry.session); session != nullptr) session->deliver_error(entry, why);
     return false;
   });
   relay_.flush_touched();
@@ -265,8 +270,8 @@ void Lane::refuse_all() {
   sift([&](Entry& entry, uint64_t) {
     if (entry.early) return true;
     if (Session* session = relay_.find(entry.session); session != nullptr) {
-      session->deliver(entry.seq, refusal);
-      session->replied(entry.seq);
+      session->deliver(entry, refusal);
+      session->replied(entry);
     }
     return false;
   });
@@ -314,6 +319,10 @@ void Lane::append(std::string_view bytes) {
   }
 }
 
+bool Lane::fits(uint64_t size) const {
+  return !stuck_ && size + held_bytes_.size() <= queue_.bound() - queue_.size() && (sync_bytes_ == 0 || sync_bytes_ + size <= kSyncBytes);
+}
+
 bool Lane::put(const Entry& entry, std::string_view command) {
   const std::string_view one[] = {command};
   return put(entry, one);
@@ -330,6 +339,7 @@ bool Lane::put(const Entry& entry, std::span<const std::string_view> pieces) {
   for (const std::string_view piece : pieces) append(piece);
   used_ = relay_.loop().now();
   if (entries_.empty()) progress_ = used_;
+  ++put_;
   entries_.push_back(entry);
   entries_.back().size = static_cast<uint32_t>(size);
   if (entry.early) {
@@ -385,7 +395,7 @@ size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
   if (reply_ == Reply::kUnknown) reply_ = begin_reply(static_cast<char>(bytes.front()), entry);
   Session* session = reply_ == Reply::kPass ? relay_.find(entry.session) : nullptr;
   if (session != nullptr) {
-    const size_t room = session->room(entry.seq);
+    const size_t room = session->room(entry);
     if (room == 0) {
       stuck_ = true;
       session->hold_up(*this);
@@ -400,7 +410,7 @@ size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
   }
   const std::string_view text = text_of(bytes.first(*n));
   if (session != nullptr) {
-    session->deliver(entry.seq, text);
+    session->deliver(entry, text);
     passed_ = true;
   } else if (reply_ == Reply::kKeep) {
     kept_.append(entry.early && !reader_.is_error() ? text.substr(0, kLongestHead - std::min(kLongestHead, kept_.size())) : text);
@@ -437,20 +447,21 @@ void Lane::reply_ended(bool push) {
   wrote_ = wrote_ || !entry.repeatable;
   if (entry.tells_type) told_type(entry);
   const Entry done = entry;
-  if (session != nullptr && how == Reply::kKeep) session->deliver(done.seq, kept_);
+  if (session != nullptr && how == Reply::kKeep) session->deliver(done, kept_);
   kept_.clear();
   done_with_front();
   if (held_.empty() && held_since_ != Time{}) go_on();
-  if (session != nullptr) session->replied(done.seq);
+  if (session != nullptr) session->replied(done);
 }
 
-void Lane::done_with_front() {
+void Lane::done_with_front(bool answered) {
   const Entry& entry = entries_.front();
   relay_.stats().sub(Stat::kUnderWay);
   if (entry.early) {
     early_is_done();
     relay_.early_queued(-1, -static_cast<int64_t>(entry.size));
-    relay_.early_done(entry);
+    if (answered) relay_.early_done(entry);
+    else relay_.early_moved();
   } else {
     sync_bytes_ -= entry.size;
   }
@@ -459,15 +470,15 @@ void Lane::done_with_front() {
 }
 
 void Lane::error_came(Entry& entry, Session* session) {
-  if (relay_.redirect(*this, entry, kept_)) return done_with_front();
+  if (relay_.redirect(*this, entry, kept_)) return done_with_front(false);
   if (hold(entry, kept_)) return;
   if (entry.early) early_answered(entry);
   const Entry done = entry;
   done_with_front();
   if (held_.empty() && held_since_ != Time{} && !is_for_now(kept_)) go_on();
   if (session == nullptr) return;
-  session->deliver(done.seq, kept_);
-  session->replied(done.seq);
+  session->deliver(done, kept_);
+  session->replied(done);
 }
 
 // ---- what the server is not able to do yet
@@ -491,6 +502,7 @@ bool Lane::hold(Entry& entry, std::string_view error) {
   demoted_ = demoted_ || demoted;
   if (held_.empty() && sent_ == queue_.read() + entry.size) {
     sent_ = until_ = queue_.read();  // the only one that was sent: it stays where it is
+    entry.asking = entry.asked;
   } else {
     if (held_.empty()) until_ = end_of_command(sent_);
     keep_back();
@@ -514,6 +526,7 @@ void Lane::keep_back() {
   }
   if (!entry.early) sync_bytes_ -= entry.size;
   held_.push_back(entry);
+  held_.back().asking = entry.asked;
   queue_.consume(entry.size);
   entries_.pop_front();
 }

@@ -47,6 +47,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   struct Entry {
     Handle session;          // early: none
     uint32_t seq = 0;        // which reply of the session
+    uint32_t part = 0;       // of several that are joined into one reply, from 1 on
     uint32_t size = 0;       // in queue_
     uint64_t spooled = 0;    // early: where its record in the spool ends; 0: it is in none
     Made expected = Made::kNone;   // early: the answer that was given; kNone: the server's was compared with it already
@@ -56,6 +57,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
     bool early : 1 = false;
     bool repeatable : 1 = false;
     bool asking : 1 = false;       // its bytes begin with an ASKING, which has a reply of its own
+    bool asked : 1 = false;        // they do, whether or not that was answered
     bool repeated : 1 = false;     // was sent before, over a connection that was lost
     bool tells_type : 1 = false;   // its key was thought to be of another type: a reply that is no error says that it is not
   };
@@ -77,6 +79,9 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   Time since() const { return link_.since(); }  // when it was connected
   Time used() const { return used_; }  // when a command came last
   // Early commands that ever came, and those that are done with. In their order, so: done >= what came before X means all before X.
+  // The same of all.
+  uint64_t put_total() const { return put_; }
+  uint64_t done_total() const { return put_ - owed(); }
   uint64_t early_put() const { return early_put_; }
   uint64_t early_done() const { return early_done_; }
   bool has_early() const { return early_put_ != early_done_; }
@@ -85,6 +90,9 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   bool put(const Entry& entry, std::string_view command);
   bool put(const Entry& entry, std::span<const std::string_view> pieces);
   // A client has taken what it could not: goes on in the next turn.
+  // Whether put() would take a command of a client that is so long.
+  bool fits(uint64_t size) const;
+  std::string front() { return copy(queue_.read(), entries_.front().size); }
   void resume();
   // No more commands come; it ends when nothing is owed.
   void retire();
@@ -108,7 +116,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void write();
   Reply begin_reply(char first, const Entry& entry) const;
   void reply_ended(bool push);
-  void done_with_front();
+  void done_with_front(bool answered = true);
   void error_came(Entry& entry, Session* session);
   bool hold(Entry& entry, std::string_view error);
   bool goes_again(const Entry& entry) const;
@@ -154,6 +162,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   Time held_since_{};
   Time progress_{};  // the last reply, or the first command after none
   Time used_{};
+  uint64_t put_ = 0;
   uint64_t early_put_ = 0;
   uint64_t early_done_ = 0;
   uint64_t done_aside_ = 0;  // done while older ones are held: they count when those are done

@@ -24,7 +24,7 @@ std::string first_line(std::string_view reply) {
 
 }  // namespace
 
-Link::Link(RedisRelay& relay, LinkUser& user) : relay_(relay), user_(user), conn_(relay.loop(), *this) {}
+Link::Link(RedisRelay& relay, LinkUser& user) : relay_(relay), loop_(relay.loop()), user_(user), conn_(relay.loop(), *this) {}
 
 Link::~Link() { close(); }
 
@@ -36,7 +36,7 @@ void Link::dial(const DialPlan& plan, const Setting& want, bool ask_commands) {
   state_ = State::kDialing;
   refusal_.clear();
   relay_.stats().add(Stat::kDials);
-  dial_ = std::make_unique<Dial>(relay_.loop(), relay_.resolver(), plan, static_cast<DialUser&>(*this));
+  dial_ = std::make_unique<Dial>(loop_, relay_.resolver(), plan, static_cast<DialUser&>(*this));
   dial_->start();
 }
 
@@ -48,13 +48,13 @@ void Link::stop_dialing() {
     explicit Grave(std::unique_ptr<Dial> dead) : dial(std::move(dead)) {}
     std::unique_ptr<Dial> dial;
   };
-  relay_.loop().bury(std::make_unique<Grave>(std::move(dial_)));
+  loop_.bury(std::make_unique<Grave>(std::move(dial_)));
 }
 
 void Link::on_dialed(const Addr& to) {
   dial_->take(conn_);
   stop_dialing();
-  since_ = relay_.loop().now();
+  since_ = loop_.now();
   if (conn_.tls() != nullptr) relay_.stats().add(Stat::kTlsHandshakes);
   if (log_enabled(Level::kDebug)) LogLine(Level::kDebug, "connected").text("relay", relay_.config().name).text("addr", to.text());
   become(want_);
@@ -73,7 +73,7 @@ void Link::close() {
   stop_dialing();
   conn_.close();
   if (in_.owns_block()) in_.consume(in_.size());
-  in_.release(relay_.loop().buffers());
+  in_.release(loop_.buffers());
   greeting_.clear();
   asked_.clear();
   reply_.clear();
@@ -182,7 +182,7 @@ void Link::on_ready(Conn&) {
 }
 
 void Link::read() {
-  BufferPool& pool = relay_.loop().buffers();
+  BufferPool& pool = loop_.buffers();
   relay_.batch();
   bool stuck = false;
   for (int round = 0; round < kRounds && conn_.is_open() && !stuck; ++round) {

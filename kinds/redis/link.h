@@ -108,7 +108,8 @@ class Link final : private ConnUser, private DialUser {
   size_t take_greeting(std::span<const std::byte> bytes);
   void read();
 
-  RedisRelay& relay_;
+  RedisRelay& relay_;  // may be gone when this is
+  Loop& loop_;
   LinkUser& user_;
   Conn conn_;
   std::unique_ptr<Dial> dial_;

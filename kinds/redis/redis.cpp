@@ -18,6 +18,7 @@ constexpr unsigned kDifferencesASecond = 10;
 constexpr Delay kTidy{10'000};
 constexpr Delay kUnused{60'000};
 constexpr size_t kLongestGathered = 32 * 1024 * 1024;
+constexpr size_t kMostNodes = 8192;
 constexpr size_t kMostDatabases = 1024;
 constexpr Delay kRefused{60'000};       // for so long it is remembered which databases there are not
 constexpr size_t kMostDifferences = 64;  // commands that are counted apart
@@ -40,6 +41,8 @@ constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"repeated", Type::kCounter, "commands sent again after a connection to the server was lost"},
     {"lost_commands", Type::kCounter, "commands of which it is not known whether they were executed, because a connection was lost"},
     {"held", Type::kCounter, "times that a command was kept, to be sent again, because the server could not do it yet (LOADING and the like)"},
+    {"moved", Type::kCounter, "commands that a node of the cluster has sent on to another (MOVED)"},
+    {"asked", Type::kCounter, "the same, for a slot that is on its way (ASK)"},
     {"early", Type::kCounter, "commands that were answered before the server had done them"},
     {"early_queued", Type::kGauge, "of these, those that the server has not done yet"},
     {"early_bytes", Type::kGauge, "bytes of these; queue-size bounds them"},
@@ -92,7 +95,9 @@ void RedisRelay::commit() {
   setting_ = Setting{{config_.server.user, config_.server.password}, static_cast<uint32_t>(*parse_integer(config_.server.db))};
   nodes_.resize(1);
   nodes_[0] = {config_.dial, config_.server.place.text()};
+  for (Server& server : nodes_) server.plan = plan_for(server.plan.target);
   if (elsewhere && !first) leave_server();
+  if (elsewhere) settle_cluster();
   for (Session* session = sessions_.front(); session != nullptr; session = sessions_.next(*session)) session->follow(setting_.db);
   tidy_.arm(kTidy);
   keep_ready();
@@ -203,6 +208,7 @@ void RedisRelay::dial_failed(const Addr& to, const std::string& why, unsigned ro
   LogLine(Level::kWarn, "dial-failed").text("relay", config_.name).text("target", config_.server.place.text()).text("addr", to.text()).text("error", why)
       .number("attempt", round).count("retry_ms", retry.count());
   failed(why);
+  lane_troubled();
 }
 
 // What a connection must be for a client of that setting: without a login of its own it has the relay's; its name stays with it.
@@ -234,20 +240,20 @@ bool RedisRelay::has_place_for_one() {
   return false;
 }
 
-Lane* RedisRelay::lane(const Setting& setting, uint8_t ordinal) {
+Lane* RedisRelay::lane(const Setting& setting, uint8_t ordinal, uint32_t node) {
   for (const auto& lane : lanes_) {  // no copies, for each command
     const Setting& has = lane->key().setting;
-    if (lane->retired() || has.db != setting.db || has.protocol != setting.protocol || !(has.login == (setting.login.password.empty() ? setting_.login : setting.login))) continue;
+    if (lane->retired() || lane->key().node != node || has.db != setting.db || has.protocol != setting.protocol || has.replica != setting.replica || !(has.login == (setting.login.password.empty() ? setting_.login : setting.login))) continue;
     if (ordinal-- == 0) return lane.get();
   }
   if (!has_place_for_one()) return nullptr;
-  lanes_.push_back(std::make_unique<Lane>(*this, next_lane_++, Lane::Key{0, effective(setting)}));
+  lanes_.push_back(std::make_unique<Lane>(*this, next_lane_++, Lane::Key{node, effective(setting)}));
   stats_.add(Stat::kUpstreams);
   return lanes_.back().get();
 }
 
 uint8_t RedisRelay::free_ordinal(const Setting& setting) {
-  if (smart() || config_.shared_connections == 1) return 0;
+  if (smart() || cluster_ != nullptr || config_.shared_connections == 1) return 0;
   uint8_t ordinal = 0;
   for (const auto& lane : lanes_) {
     if (lane->retired() || lane->key().setting.db != setting.db || !(lane->key().setting == effective(setting))) continue;
@@ -301,13 +307,78 @@ void RedisRelay::ended(Lane& lane) {
 }
 
 void RedisRelay::reroute(const Lane::Entry& entry, const std::string& command, const Setting& setting) {
-  Lane* to = lane(setting, 0);
+  if (cluster_ != nullptr) return cluster_->place_again(entry, command, setting);
+  Lane* to = lane(setting, 0, 0);
   if (to != nullptr && to->put(entry, command)) return;
   if (entry.early) return early_lost(1, "no-room");
-  if (Session* session = find(entry.session); session != nullptr) session->deliver_error(entry.seq, "the server has changed; the command was not executed");
+  if (Session* session = find(entry.session); session != nullptr) session->deliver_error(entry, "the server has changed; the command was not executed");
 }
 
-bool RedisRelay::redirect(Lane&, const Lane::Entry&, std::string_view) { return false; }
+bool RedisRelay::redirect(Lane& lane, const Lane::Entry& entry, std::string_view error) { return cluster_ != nullptr && cluster_->redirect(lane, entry, error); }
+
+// ---- the cluster
+
+DialPlan RedisRelay::plan_for(const Endpoint& target) const {
+  DialPlan plan = config_.dial;
+  plan.target = target;
+  return plan;
+}
+
+void RedisRelay::settle_cluster() {
+  if (cluster_ != nullptr) {
+    cluster_->stop();
+    env_.loop.bury(std::move(cluster_));
+  }
+  if (!config_.server.cluster) return;
+  cluster_ = std::make_unique<Cluster>(*this);
+  cluster_->start();
+}
+
+std::vector<std::string> RedisRelay::seeds() const {
+  std::vector<std::string> out = {config_.server.place.text()};
+  for (const Endpoint& place : config_.server.others) out.push_back(place.text());
+  return out;
+}
+
+uint32_t RedisRelay::node(const std::string& address) {
+  const std::string tls = "tls://";
+  const std::string all = config_.server.place.tls && !address.starts_with(tls) ? tls + address : address;
+  for (size_t i = 0; i < nodes_.size(); ++i)
+    if (nodes_[i].place == all) return static_cast<uint32_t>(i);
+  const Result<Endpoint> endpoint = Endpoint::parse_target(all);
+  if (!endpoint.ok() || nodes_.size() >= kMostNodes) return 0;
+  nodes_.push_back({plan_for(*endpoint), all});
+  return static_cast<uint32_t>(nodes_.size() - 1);
+}
+
+void RedisRelay::cluster_known() {
+  keep_ready();
+  room();
+}
+
+void RedisRelay::lane_troubled() {
+  if (cluster_ != nullptr) cluster_->doubt();
+}
+
+bool RedisRelay::is_ready(uint32_t node) const {
+  return std::any_of(lanes_.begin(), lanes_.end(), [node](const auto& lane) { return lane->key().node == node && lane->ready(); });
+}
+
+bool RedisRelay::is_usable(uint32_t node) {
+  return std::none_of(lanes_.begin(), lanes_.end(), [node](const auto& lane) { return lane->key().node == node && (lane->hopeless() || (lane->owed() > 0 && !lane->ready())); });
+}
+
+bool RedisRelay::is_answered(uint32_t id, uint64_t put) const {
+  for (const auto& lane : lanes_)
+    if (lane->id() == id) return lane->done_total() >= put;
+  return true;
+}
+
+// Its node is no master any more.
+void RedisRelay::desert(uint32_t id) {
+  for (const auto& lane : lanes_)
+    if (lane->id() == id) return lane->retire();
+}
 
 // ---- leases
 
@@ -317,20 +388,21 @@ Lease& RedisRelay::add_lease(uint32_t node) {
   return *leases_.back();
 }
 
-Lease* RedisRelay::acquire(Session& session, const Setting& want) {
+Lease* RedisRelay::acquire(Session& session, const Setting& want, uint32_t node) {
   Setting all = effective(want);
   all.name = want.name;
-  if (!idle_.empty()) {
-    Lease* lease = idle_.back();
-    idle_.pop_back();
+  for (size_t i = idle_.size(); i-- > 0;) {
+    Lease* lease = idle_[i];
+    if (lease->node() != node) continue;
+    idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(i));
     lease->lend(session, all);
     return lease;
   }
   if (!has_place_for_one()) {
-    waiting_.push_back({&session, std::move(all)});
+    waiting_.push_back({&session, std::move(all), node});
     return nullptr;
   }
-  Lease& lease = add_lease(0);
+  Lease& lease = add_lease(node);
   lease.dial(&session, all);
   return &lease;
 }
@@ -340,9 +412,10 @@ void RedisRelay::cancel(Session& session) {
 }
 
 void RedisRelay::became_idle(Lease& lease) {
-  if (!waiting_.empty()) {
-    const Waiter waiter = std::move(waiting_.front());
-    waiting_.erase(waiting_.begin());
+  const auto first = std::find_if(waiting_.begin(), waiting_.end(), [&](const Waiter& waiter) { return waiter.node == lease.node(); });
+  if (first != waiting_.end()) {
+    const Waiter waiter = std::move(*first);
+    waiting_.erase(first);
     lease.lend(*waiter.session, waiter.want);
     if (lease.ready()) waiter.session->lease_ready(lease);
     return;
@@ -364,14 +437,20 @@ void RedisRelay::serve_waiting() {
   while (!waiting_.empty() && lanes_.size() + leases_.size() < config_.max_connections) {
     const Waiter waiter = std::move(waiting_.front());
     waiting_.erase(waiting_.begin());
-    add_lease(0).dial(waiter.session, waiter.want);
+    add_lease(waiter.node).dial(waiter.session, waiter.want);
   }
 }
 
 // The lane of the URL's own setting, so that the first client does not wait for it; and leases in hand.
 void RedisRelay::keep_ready() {
   if (draining_) return;
-  if (Lane* own = lane(setting_, 0); own != nullptr) own->start();
+  if (cluster_ != nullptr) {
+    if (!cluster_->known()) return;
+    for (const uint32_t node : cluster_->masters())
+      if (Lane* own = lane(setting_, 0, node); own != nullptr) own->start();
+    return;
+  }
+  if (Lane* own = lane(setting_, 0, 0); own != nullptr) own->start();
   if (leases_.size() != 0 && idle_.empty()) return;  // the server is not there, or all are in use
   while (idle_.size() < config_.min_idle && leases_.size() < config_.min_idle && lanes_.size() + leases_.size() < config_.max_connections) add_lease(0).dial(nullptr, setting_);
 }
@@ -490,6 +569,7 @@ void RedisRelay::drain() {
 void RedisRelay::stop(std::string_view why) {
   doors_.close();
   draining_ = true;
+  if (cluster_ != nullptr) cluster_->stop();
   tidy_.disarm();
   waiting_.clear();
   while (Session* session = sessions_.front()) session->end(why);

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kinds/redis/cluster.h"
 #include "kinds/redis/commands.h"
 #include "kinds/redis/early.h"
 #include "kinds/redis/keys.h"
@@ -26,7 +27,7 @@ namespace relay::redis {
 enum class Stat : uint8_t {
   kClients, kPinned, kUpstreams, kUnderWay,
   kAccepted, kRefusedBusy, kRefusedDraining, kCommands, kSharedCommands, kPins, kErrors, kProtocolErrors, kRepeated, kLostCommands,
-  kHeld, kEarly, kEarlyQueued, kEarlyBytes, kEarlyDifferent, kEarlyRefused, kEarlyLost, kQueueFull,
+  kHeld, kMoved, kAsked, kEarly, kEarlyQueued, kEarlyBytes, kEarlyDifferent, kEarlyRefused, kEarlyLost, kQueueFull,
   kDials, kDialFailures, kUpstreamsLost, kStalled, kAcceptPauses, kTlsHandshakes, kTlsHandshakeFailures,
   kCount,
 };
@@ -68,7 +69,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   const Setting& setting() const { return setting_; }
 
   // Lanes. The one for clients of that setting, made if there is none; nullptr: there are as many connections as there may be.
-  Lane* lane(const Setting& setting, uint8_t ordinal);
+  Lane* lane(const Setting& setting, uint8_t ordinal, uint32_t node);
   // Of the lanes of a kind, one that is not held up by a client that does not read.
   uint8_t free_ordinal(const Setting& setting);
   uint64_t lanes_epoch() const { return lanes_epoch_; }  // changes when one is no more to be used
@@ -87,6 +88,17 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   void lane_ready(Lane& lane);
   bool is_for_clients(const Lane& lane) const { return !(effective(lane.key().setting) == setting_); }
   void gave_up(Lane&) {}
+  void lane_troubled();
+  bool is_ready(uint32_t node) const;  // some lane to it
+  bool is_usable(uint32_t node);       // nothing is known against it
+  bool is_answered(uint32_t lane, uint64_t put) const;
+  void desert(uint32_t lane);
+  // The cluster, if the server is one.
+  Cluster* cluster() { return cluster_.get(); }
+  void cluster_known();
+  uint32_t node(const std::string& address);
+  std::vector<std::string> seeds() const;
+  std::vector<uint32_t>& indexes() { return indexes_; }
   void resume(uint32_t lane);
   void ended(Lane& lane);
   // Finds another lane for what one had.
@@ -95,7 +107,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   bool redirect(Lane& lane, const Lane::Entry& entry, std::string_view error);
 
   // Leases. One for `session` alone, which may be ready(). If not, or nullptr, lease_ready() is called once one is.
-  Lease* acquire(Session& session, const Setting& want);
+  Lease* acquire(Session& session, const Setting& want, uint32_t node);
   void cancel(Session& session);  // does not want one any more
   void became_idle(Lease& lease);
   void ended(Lease& lease);
@@ -148,6 +160,8 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
 
   static Doors::Plan doors_of(const RedisConfig& config);
   void leave_server();
+  void settle_cluster();
+  DialPlan plan_for(const Endpoint& target) const;
   bool admits(const Addr& peer);
   bool refuse(const Addr& peer, Stat stat, std::string_view reason);
   Setting effective(const Setting& setting) const;
@@ -162,13 +176,14 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
     Session* session = nullptr;
     uint32_t generation = 0;
   };
-  struct Node {
+  struct Server {
     DialPlan plan;
     std::string place;
   };
   struct Waiter {
     Session* session;
     Setting want;
+    uint32_t node;
   };
 
   Env env_;
@@ -179,7 +194,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   EarlyTable early_table_;
   KeyTypes types_;
   Setting setting_;
-  std::vector<Node> nodes_;
+  std::vector<Server> nodes_;
   Doors doors_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<std::unique_ptr<Lease>> leases_;
@@ -191,6 +206,8 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   std::vector<uint32_t> free_places_;
   List<Session> sessions_;
   Timer tidy_;
+  std::unique_ptr<Cluster> cluster_;
+  std::vector<uint32_t> indexes_;
   std::vector<uint32_t> databases_;  // that the server is known to have
   uint32_t least_refused_ = UINT32_MAX;  // of databases that it has not
   std::string refusal_;

@@ -289,6 +289,38 @@ void Session::flush_parked() {
   }
 }
 
+// A part of a reply that several servers give.
+void Session::deliver(const Lane::Entry& entry, std::string_view text) {
+  if (entry.part == 0) return deliver(entry.seq, text);
+  const auto at = joints_.find(entry.seq);
+  if (at == joints_.end() || state_ != State::kOpen) return;
+  at->second->replies[entry.part - 1].append(text);
+  parked_bytes_ += text.size();
+  if (parked_bytes_ > kMostParked) end("too-many-replies");
+}
+
+void Session::replied(const Lane::Entry& entry) {
+  if (entry.part == 0) return replied(entry.seq);
+  const auto at = joints_.find(entry.seq);
+  if (at != joints_.end() && --at->second->left == 0) joined(entry.seq);
+}
+
+void Session::deliver_error(const Lane::Entry& entry, std::string_view text) {
+  if (entry.part == 0) return deliver_error(entry.seq, text);
+  relay_.stats().add(Stat::kErrors);
+  deliver(entry, "-ERR relay: " + std::string(text) + "\r\n");
+  replied(entry);
+}
+
+bool Session::retract(const Lane::Entry& entry) {
+  if (entry.part == 0) return retract(entry.seq);
+  if (const auto at = joints_.find(entry.seq); at != joints_.end()) {
+    parked_bytes_ -= at->second->replies[entry.part - 1].size();
+    at->second->replies[entry.part - 1].clear();
+  }
+  return true;
+}
+
 void Session::all_answered() {
   if (pin_ == Pin::kCommand && !streaming_) return unpin();
   if (pin_ != Pin::kTransaction || !ending_ || streaming_) return;

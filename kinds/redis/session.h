@@ -22,6 +22,7 @@
 #include "kinds/redis/commands.h"
 #include "kinds/redis/lane.h"
 #include "kinds/redis/lease.h"
+#include "kinds/redis/split.h"
 #include "lib/json.h"
 #include "lib/list.h"
 #include "net/addr.h"
@@ -55,6 +56,12 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
 
   // For its Lanes and its Lease. Room for a piece of reply `seq` now; the piece; the end of it; no reply will come, and why.
   size_t room(uint32_t seq);
+  size_t room(const Lane::Entry& entry) { return entry.part > 0 ? SIZE_MAX : room(entry.seq); }
+  void deliver(const Lane::Entry& entry, std::string_view text);
+  void replied(const Lane::Entry& entry);
+  void deliver_error(const Lane::Entry& entry, std::string_view text);
+  bool retract(const Lane::Entry& entry);
+  bool split_by_key(const Lane::Entry& entry, uint32_t node, std::string_view text);
   size_t room() { return room(head_); }
   void deliver(uint32_t seq, std::string_view text);
   void deliver_raw(std::string_view text) { say(text); }
@@ -88,6 +95,15 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
     uint32_t seq;
     char first = 0;  // byte of the reply
   };
+  struct Joint {  // a command that several servers do
+    Join how = Join::kNone;
+    bool scan = false;
+    uint16_t slot = 0;                       // scan: where
+    std::optional<uint16_t> next;            // and where then
+    std::unique_ptr<Split> split;            // MGET and its like
+    std::vector<std::string> replies;
+    size_t left = 0;
+  };
   struct Mark {
     uint32_t lane;
     uint64_t put;
@@ -112,6 +128,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
 
   // Where a command goes (dispatch.cpp).
   bool dispatch();
+  bool dispatch_to(const Command& command);
   bool dispatch_behind(const Command& command);
   bool dispatch_own(const Command& command);
   bool quit();
@@ -130,6 +147,16 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool send_shared(Lane& lane, const Command& command, Lane::Entry& entry);
   void written(const Lane::Entry& entry);
   bool stops_something() const;
+  // In a cluster (route.cpp).
+  bool dispatch_cluster(Command command);
+  bool begin_transaction(const Command& command);
+  Placed locate(const Command& command);
+  bool share_parts(const Command& command, std::unique_ptr<Joint> joint, const std::vector<std::pair<uint32_t, std::string>>& parts);
+  bool share_split(const Command& command);
+  bool share_all(const Command& command);
+  bool share_scan(const Command& command);
+  void joined(uint32_t seq);
+  bool nobody_has_it();
   bool settled();
   bool wait_for_early();
   bool settled_beside(const Lane& lane);
@@ -174,6 +201,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool too_long_ = false;       // to be gathered
   bool marked_ = false;         // marks_ are taken, for the command at the front
   bool after_ping_ = false;     // WAIT
+  bool begun_ = false;          // MULTI is said, but not yet where
   bool chose_db_ = false;       // by SELECT
   uint8_t ordinal_ = 0;         // which of the lanes of a kind, while something is under way
   Buffer in_;                   // while it is worked on
@@ -189,6 +217,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   std::map<uint32_t, Parked> parked_;
   uint64_t parked_bytes_ = 0;
   Setting setting_;
+  std::map<uint32_t, std::unique_ptr<Joint>> joints_;
+  uint32_t node_ = 0;           // where the command at the front goes
   std::unique_ptr<Adoption> adopting_;
   std::optional<uint32_t> selecting_;  // kWaiting: the database that it is to be in if the server does not refuse it
   std::vector<Mark> marks_;

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+// Cluster: see the picture in cluster.h.
+#include "kinds/redis/cluster.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "kinds/redis/redis.h"
+#include "kinds/redis/split.h"
+#include "lib/log.h"
+
+namespace relay::redis {
+namespace {
+
+constexpr Delay kSoonest{250};      // between two questions
+constexpr Delay kInTrouble{500};    // while a node does not answer
+constexpr Delay kNow{1};
+constexpr Delay kEver{30'000};      // even if nothing seems wrong
+constexpr Delay kLate{20};          // before room is looked for again
+constexpr uint8_t kMostMoves = 16;  // redirections of one command, then it is told the truth
+constexpr size_t kLongestMap = 4 * 1024 * 1024;
+constexpr std::string_view kQuestion = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n";
+constexpr std::string_view kAsking = "*1\r\n$6\r\nASKING\r\n";
+
+std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
+std::string_view host_of(std::string_view address) {
+  if (address.starts_with("tls://")) address.remove_prefix(6);
+  address = address.substr(0, address.rfind(':'));
+  if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
+  return address;
+}
+
+}  // namespace
+
+Cluster::Cluster(RedisRelay& relay)
+    : relay_(relay), link_(relay, *this), timer_(relay.loop(), *this), patience_(relay.loop(), *this), late_timer_(relay.loop(), *this), since_(relay.loop().now()) {}
+
+void Cluster::stop() {
+  stopped_ = true;
+  link_.close();
+  timer_.disarm();
+  patience_.disarm();
+  late_timer_.disarm();
+  for (const Late& late : late_)
+    if (late.entry.early) relay_.early_lost(1, "terminated");
+  late_.clear();
+}
+
+// ---- asking
+
+// The masters that are known, then those of the URL, in turn.
+void Cluster::ask() {
+  if (stopped_ || asking_) return;
+  std::vector<std::string> candidates;
+  if (map_)
+    for (const Shard& shard : map_->shards()) {
+      if (!shard.master.address.empty()) candidates.push_back(shard.master.address);
+      for (const Node& replica : shard.replicas) candidates.push_back(replica.address);
+    }
+  for (const std::string& seed : relay_.seeds()) candidates.push_back(seed);
+  asked_ = candidates[turn_++ % candidates.size()];
+  asking_ = true;
+  question_sent_ = false;
+  asked_at_ = relay_.loop().now();
+  reply_.clear();
+  reader_.next();
+  patience_.arm(std::min(relay_.config().timeout, Delay{1000}));
+  link_.dial(relay_.plan(relay_.node(asked_)), relay_.setting(), !relay_.commands().learned());
+}
+
+void Cluster::doubt() {
+  if (stopped_ || asking_) return;
+  const Time now = relay_.loop().now();
+  const Delay wait = asked_at_ + kSoonest > now ? asked_at_ + kSoonest - now : kNow;
+  if (!timer_.armed() || timer_.when() > now + wait) timer_.arm(wait);
+}
+
+void Cluster::on_link_ready() { on_link_turn(); }
+
+void Cluster::on_link_turn() {
+  if (!link_.ready() || !reply_.empty() || reader_.begun()) return;
+  const iovec part{const_cast<char*>(kQuestion.data()), kQuestion.size()};
+  if (link_.writable() && !question_sent_) {
+    const Result<size_t> n = link_.write(std::span(&part, 1));
+    if (!n.ok() && n.status().code() == Code::kAgain) return;
+    question_sent_ = true;
+    if (!n.ok() || *n != kQuestion.size()) link_.fail("a connection too small for a question");
+  }
+}
+
+size_t Cluster::on_link_bytes(std::span<const std::byte> bytes) {
+  const Result<size_t> n = reader_.feed(bytes);
+  if (!n.ok() || reply_.size() + *n > kLongestMap) {
+    link_.fail("it does not speak RESP");
+    return 0;
+  }
+  const size_t taken = *n;
+  reply_.append(text_of(bytes.first(taken)));
+  if (reader_.done()) answered(std::exchange(reply_, {}));
+  return taken;
+}
+
+void Cluster::answered(std::string_view reply) {
+  link_.close();
+  if (reply.starts_with('-')) return failed(std::string(reply.substr(1, reply.find('\r') - 1)));
+  std::optional<SlotMap> map = SlotMap::read_slots(reply, {host_of(asked_), relay_.config().server.place.tls});
+  if (!map) return failed("what it says of the cluster makes no sense");
+  if (map->shards().empty()) return failed("it belongs to no cluster that has slots");
+  asking_ = false;
+  patience_.disarm();
+  asked_at_ = relay_.loop().now();
+  hopeless_ = false;
+  since_ = Time{};
+  learn(std::move(*map));
+  bool trouble = false;
+  relay_.each_lane([&](const Lane& lane) { trouble = trouble || (!lane.ready() && lane.owed() > 0); });
+  timer_.arm(trouble ? kInTrouble : kEver);
+  relay_.cluster_known();
+}
+
+void Cluster::on_link_lost(const std::string& why) { failed(why); }
+
+void Cluster::failed(const std::string& why) {
+  link_.close();
+  asking_ = false;
+  patience_.disarm();
+  const Time now = relay_.loop().now();
+  asked_at_ = now;
+  trouble_ = why;
+  if (since_ == Time{}) since_ = now;
+  LogLine(Level::kWarn, "cluster-unknown").text("relay", relay_.config().name).text("addr", asked_).text("error", why);
+  relay_.failed(why);
+  if (!map_ && !hopeless_ && now - since_ >= relay_.config().timeout) {
+    hopeless_ = true;
+    relay_.room();
+  }
+  timer_.arm(kSoonest);
+}
+
+void Cluster::on_timer(Timer& timer) {
+  if (&timer == &late_timer_) return try_late();
+  if (&timer == &timer_) return ask();
+  failed(link_.trouble().empty() ? "it does not answer" : link_.trouble());
+}
+
+// ---- the map
+
+void Cluster::learn(SlotMap map) {
+  if (map_ && map == *map_) return;
+  const std::optional<SlotMap> before = std::exchange(map_, std::move(map));
+  LogLine(Level::kInfo, "cluster").text("relay", relay_.config().name).number("masters", map_->shards().size()).number("slots", map_->covered()).text("by", asked_);
+  if (before) note_moves(*before);
+  desert();
+}
+
+// What comes for a slot waits for what went to the node that had it.
+void Cluster::leave_behind(uint16_t slot, uint32_t node) {
+  relay_.each_lane([&](const Lane& lane) {
+    if (lane.key().node == node && lane.owed() > 0) marks_[slot].push_back({lane.id(), lane.put_total()});
+  });
+}
+
+void Cluster::note_moves(const SlotMap& before) {
+  for (uint32_t slot = 0; slot < kSlots; ++slot) {
+    const Shard* was = before.of(static_cast<uint16_t>(slot));
+    const Shard* is = map_->of(static_cast<uint16_t>(slot));
+    if (was == nullptr || (is != nullptr && is->master.address == was->master.address)) continue;
+    leave_behind(static_cast<uint16_t>(slot), relay_.node(was->master.address));
+  }
+}
+
+// What waits for a node that has lost its slots while it did not answer goes to those who have them.
+void Cluster::desert() {
+  std::vector<uint32_t> masters = this->masters();
+  std::vector<uint32_t> gone;
+  relay_.each_lane([&](const Lane& lane) {
+    if (std::find(masters.begin(), masters.end(), lane.key().node) == masters.end() && !lane.key().setting.replica) gone.push_back(lane.id());
+  });
+  for (const uint32_t id : gone) relay_.desert(id);
+}
+
+bool Cluster::waits(uint16_t slot) {
+  const auto at = marks_.find(slot);
+  if (at == marks_.end()) return false;
+  std::erase_if(at->second, [this](const Mark& mark) { return relay_.is_answered(mark.lane, mark.put); });
+  if (!at->second.empty()) return true;
+  marks_.erase(at);
+  return false;
+}
+
+std::optional<uint32_t> Cluster::node_of(uint16_t slot) {
+  const Shard* shard = map_->of(slot);
+  if (shard == nullptr || shard->master.address.empty()) return std::nullopt;
+  return relay_.node(shard->master.address);
+}
+
+std::optional<uint32_t> Cluster::replica_of(uint16_t slot) {
+  const Shard* shard = map_->of(slot);
+  if (shard == nullptr) return std::nullopt;
+  std::vector<const Node*> good;
+  for (const Node& replica : shard->replicas)
+    if (replica.online) good.push_back(&replica);
+  if (good.empty()) return std::nullopt;
+  return relay_.node(good[relay_.loop().random().below(good.size())]->address);
+}
+
+std::vector<uint32_t> Cluster::masters() {
+  std::vector<uint32_t> out;
+  for (const Shard& shard : map_->shards())
+    if (!shard.master.address.empty()) out.push_back(relay_.node(shard.master.address));
+  return out;
+}
+
+uint32_t Cluster::any() {
+  const std::vector<uint32_t> all = masters();
+  for (const uint32_t node : all)
+    if (relay_.is_ready(node)) return node;
+  return all.empty() ? 0 : all.front();
+}
+
+std::optional<uint16_t> Cluster::slot_behind(uint16_t slot) {
+  const Shard* shard = map_->of(slot);
+  const auto& all = map_->shards();
+  for (size_t i = 0; i + 1 < all.size(); ++i)
+    if (&all[i] == shard) return all[i + 1].ranges.front().first;
+  return std::nullopt;
+}
+
+// ---- commands that were sent to the wrong one
+
+std::optional<uint16_t> Cluster::slot_of_command(std::string_view command) {
+  if (command.starts_with(kAsking)) command.remove_prefix(kAsking.size());
+  std::vector<std::string_view> words;
+  split_command(command, words);
+  if (words.empty()) return std::nullopt;
+  const Command found = relay_.commands().find(words[0], words.size() > 1 ? words[1] : std::string_view());
+  if (found.keys == nullptr || !find_keys(*found.keys, words, indexes_)) return std::nullopt;
+  const Placed placed = place(words, indexes_);
+  return placed.where == Placed::Where::kNowhere ? std::nullopt : std::optional(placed.slot);
+}
+
+bool Cluster::redirect(Lane& lane, const Lane::Entry& entry, std::string_view error) {
+  if (error.starts_with("-CLUSTERDOWN")) doubt();
+  if (error.starts_with("-TRYAGAIN") && !entry.early) {
+    Session* session = relay_.find(entry.session);
+    std::string command = lane.front();
+    if (entry.asked) command.erase(0, kAsking.size());
+    return session != nullptr && session->split_by_key(entry, lane.key().node, command);
+  }
+  const std::optional<Redirect> to = parse_redirect(error);
+  if (!to || !map_ || entry.moves >= kMostMoves) return false;
+  const std::string address = map_->address(*to, host_of(relay_.place(lane.key().node)));
+  if (address.empty()) return false;
+  relay_.stats().add(to->ask ? Stat::kAsked : Stat::kMoved);
+  Lane::Entry moved = entry;
+  ++moved.moves;
+  moved.repeated = false;
+  moved.asked = moved.asking = to->ask;
+  std::string command = lane.front();
+  if (entry.asked) command.erase(0, kAsking.size());
+  if (!to->ask) {
+    const std::optional<uint32_t> before = node_of(to->slot);
+    if (map_->moved(to->slot, address) && before) leave_behind(to->slot, *before);
+    doubt();
+  } else {
+    command.insert(0, kAsking);
+  }
+  Setting setting = lane.key().setting;
+  setting.replica = false;
+  put(moved, command, setting, relay_.node(address));
+  return true;
+}
+
+void Cluster::place_again(const Lane::Entry& entry, const std::string& command, const Setting& setting) {
+  Lane::Entry again = entry;
+  std::string bytes = command;
+  if (entry.asked) bytes.erase(0, kAsking.size());
+  again.asked = again.asking = false;
+  Setting plain = setting;
+  plain.replica = false;
+  put(again, bytes, plain, std::nullopt);
+}
+
+void Cluster::put(const Lane::Entry& entry, const std::string& command, const Setting& setting, std::optional<uint32_t> node) {
+  std::optional<uint32_t> to = node;
+  if (!to && map_) {
+    const std::optional<uint16_t> slot = slot_of_command(command);
+    to = slot ? node_of(*slot) : any();
+  }
+  Lane* lane = to ? relay_.lane(setting, 0, *to) : nullptr;
+  if (late_.empty() && lane != nullptr && lane->put(entry, command)) return;
+  late_.push_back({entry, command, setting, node, relay_.loop().now()});
+  if (entry.early) relay_.early_queued(1, static_cast<int64_t>(command.size()));
+  if (!late_timer_.armed()) late_timer_.arm(kLate);
+}
+
+void Cluster::try_late() {
+  std::deque<Late> now = std::exchange(late_, {});
+  bool stopped = false;
+  for (Late& late : now) {
+    if (late.entry.early) relay_.early_queued(-1, -static_cast<int64_t>(late.command.size()));
+    Session* session = late.entry.early ? nullptr : relay_.find(late.entry.session);
+    if (!late.entry.early && session == nullptr) continue;
+    if (session != nullptr && relay_.loop().now() - late.since >= relay_.config().timeout) {
+      session->deliver_error(late.entry, "no node of the cluster takes the command; it was not executed");
+      continue;
+    }
+    const Time since = late.since;
+    const size_t before = late_.size();
+    if (stopped) late_.push_back(late);
+    else put(late.entry, late.command, late.setting, late.node);
+    if (stopped && late.entry.early) relay_.early_queued(1, static_cast<int64_t>(late.command.size()));
+    stopped = late_.size() > 0;
+    if (late_.size() > before) late_.back().since = since;
+  }
+  if (!late_.empty()) late_timer_.arm(kLate);
+}
+
+}  // namespace relay::redis
