@@ -68,6 +68,7 @@ bool Session::dispatch() {
     }
     append_command(encoded_, *words);
   }
+  if (whole && relay_.packs(word(0))) pack();
   Command command = relay_.commands().find(word(0));
   if (pin_ == Pin::kTransaction) return dispatch_own(command);
   if (pin_ == Pin::kCommand) return dispatch_behind(command);
@@ -112,7 +113,7 @@ bool Session::dispatch_behind(const Command& command) {
     case Use::kAuth:
     case Use::kHello:
     case Use::kClient:
-    case Use::kReset: return own(Pin::kLife);
+    case Use::kReset: return own_for_life();
     case Use::kMulti:
     case Use::kWatch: multi_ = command.use == Use::kMulti; return own(Pin::kTransaction);
     case Use::kShared:
@@ -134,7 +135,7 @@ bool Session::dispatch_own(const Command& command) {
     case Use::kAuth:
     case Use::kHello:
     case Use::kClient:
-    case Use::kReset: return own(Pin::kLife);
+    case Use::kReset: return own_for_life();
     case Use::kMulti: multi_ = true; break;
     case Use::kExec: ending_ = argc == 1; break;
     case Use::kUnwatch: ending_ = argc == 1 && !multi_; break;
@@ -347,11 +348,15 @@ bool Session::hopeless(Lane& lane) {
 bool Session::send_shared(Lane& lane, const Command& command, Lane::Entry& entry) {
   if (relay_.smart() && !settled_beside(lane)) return wait_for_early();
   if (lane.hopeless()) return hopeless(lane);
+  if (gathering_ && bytes().size() > BufferPool::kBlock) {  // too long to go between those of others
+    blocking_ = false;
+    return take_lease(Pin::kCommand);
+  }
   entry.session = handle_;
   entry.seq = next_;
   entry.repeatable = command.repeatable;
   if (!lane.put(entry, bytes())) return wait_for_room();
-  ++next_;
+  expect_reply(next_++);
   if (relay_.smart() && !command.repeatable) written(entry);
   relay_.stats().add(Stat::kCommands);
   relay_.stats().add(Stat::kSharedCommands);
@@ -446,11 +451,14 @@ void Session::lease_ready(Lease& lease) {
 bool Session::own(Pin pin) {
   pin_ = pin;
   since_waiting_ = {};
-  marked_ = false;
+  if (pin != Pin::kLife) expect_reply(next_);
+  marked_ = packed_ = rewritten_ = false;
   relay_.stats().add(Stat::kCommands);
   ++commands_;
-  if (reader_.is_inline()) in_.consume(std::exchange(fed_, 0));
-  if (reader_.done() && !encoded_.empty()) reader_.next();
+  if (reader_.done() && !encoded_.empty()) {
+    in_.consume(std::exchange(fed_, 0));
+    reader_.next();
+  }
   if (pin == Pin::kLife) {
     lease_->make_opaque();
     head_ = next_;
@@ -534,6 +542,7 @@ void Session::lease_lost(const std::string& why, const std::string& refusal, boo
   lease_ = nullptr;
   holds_up_lease_ = false;
   if (state_ != State::kOpen) return;
+  if (unpacking_ != nullptr && !unpacking_->ready().empty()) return end("server-lost");  // in the middle of a reply, for the client
   if (ended_in_) return close_when_said("client-closed");
   if (pin == Pin::kWaiting) return gave_up(refusal.empty() ? "cannot reach the server: " + why : refusal);
   if (pin == Pin::kLife || !whole) return close_when_said("server-lost");

@@ -18,6 +18,7 @@ constexpr unsigned kDifferencesASecond = 10;
 constexpr Delay kTidy{10'000};
 constexpr Delay kUnused{60'000};
 constexpr size_t kLongestGathered = 32 * 1024 * 1024;
+constexpr size_t kGathered = 64 * 1024 * 1024;  // of all that are gathered; in smart mode it is queue-size
 constexpr size_t kMostNodes = 8192;
 constexpr size_t kMostDatabases = 1024;
 constexpr Delay kRefused{60'000};       // for so long it is remembered which databases there are not
@@ -197,7 +198,7 @@ void RedisRelay::room() {
 }
 
 bool RedisRelay::may_gather(size_t have, size_t more) {
-  if (have + more > kLongestGathered || gathered_ + more > config_.queue_size) return false;
+  if (have + more > kLongestGathered || gathered_ + more > (smart() ? config_.queue_size : kGathered)) return false;
   gathered_ += more;
   return true;
 }

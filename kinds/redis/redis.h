@@ -146,9 +146,12 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   void early_uncertain(std::string_view command);
   void early_lost(uint64_t count, std::string_view why);
   // Commands that are longer than a block.
-  bool gathers(std::string_view name) const { return smart() && early_table_.knows(name); }
+  bool gathers(std::string_view name) const { return (smart() && early_table_.knows(name)) || packs(name); }
   bool may_gather(size_t have, size_t more);
   void gathered(size_t size) { gathered_ -= size; }
+  void gathered_is(size_t size, size_t now) { gathered_ = gathered_ - size + now; }
+  // Whether values of such a command are packed.
+  bool packs(std::string_view name) const { return config_.pack.any_packing() && relay::packs(name); }
 
  private:
   void on_come(std::string_view role, Socket socket, const Addr& peer) override;

@@ -137,6 +137,7 @@ bool Session::share_parts(const Command& command, std::unique_ptr<Joint> joint, 
   joint->replies.resize(parts.size());
   joint->left = parts.size();
   const uint32_t seq = next_++;
+  expect_reply(seq);
   joints_[seq] = std::move(joint);
   for (size_t i = 0; i < parts.size(); ++i) {
     Lane::Entry entry;
