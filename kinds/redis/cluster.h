@@ -98,6 +98,7 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   RespReply reader_;
   size_t turn_ = 0;         // which of the candidates
   Time asked_at_{};
+  Time told_at_ = -Delay{1'000'000};
   Time since_{};            // nobody has answered since
   std::map<uint16_t, std::vector<Mark>> marks_;
   std::deque<Late> late_;

@@ -55,7 +55,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
     bool repeatable = false;
     bool asking = false;     // its bytes begin with an ASKING, which has a reply of its own
     bool asked = false;      // they do, whether or not that was answered
-    bool repeated = false;   // was sent before, over a connection that was lost
+    uint8_t repeats = 0;     // times that it was sent over a connection that was lost
     uint8_t moves = 0;       // redirections
   };
 
@@ -126,6 +126,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void append(std::string_view bytes);
   std::string copy(uint64_t offset, uint64_t size);
   void watch();
+  void wait_for_server();
 
   RedisRelay& relay_;
   const uint32_t id_;
@@ -145,6 +146,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   std::deque<Entry> held_;  // to be sent again: the server was not able to do them yet
   std::string held_bytes_;
   Time held_since_{};
+  Time away_since_{};  // no connection since; 0: there is one
   Time progress_{};  // the last reply, or the first command after none
   Time used_{};
   uint64_t put_ = 0;
@@ -156,6 +158,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   bool silent_ = false;    // was lost because it said nothing, and has said nothing since
   bool retired_ = false;
   bool writing_ = false;   // asked for a turn to write
+  bool suspicious_ = false;  // of a cluster, and silent: nothing more is sent that it might do, and nobody would know
   bool demoted_ = false;   // what is held is, because the server has become a replica
   bool ended_ = false;
 };
