@@ -212,6 +212,12 @@ std::string join_values(const Split& split, std::span<const std::string> replies
   return out;
 }
 
+std::string wrong_number(std::string_view name) {
+  std::string out = "-ERR wrong number of arguments for '";
+  for (const char c : name) out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return out + "' command\r\n";
+}
+
 Cursor Cursor::of(uint64_t joined) { return {joined / kSlots, static_cast<uint16_t>(joined % kSlots)}; }
 
 std::optional<Cursor> Cursor::read(std::string_view text) {
