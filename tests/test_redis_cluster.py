@@ -280,7 +280,8 @@ def test_scripts_are_at_the_node_of_their_keys(world: tuple) -> None:
     client = lab.redis(relay)
     sha = client.script_load("return {redis.call('INCR', KEYS[1]), ARGV[1]}")
     assert client.script_exists(sha) == [True]
-    client.execute_command("FUNCTION", "LOAD", "REPLACE", "#!lua name=lib\nredis.register_function('twice', function(k, a) return redis.call('INCRBY', k[1], 2) end)")
+    code = "#!lua name=lib\nredis.register_function('twice', function(k, a) return redis.call('INCRBY', k[1], 2) end)"
+    client.execute_command("FUNCTION", "LOAD", "REPLACE", code)
     for node in cluster.masters():
         name = cluster.key_at(node)
         assert client.eval("return redis.call('INCR', KEYS[1])", 1, name) == 1
