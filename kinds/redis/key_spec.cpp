@@ -69,7 +69,7 @@ KeySpec spec_of(Form form) {
 }
 
 const BuiltIn* built_in(std::string_view name) {
-  const auto at = std::lower_bound(kBuiltIn.begin(), kBuiltIn.end(), name, [](const BuiltIn& one, std::string_view text) { return one.name < text; });
+  const auto* at = std::lower_bound(kBuiltIn.begin(), kBuiltIn.end(), name, [](const BuiltIn& one, std::string_view text) { return one.name < text; });
   return at != kBuiltIn.end() && at->name == name ? &*at : nullptr;
 }
 
@@ -98,6 +98,22 @@ bool take_name(std::string_view& rest, std::string_view& name) {
   return true;
 }
 
+bool take_inner(std::string_view& rest, std::vector<Field>& fields) {
+  const auto count = take_fields(rest);
+  if (!count) return false;
+  for (int64_t n = 0; n < *count; ++n) {
+    Field field;
+    if (!take_name(rest, field.name)) return false;
+    std::string_view value = rest;
+    const auto token = take_token(value);
+    if (!token || !skip_value(rest)) return false;
+    field.text = token->type == '$' || token->type == '+' ? token->text : std::string_view();
+    field.number = token->type == ':' ? token->number : 0;
+    fields.push_back(field);
+  }
+  return true;
+}
+
 // Takes {type: T, spec: {fields}}.
 bool take_part(std::string_view& rest, std::string_view& type, std::vector<Field>& fields) {
   const auto outer = take_fields(rest);
@@ -105,24 +121,8 @@ bool take_part(std::string_view& rest, std::string_view& type, std::vector<Field
   for (int64_t i = 0; i < *outer; ++i) {
     std::string_view name;
     if (!take_name(rest, name)) return false;
-    if (name == "type") {
-      if (!take_name(rest, type)) return false;
-    } else if (name == "spec") {
-      const auto inner = take_fields(rest);
-      if (!inner) return false;
-      for (int64_t n = 0; n < *inner; ++n) {
-        Field field;
-        if (!take_name(rest, field.name)) return false;
-        std::string_view value = rest;
-        const auto token = take_token(value);
-        if (!token || !skip_value(rest)) return false;
-        field.text = token->type == '$' || token->type == '+' ? token->text : std::string_view();
-        field.number = token->type == ':' ? token->number : 0;
-        fields.push_back(field);
-      }
-    } else if (!skip_value(rest)) {
-      return false;
-    }
+    const bool good = name == "type" ? take_name(rest, type) : name == "spec" ? take_inner(rest, fields) : skip_value(rest);
+    if (!good) return false;
   }
   return true;
 }
