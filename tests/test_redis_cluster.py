@@ -267,7 +267,7 @@ def test_transactions_are_at_the_node_of_their_keys(world: tuple) -> None:
     assert raises(client, "EXEC").startswith("Transaction discarded because of previous errors")
     assert client.get(first) == b"3" and client.get(second) == b"3"
     client.execute_command("MULTI")
-    assert client.execute_command("PING") == b"QUEUED"
+    assert answer(client, "PING") == b"QUEUED"
     assert client.execute_command("EXEC") == [b"PONG"]
     client.execute_command("MULTI")
     assert client.execute_command("DISCARD") == b"OK"
@@ -530,7 +530,7 @@ def test_no_cluster(lab: Lab) -> None:
     """A server that is none of a cluster is no cluster: the client is told so."""
     server = lab.redis_server()
     relay = lab.start("redis", "--listen", "127.0.0.1:0", "--url", f"redis-cluster://{server.address}", "--timeout", "300ms", "--log-level", "debug")
-    relay.allow("server-lost", "dial-failed", "no-cluster")
+    relay.allow("cluster-unknown")
     assert "relay" in raises(lab.redis(relay), "GET", "a")
 
 

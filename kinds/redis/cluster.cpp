@@ -112,6 +112,7 @@ void Cluster::answered(std::string_view reply) {
   patience_.disarm();
   asked_at_ = relay_.loop().now();
   hopeless_ = false;
+  failures_ = 0;
   since_ = Time{};
   learn(std::move(*map));
   bool trouble = false;
@@ -131,7 +132,7 @@ void Cluster::failed(const std::string& why) {
   trouble_ = why;
   if (since_ == Time{}) since_ = now;
   // One node that does not answer is none of our troubles while others do.
-  const bool worth = !map_ && now - told_at_ >= kTell;
+  const bool worth = !map_ && ++failures_ >= relay_.seeds().size() && now - told_at_ >= kTell;
   if (worth) told_at_ = now;
   LogLine(worth ? Level::kWarn : Level::kDebug, "cluster-unknown").text("relay", relay_.config().name).text("addr", asked_).text("error", why);
   relay_.failed(why);

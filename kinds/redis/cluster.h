@@ -96,6 +96,7 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   std::string asked_;       // HOST:PORT
   std::string reply_;
   RespReply reader_;
+  size_t failures_ = 0;     // one behind the other
   size_t turn_ = 0;         // which of the candidates
   Time asked_at_{};
   Time told_at_ = -Delay{1'000'000};

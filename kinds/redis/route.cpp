@@ -130,13 +130,14 @@ bool Session::share_parts(const Command& command, std::unique_ptr<Joint> joint, 
     Lane* lane = lane_for(setting_);
     if (lane == nullptr) return no_lane();
     if (lane->hopeless()) return hopeless(*lane);
-    if (relay_.smart() && !settled_beside(*lane)) return wait_for_room();
+    if (relay_.smart() && !settled_beside(*lane)) return wait_for_early();
     if (!lane->fits(sizes[lane] += text.size())) return wait_for_room();
     lanes.push_back(lane);
   }
   joint->replies.resize(parts.size());
   joint->left = parts.size();
   const uint32_t seq = next_++;
+  expect_reply(seq);
   joints_[seq] = std::move(joint);
   for (size_t i = 0; i < parts.size(); ++i) {
     Lane::Entry entry;
