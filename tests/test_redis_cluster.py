@@ -530,11 +530,7 @@ def test_no_cluster(lab: Lab) -> None:
     """A server that is none of a cluster is no cluster: the client is told so."""
     server = lab.redis_server()
     relay = lab.start("redis", "--listen", "127.0.0.1:0", "--url", f"redis-cluster://{server.address}", "--timeout", "300ms", "--log-level", "debug")
-<<<<<<< HEAD
     relay.allow("cluster-unknown")
-=======
-    relay.allow("server-lost", "dial-failed", "cluster-unknown")
->>>>>>> slots
     assert "relay" in raises(lab.redis(relay), "GET", "a")
 
 
