@@ -15,7 +15,9 @@ namespace {
 constexpr uint64_t kSyncBytes = 1024 * 1024;   // commands of clients who wait; must hold the longest that is shared
 constexpr size_t kLongestError = 16 * 1024;    // longer ones go through unread
 constexpr size_t kLongestHead = 512;           // of a reply that only is compared
+constexpr Delay kSuspicion{1000};              // so long without a word, and a cluster may have changed
 constexpr Delay kLastPatience{1000};           // with a server that is no more to be used
+constexpr uint8_t kMostRepeats = 8;
 constexpr Delay kHold{50};                     // before what was held is tried again
 constexpr uint64_t kLongestShown = 4096;       // of a command, for the log and for what is known of its key
 constexpr std::string_view kLost = "connection to the server was lost; the command may have been executed";
@@ -65,7 +67,7 @@ void Lane::start() {
 }
 
 void Lane::dial() {
-  if (!patience_.armed()) patience_.arm(relay_.config().timeout);
+  wait_for_server();
   link_.dial(relay_.plan(key_.node), key_.setting, !relay_.commands().learned());
 }
 
@@ -76,6 +78,7 @@ std::string Lane::complaint() const {
 
 void Lane::on_link_ready() {
   hopeless_ = false;
+  away_since_ = {};
   patience_.disarm();
   progress_ = relay_.loop().now();
   relay_.lane_ready(*this);
@@ -96,14 +99,18 @@ void Lane::on_timer(Timer& timer) {
   if (sent_ == queue_.read() || stuck_) return;
   const Delay silence = relay_.loop().now() - progress_;
   const Delay most = retired_ ? std::min(relay_.config().timeout, kLastPatience) : relay_.config().timeout;
-  if (silence < most) return patience_.arm(most - silence);
+  if (silence >= kSuspicion && relay_.cluster() != nullptr) {
+    suspicious_ = true;
+    relay_.lane_troubled();
+  }
+  if (silence < most) return patience_.arm(std::min(most - silence, kSuspicion));
   silent_ = true;
   link_.fail(kSilent);
 }
 
 // Sees to it that silence is noticed. Not re-armed by each reply: when it fires it looks.
 void Lane::watch() {
-  if (!patience_.armed()) patience_.arm(relay_.config().timeout);
+  if (!patience_.armed()) patience_.arm(std::min(relay_.config().timeout, kSuspicion));
 }
 
 void Lane::retire() {
@@ -146,7 +153,7 @@ void Lane::on_link_lost(const std::string& why) {
     relay_.failed(why);
   }
   relay_.lane_troubled();
-  stuck_ = false;
+  stuck_ = suspicious_ = false;
   drop_lost();
   reader_.next();
   reply_ = Reply::kUnknown;
@@ -165,7 +172,14 @@ void Lane::on_link_lost(const std::string& why) {
   retry_.arm(std::max(Delay{1}, pause_ - Delay{jitter}));
   pause_ = std::min(pause_ * 2, relay_.config().dial.retry_max);
   if (refused || std::exchange(silent_, false)) return give_up();
-  if (!hopeless_ && !patience_.armed()) patience_.arm(relay_.config().timeout);
+  wait_for_server();
+}
+
+// `timeout` from the loss on, however often it is tried.
+void Lane::wait_for_server() {
+  const Time now = relay_.loop().now();
+  if (away_since_ == Time{}) away_since_ = now;
+  patience_.arm(hopeless_ ? relay_.config().timeout : std::max(Delay{1}, relay_.config().timeout - (now - away_since_)));
 }
 
 // ---- what is kept, and what is not
@@ -236,8 +250,9 @@ bool Lane::outlives(Entry& entry, uint64_t end, bool first) {
     session->end("server-lost");  // it has had a part of the reply
     return false;
   }
-  if (entry.repeatable && !entry.repeated) {
-    entry.repeated = true;
+  // One that makes the server silent, or that it dies of, is not repeated for ever.
+  if (entry.repeatable && entry.repeats < (silent_ && relay_.cluster() == nullptr ? 1 : kMostRepeats)) {
+    ++entry.repeats;
     relay_.stats().add(Stat::kRepeated);
     return true;
   }
@@ -365,7 +380,7 @@ void Lane::turn() {
 
 void Lane::write() {
   writing_ = false;
-  if (!link_.sends()) return;
+  if (!link_.sends() || suspicious_) return;
   const uint64_t before = sent_;
   const uint64_t end = std::min(queue_.written(), until_);
   while (sent_ < end && link_.writable()) {
@@ -425,6 +440,7 @@ size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
 
 void Lane::reply_ended(bool push) {
   progress_ = relay_.loop().now();
+  if (std::exchange(suspicious_, false)) link_.again();
   pause_ = relay_.config().dial.retry_min;
   const Reply how = std::exchange(reply_, Reply::kUnknown);
   const bool error = reader_.is_error();

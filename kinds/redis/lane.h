@@ -55,11 +55,11 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
     Holds needs = Holds::kAny;     // of its one key, which is its first argument: the type that it needs, and what it leaves
     Holds leaves = Holds::kAny;
     uint8_t moves = 0;             // redirections
+    uint8_t repeats = 0;           // times that it was sent over a connection that was lost
     bool early : 1 = false;
     bool repeatable : 1 = false;
     bool asking : 1 = false;       // its bytes begin with an ASKING, which has a reply of its own
     bool asked : 1 = false;        // they do, whether or not that was answered
-    bool repeated : 1 = false;     // was sent before, over a connection that was lost
     bool wide : 1 = false;         // there is no telling what it writes
     bool tells_type : 1 = false;   // its key was thought to be of another type: a reply that is no error says that it is not
   };
@@ -155,6 +155,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void append(std::string_view bytes);
   std::string copy(uint64_t offset, uint64_t size);
   void watch();
+  void wait_for_server();
 
   RedisRelay& relay_;
   const uint32_t id_;
@@ -176,6 +177,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   std::string held_bytes_;
   std::string for_now_;     // what the server said
   Time held_since_{};
+  Time away_since_{};  // no connection since; 0: there is one
   Time progress_{};  // the last reply, or the first command after none
   Time used_{};
   uint64_t put_ = 0;
@@ -192,6 +194,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   bool silent_ = false;    // was lost because it said nothing, and has said nothing since
   bool retired_ = false;
   bool writing_ = false;   // asked for a turn to write
+  bool suspicious_ = false;  // of a cluster, and silent: nothing more is sent that it might do, and nobody would know
   bool demoted_ = false;   // what is held is, because the server has become a replica
   bool ended_ = false;
 };

@@ -591,6 +591,7 @@ void RedisRelay::status(Json& json, size_t most) {
   doors_.status(json);
   if (last_error_.empty()) json.null("last_error");
   else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');
+  if (cluster_ != nullptr) json.begin('{', "cluster").flag("known", cluster_->known()).number("masters", cluster_->known() ? cluster_->masters().size() : 0).end('}');
   json.begin('[', "upstreams");
   for (const auto& lane : lanes_) {
     json.begin('{');
