@@ -452,6 +452,7 @@ bool Session::own(Pin pin) {
   since_waiting_ = {};
   if (pin != Pin::kLife) expect_reply(next_);
   note_own(pin);
+  if (relay_.smart() && empties(word(0))) relay_.types().clear();
   marked_ = packed_ = rewritten_ = false;
   relay_.stats().add(Stat::kCommands);
   ++commands_;
