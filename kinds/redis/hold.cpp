@@ -22,7 +22,7 @@ bool begins_with(std::string_view text, std::initializer_list<std::string_view> 
   return std::any_of(words.begin(), words.end(), [text](std::string_view word) { return text.starts_with(word); });
 }
 
-// The same, but that may be long: a client who waits is told at once, and can do something about it (SCRIPT KILL). What was answered waits.
+// Not done either, but that may last: a client who waits is told at once, and can do something about it (SCRIPT KILL). What was answered waits.
 bool is_for_long(std::string_view error) { return begins_with(error, {"-BUSY ", "-MISCONF ", "-NOREPLICAS "}); }
 
 }  // namespace
