@@ -396,10 +396,9 @@ Session::Outcome Session::early(Lane::Entry& entry) {
   if (known_better || (setting_.protocol != 2 && under_way() > spool_owes_)) return Outcome::kNo;
   entry.expected = verdict.reply;
   entry.repeatable = verdict.repeatable;
-  if (const auto outcome = relay_.backlog() != nullptr ? into_spool(entry) : into_lane(entry); outcome) return *outcome;
+  if (const auto outcome = relay_.backlog() != nullptr ? into_spool(entry) : into_lane(entry, verdict, words); outcome) return *outcome;
   if (empties(word(0))) relay_.types().clear();
   each_key(verdict, words, [&](std::string_view key) { relay_.types().wrote(setting_.db, key, verdict.leaves); });
-  relay_.wrote_early(*lane, verdict, words);
   relay_.stats().add(Stat::kCommands);
   relay_.stats().add(Stat::kSharedCommands);
   relay_.stats().add(Stat::kEarly);
@@ -409,7 +408,7 @@ Session::Outcome Session::early(Lane::Entry& entry) {
 }
 
 // Nothing: it is taken, and answered.
-std::optional<Session::Outcome> Session::into_lane(Lane::Entry& entry) {
+std::optional<Session::Outcome> Session::into_lane(Lane::Entry& entry, const Early& verdict, const std::vector<std::string_view>& words) {
   Setting plain = setting_;
   plain.protocol = 2;
   Lane* lane = lane_for(plain);
@@ -420,6 +419,7 @@ std::optional<Session::Outcome> Session::into_lane(Lane::Entry& entry) {
     relay_.wait_for_room(*this);
     return Outcome::kNotNow;
   }
+  relay_.wrote_early(*lane, verdict, words);
   answer(made_up(entry.expected));
   return std::nullopt;
 }

@@ -294,6 +294,8 @@ void redis_check(const Section& section, Faults& faults) {
   const std::vector<Endpoint> listen = section.endpoints("listen");
   for (const Endpoint& place : listen)
     if (place.kind != Endpoint::Kind::kUnix && !place.has_port) faults.push_back({section.where("listen"), place.text() + " has no port; write for example 127.0.0.1:6389"});
+  if (section.has("spool") && section.flag("readQueued"))
+    faults.push_back({section.where("readQueued"), "does not go together with spool: what is in the file is not looked through; take one of the two out"});
   EarlyTable table;
   if (const std::string why = table.configure(words_of(section, "asynCommands"), section.text("early") == "exact"); !why.empty())
     faults.push_back({section.where("asynCommands"), why});

@@ -149,7 +149,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool hopeless(Lane& lane);
   bool share(const Command& command);
   Outcome early(Lane::Entry& entry);
-  std::optional<Outcome> into_lane(Lane::Entry& entry);
+  std::optional<Outcome> into_lane(Lane::Entry& entry, const Early& verdict, const std::vector<std::string_view>& words);
   std::optional<Outcome> into_spool(Lane::Entry& entry);
   bool send_shared(Lane& lane, const Command& command, Lane::Entry& entry);
   void written(const Lane::Entry& entry);
