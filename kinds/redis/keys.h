@@ -52,6 +52,7 @@ struct RedisConfig {
   std::vector<std::string> asyn_commands;
   std::vector<std::string> ignore_commands;
   PackRules pack;
+  bool read_queued = false;
   uint64_t queue_size = 0;  // of what was answered early; 0: sync
   Delay timeout{};
   Delay stall_timeout{};

@@ -136,7 +136,7 @@ void Lane::end(std::string_view why) {
   relay_.early_queued(-static_cast<int64_t>(early), -static_cast<int64_t>(queue_.size() - sync_bytes_));
   queue_.consume(queue_.size());
   early_done_ = early_put_;
-  done_aside_ = late_ = 0;
+  done_aside_ = late_ = writes_ = wide_writes_ = 0;
   relay_.ended(*this);
 }
 
@@ -203,9 +203,10 @@ void Lane::sift(Keep keep) {
     relay_.stats().sub(Stat::kUnderWay);
     if (entry.early) early_is_done();
     if (entry.early) relay_.early_queued(-1, -static_cast<int64_t>(entry.size));
-    else sync_bytes_ -= entry.size;
+    else sync_is_done(entry);
   }
   if (dropped > 0) {
+    forget_all();
     Queue all(queue_.bound());
     std::swap(all, queue_);
     CHECK(queue_.reserve(all.size() - dropped));
@@ -316,7 +317,7 @@ void Lane::scatter() {
   sync_bytes_ = 0;
   sent_ = queue_.read();
   early_done_ = early_put_;
-  done_aside_ = late_ = 0;
+  done_aside_ = late_ = writes_ = wide_writes_ = 0;
   relay_.early_moved();
   end("scattered");
   for (auto& [entry, bytes] : out) relay_.reroute(entry, bytes, key_.setting);
@@ -362,6 +363,8 @@ bool Lane::put(const Entry& entry, std::span<const std::string_view> pieces) {
     relay_.early_queued(1, static_cast<int64_t>(size));
   } else {
     sync_bytes_ += size;
+    if (!entry.repeatable) ++writes_;
+    if (entry.wide) ++wide_writes_;
   }
   relay_.stats().add(Stat::kUnderWay);
   turn();
@@ -479,7 +482,7 @@ void Lane::done_with_front(bool answered) {
     if (answered) relay_.early_done(entry);
     else relay_.early_moved();
   } else {
-    sync_bytes_ -= entry.size;
+    sync_is_done(entry);
   }
   queue_.consume(entry.size);
   entries_.pop_front();
@@ -550,6 +553,7 @@ void Lane::keep_back() {
 // What is held goes to the front of the queue. All is to be sent (again).
 void Lane::put_back() {
   if (held_.empty()) return;
+  forget_all();
   std::deque<Entry> rest = std::exchange(entries_, {});
   Queue behind(queue_.bound());
   std::swap(behind, queue_);
@@ -591,6 +595,12 @@ void Lane::go_on() {
   until_ = kAll;
   if (std::exchange(hopeless_, false)) relay_.room();
   turn();
+}
+
+void Lane::sync_is_done(const Entry& entry) {
+  sync_bytes_ -= entry.size;
+  if (!entry.repeatable) --writes_;
+  if (entry.wide) --wide_writes_;
 }
 
 void Lane::early_is_done() {

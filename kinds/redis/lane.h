@@ -18,6 +18,7 @@
 
 #include "kinds/redis/early.h"
 #include "kinds/redis/link.h"
+#include "kinds/redis/queued.h"
 #include "lib/json.h"
 #include "net/loop.h"
 #include "net/timer.h"
@@ -59,6 +60,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
     bool repeatable : 1 = false;
     bool asking : 1 = false;       // its bytes begin with an ASKING, which has a reply of its own
     bool asked : 1 = false;        // they do, whether or not that was answered
+    bool wide : 1 = false;         // there is no telling what it writes
     bool tells_type : 1 = false;   // its key was thought to be of another type: a reply that is no error says that it is not
   };
 
@@ -94,6 +96,19 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   bool fits(uint64_t size) const;
   std::string front() { return copy(queue_.read(), entries_.front().size); }
   void resume();
+  // Reading what the server has not got yet (read_queued.cpp). The command that was put last SETs `key`, for as long as `until`; something else
+  // is done to that key, or to any; the value that `key` will have, if that is known.
+  void remember(std::string_view key, Time until);
+  void forget(std::string_view key) {
+    if (queued_ != nullptr) queued_->forget(key);
+  }
+  void forget_all() {
+    if (queued_ != nullptr) queued_->clear();
+  }
+  bool read_queued(std::string_view key, std::string& value);
+  // Whether it has commands that write; and such where there is no telling what.
+  bool owes_writes() const { return has_early() || writes_ > 0; }
+  bool owes_wide_writes() const { return wide_writes_ > 0; }
   // No more commands come; it ends when nothing is owed.
   void retire();
   // Gives all that it owes to the relay, to find a place for it (RedisRelay::reroute), and ends.
@@ -126,6 +141,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void go_on();
   void turn();
   void early_is_done();
+  void sync_is_done(const Entry& entry);
   void refuse_waiting();
   uint64_t end_of_command(uint64_t offset) const;
   void early_answered(Entry& entry);
@@ -169,6 +185,9 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   uint64_t early_done_ = 0;
   uint64_t done_aside_ = 0;  // done while older ones are held: they count when those are done
   uint64_t late_ = 0;        // those
+  std::unique_ptr<Queued> queued_;
+  uint64_t writes_ = 0;       // of clients who wait
+  uint64_t wide_writes_ = 0;  // of these
   bool wrote_ = false;     // the server has done a write over this one
   bool stuck_ = false;     // a client has no room for what comes
   bool hopeless_ = false;

@@ -50,6 +50,7 @@ constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"early_different", Type::kCounter, "early answers that the server's own differed from"},
     {"early_refused", Type::kCounter, "of these, those where the server's was an error: it was not done"},
     {"early_lost", Type::kCounter, "commands answered early of which it is not known whether they were done, or known that they were not"},
+    {"read_queued", Type::kCounter, "GETs that were answered from what waited for the server (readQueued)"},
     {"queue_full", Type::kCounter, "times that a client had to wait because the queue was full"},
     {"dials", Type::kCounter, "times that the server was dialled"},
     {"dial_failures", Type::kCounter, "addresses of the server that could not be reached, and failed look-ups"},
@@ -308,6 +309,7 @@ void RedisRelay::ended(Lane& lane) {
 }
 
 void RedisRelay::reroute(const Lane::Entry& entry, const std::string& command, const Setting& setting) {
+  forget_queued();
   if (cluster_ != nullptr) return cluster_->place_again(entry, command, setting);
   Lane* to = lane(setting, 0, 0);
   if (to != nullptr && to->put(entry, command)) return;
@@ -315,7 +317,11 @@ void RedisRelay::reroute(const Lane::Entry& entry, const std::string& command, c
   if (Session* session = find(entry.session); session != nullptr) session->deliver_error(entry, "the server has changed; the command was not executed");
 }
 
-bool RedisRelay::redirect(Lane& lane, const Lane::Entry& entry, std::string_view error) { return cluster_ != nullptr && cluster_->redirect(lane, entry, error); }
+bool RedisRelay::redirect(Lane& lane, const Lane::Entry& entry, std::string_view error) {
+  if (cluster_ == nullptr || !cluster_->redirect(lane, entry, error)) return false;
+  forget_queued();
+  return true;
+}
 
 // ---- the cluster
 

@@ -474,6 +474,7 @@ void Session::end(std::string_view why) {
   timer_.disarm();
   stop_gathering();
   if (pin_ != Pin::kNone) relay_.stats().sub(Stat::kPinned);
+  end_aside();
   if (pin_ == Pin::kWaiting) relay_.cancel(*this);
   if (Lease* lease = std::exchange(lease_, nullptr); lease != nullptr) lease->end("client-closed");
   if (holds_up_ != UINT32_MAX) relay_.resume(std::exchange(holds_up_, UINT32_MAX));

@@ -180,6 +180,11 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   size_t room_of_head();
   bool own_for_life();
 
+  // Reads of what waits for the server (read_queued.cpp).
+  bool read_queued();
+  void note_own(Pin pin);
+  void end_aside();
+
   // Replies and the end (session.cpp).
   uint32_t under_way() const { return next_ - head_; }
   size_t room_to_say() const;
@@ -212,6 +217,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool waits_ = false;          // for room, or for replies
   bool gathering_ = false;      // encoded_ grows with a command that is longer than a block
   bool too_long_ = false;       // to be gathered
+  bool aside_ = false;          // what its own connection does may write strings
   bool packed_ = false;         // the command at the front is, if it is to be
   bool rewritten_ = false;      // and is in encoded_, with other lengths than reader_ has seen
   bool marked_ = false;         // marks_ are taken, for the command at the front
