@@ -9,6 +9,7 @@
 #include "kinds/redis/early.h"
 #include "lib/text.h"
 #include "net/sys.h"
+#include "ops/spool_keys.h"
 
 namespace relay::redis {
 namespace {
@@ -80,7 +81,7 @@ constexpr std::array kOwnKeys = {
     Key{.name = "log-keys", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "true",
         .help = "smart: whether the log may show the keys of commands that the server has refused"},
 };
-constexpr std::array kKeys = join(kOwnKeys, kTlsKeys);
+constexpr std::array kKeys = join(join(kOwnKeys, kSpoolKeys), kTlsKeys);
 
 // %40 is @; nothing: a bad escape.
 std::optional<std::string> unescape(std::string_view text) {
@@ -330,7 +331,8 @@ RedisConfig redis_config(const Section& section) {
   config.early_exact = section.text("early") == "exact";
   config.asyn_commands = words_of(section, "asynCommands");
   config.ignore_commands = words_of(section, "ignoreCommands");
-  config.queue_size = config.smart ? section.size("queue-size") : 0;
+  config.spool = read_spool(section, config.name);
+  config.queue_size = config.smart || config.spool ? section.size("queue-size") : 0;
   config.log_keys = section.flag("log-keys");
   config.pack = pack_rules(section);
   config.min_idle = static_cast<uint64_t>(section.integer("minIdleConnections"));
