@@ -98,8 +98,10 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   std::string asked_;       // HOST:PORT
   std::string reply_;
   RespReply reader_;
+  size_t failures_ = 0;     // one behind the other
   size_t turn_ = 0;         // which of the candidates
   Time asked_at_{};
+  Time told_at_ = -Delay{1'000'000};
   Time since_{};            // nobody has answered since
   std::map<uint16_t, std::vector<Mark>> marks_;
   std::deque<Late> late_;

@@ -15,6 +15,7 @@
 #include "ops/config.h"
 #include "ops/spool.h"
 #include "ops/tls_keys.h"
+#include "wire/pack.h"
 
 namespace relay::redis {
 
@@ -52,6 +53,8 @@ struct RedisConfig {
   bool log_keys = true;
   std::vector<std::string> asyn_commands;
   std::vector<std::string> ignore_commands;
+  PackRules pack;
+  bool read_queued = false;
   uint64_t queue_size = 0;  // of what was answered early; 0: sync
   std::optional<Spool::Plan> spool;  // in sync mode only for what is in it
   Delay timeout{};

@@ -15,7 +15,9 @@ namespace {
 constexpr uint64_t kSyncBytes = 1024 * 1024;   // commands of clients who wait; must hold the longest that is shared
 constexpr size_t kLongestError = 16 * 1024;    // longer ones go through unread
 constexpr size_t kLongestHead = 512;           // of a reply that only is compared
+constexpr Delay kSuspicion{1000};              // so long without a word, and a cluster may have changed
 constexpr Delay kLastPatience{1000};           // with a server that is no more to be used
+constexpr uint8_t kMostRepeats = 8;
 constexpr uint64_t kPiece = 64 * 1024;         // of what must not be repeated
 constexpr Delay kHold{50};                     // before what was held is tried again
 constexpr uint64_t kLongestShown = 4096;       // of a command, for the log and for what is known of its key
@@ -68,7 +70,7 @@ void Lane::start() {
 }
 
 void Lane::dial() {
-  if (!patience_.armed()) patience_.arm(relay_.config().timeout);
+  wait_for_server();
   link_.dial(relay_.plan(key_.node), key_.setting, !relay_.commands().learned());
 }
 
@@ -79,6 +81,7 @@ std::string Lane::complaint() const {
 
 void Lane::on_link_ready() {
   hopeless_ = false;
+  away_since_ = {};
   patience_.disarm();
   progress_ = relay_.loop().now();
   relay_.lane_ready(*this);
@@ -99,14 +102,18 @@ void Lane::on_timer(Timer& timer) {
   if (sent_ == queue_.read() || stuck_) return;
   const Delay silence = relay_.loop().now() - progress_;
   const Delay most = retired_ ? std::min(relay_.config().timeout, kLastPatience) : relay_.config().timeout;
-  if (silence < most) return patience_.arm(most - silence);
+  if (silence >= kSuspicion && relay_.cluster() != nullptr) {
+    suspicious_ = true;
+    relay_.lane_troubled();
+  }
+  if (silence < most) return patience_.arm(std::min(most - silence, kSuspicion));
   silent_ = true;
   link_.fail(kSilent);
 }
 
 // Sees to it that silence is noticed. Not re-armed by each reply: when it fires it looks.
 void Lane::watch() {
-  if (!patience_.armed()) patience_.arm(relay_.config().timeout);
+  if (!patience_.armed()) patience_.arm(std::min(relay_.config().timeout, kSuspicion));
 }
 
 void Lane::retire() {
@@ -134,7 +141,7 @@ void Lane::end(std::string_view why) {
   relay_.early_queued(-static_cast<int64_t>(early), -static_cast<int64_t>(queue_.size() - sync_bytes_));
   queue_.consume(queue_.size());
   early_done_ = early_put_;
-  done_aside_ = late_ = 0;
+  done_aside_ = late_ = writes_ = wide_writes_ = 0;
   relay_.ended(*this);
 }
 
@@ -152,7 +159,7 @@ void Lane::on_link_lost(const std::string& why) {
     relay_.failed(why);
   }
   relay_.lane_troubled();
-  stuck_ = false;
+  stuck_ = suspicious_ = false;
   drop_lost();
   reader_.next();
   reply_ = Reply::kUnknown;
@@ -171,7 +178,14 @@ void Lane::on_link_lost(const std::string& why) {
   retry_.arm(std::max(Delay{1}, pause_ - Delay{jitter}));
   pause_ = std::min(pause_ * 2, relay_.config().dial.retry_max);
   if (refused || std::exchange(silent_, false)) return give_up();
-  if (!hopeless_ && !patience_.armed()) patience_.arm(relay_.config().timeout);
+  wait_for_server();
+}
+
+// `timeout` from the loss on, however often it is tried.
+void Lane::wait_for_server() {
+  const Time now = relay_.loop().now();
+  if (away_since_ == Time{}) away_since_ = now;
+  patience_.arm(hopeless_ ? relay_.config().timeout : std::max(Delay{1}, relay_.config().timeout - (now - away_since_)));
 }
 
 // Whether a record is among what it owes.
@@ -201,9 +215,10 @@ void Lane::sift(Keep keep) {
     relay_.stats().sub(Stat::kUnderWay);
     if (entry.early) early_is_done();
     if (entry.early) relay_.early_queued(-1, -static_cast<int64_t>(entry.size));
-    else sync_bytes_ -= entry.size;
+    else sync_is_done(entry);
   }
   if (dropped > 0) {
+    forget_all();
     Queue all(queue_.bound());
     std::swap(all, queue_);
     CHECK(queue_.reserve(all.size() - dropped));
@@ -248,8 +263,9 @@ bool Lane::outlives(Entry& entry, uint64_t end, bool first) {
     session->end("server-lost");  // it has had a part of the reply
     return false;
   }
-  if (entry.repeatable && !entry.repeated) {
-    entry.repeated = true;
+  // One that makes the server silent, or that it dies of, is not repeated for ever.
+  if (entry.repeatable && entry.repeats < (silent_ && relay_.cluster() == nullptr ? 1 : kMostRepeats)) {
+    ++entry.repeats;
     relay_.stats().add(Stat::kRepeated);
     return true;
   }
@@ -314,7 +330,7 @@ void Lane::scatter() {
   sync_bytes_ = 0;
   sent_ = queue_.read();
   early_done_ = early_put_;
-  done_aside_ = late_ = 0;
+  done_aside_ = late_ = writes_ = wide_writes_ = 0;
   relay_.early_moved();
   end("scattered");
   for (auto& [entry, bytes] : out) relay_.reroute(entry, bytes, key_.setting);
@@ -361,6 +377,8 @@ bool Lane::put(const Entry& entry, std::span<const std::string_view> pieces) {
     relay_.early_queued(1, static_cast<int64_t>(size));
   } else {
     sync_bytes_ += size;
+    if (!entry.repeatable) ++writes_;
+    if (entry.wide) ++wide_writes_;
   }
   relay_.stats().add(Stat::kUnderWay);
   turn();
@@ -394,7 +412,7 @@ uint64_t Lane::may_write() {
 
 void Lane::write() {
   writing_ = false;
-  if (!link_.sends()) return;
+  if (!link_.sends() || suspicious_) return;
   const uint64_t before = sent_;
   for (uint64_t end = may_write(); sent_ < end && link_.writable(); end = may_write()) {
     Queue::Spans spans = queue_.from(sent_);
@@ -453,6 +471,7 @@ size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
 
 void Lane::reply_ended(bool push) {
   progress_ = relay_.loop().now();
+  if (std::exchange(suspicious_, false)) link_.again();
   pause_ = relay_.config().dial.retry_min;
   const Reply how = std::exchange(reply_, Reply::kUnknown);
   const bool error = reader_.is_error();
@@ -494,7 +513,7 @@ void Lane::done_with_front(bool answered) {
     if (answered) relay_.early_done(entry);
     else relay_.early_moved();
   } else {
-    sync_bytes_ -= entry.size;
+    sync_is_done(entry);
   }
   queue_.consume(entry.size);
   entries_.pop_front();
@@ -565,6 +584,7 @@ void Lane::keep_back() {
 // What is held goes to the front of the queue. All is to be sent (again).
 void Lane::put_back() {
   if (held_.empty()) return;
+  forget_all();
   std::deque<Entry> rest = std::exchange(entries_, {});
   Queue behind(queue_.bound());
   std::swap(behind, queue_);
@@ -606,6 +626,12 @@ void Lane::go_on() {
   until_ = kAll;
   if (std::exchange(hopeless_, false)) relay_.room();
   turn();
+}
+
+void Lane::sync_is_done(const Entry& entry) {
+  sync_bytes_ -= entry.size;
+  if (!entry.repeatable) --writes_;
+  if (entry.wide) --wide_writes_;
 }
 
 void Lane::early_is_done() {

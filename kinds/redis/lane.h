@@ -18,6 +18,7 @@
 
 #include "kinds/redis/early.h"
 #include "kinds/redis/link.h"
+#include "kinds/redis/queued.h"
 #include "lib/json.h"
 #include "net/loop.h"
 #include "net/timer.h"
@@ -54,11 +55,12 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
     Holds needs = Holds::kAny;     // of its one key, which is its first argument: the type that it needs, and what it leaves
     Holds leaves = Holds::kAny;
     uint8_t moves = 0;             // redirections
+    uint8_t repeats = 0;           // times that it was sent over a connection that was lost
     bool early : 1 = false;
     bool repeatable : 1 = false;
     bool asking : 1 = false;       // its bytes begin with an ASKING, which has a reply of its own
     bool asked : 1 = false;        // they do, whether or not that was answered
-    bool repeated : 1 = false;     // was sent before, over a connection that was lost
+    bool wide : 1 = false;         // there is no telling what it writes
     bool tells_type : 1 = false;   // its key was thought to be of another type: a reply that is no error says that it is not
   };
 
@@ -94,6 +96,19 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   bool fits(uint64_t size) const;
   std::string front() { return copy(queue_.read(), entries_.front().size); }
   void resume();
+  // Reading what the server has not got yet (read_queued.cpp). The command that was put last SETs `key`, for as long as `until`; something else
+  // is done to that key, or to any; the value that `key` will have, if that is known.
+  void remember(std::string_view key, Time until);
+  void forget(std::string_view key) {
+    if (queued_ != nullptr) queued_->forget(key);
+  }
+  void forget_all() {
+    if (queued_ != nullptr) queued_->clear();
+  }
+  bool read_queued(std::string_view key, std::string& value);
+  // Whether it has commands that write; and such where there is no telling what.
+  bool owes_writes() const { return has_early() || writes_ > 0; }
+  bool owes_wide_writes() const { return wide_writes_ > 0; }
   // No more commands come; it ends when nothing is owed.
   void retire();
   // Gives all that it owes to the relay, to find a place for it (RedisRelay::reroute), and ends.
@@ -128,6 +143,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void go_on();
   uint64_t may_write();
   void early_is_done();
+  void sync_is_done(const Entry& entry);
   void refuse_waiting();
   bool has_spooled() const;
   uint64_t end_of_command(uint64_t offset) const;
@@ -142,6 +158,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void append(std::string_view bytes);
   std::string copy(uint64_t offset, uint64_t size);
   void watch();
+  void wait_for_server();
 
   RedisRelay& relay_;
   const uint32_t id_;
@@ -163,6 +180,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   std::string held_bytes_;
   std::string for_now_;     // what the server said
   Time held_since_{};
+  Time away_since_{};  // no connection since; 0: there is one
   Time progress_{};  // the last reply, or the first command after none
   Time used_{};
   uint64_t put_ = 0;
@@ -171,12 +189,16 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   uint64_t done_aside_ = 0;  // done while older ones are held: they count when those are done
   uint64_t late_ = 0;        // those
   bool noted_ = false;     // there are some that must not be repeated, and of which the spool is told before they are sent
+  std::unique_ptr<Queued> queued_;
+  uint64_t writes_ = 0;       // of clients who wait
+  uint64_t wide_writes_ = 0;  // of these
   bool wrote_ = false;     // the server has done a write over this one
   bool stuck_ = false;     // a client has no room for what comes
   bool hopeless_ = false;
   bool silent_ = false;    // was lost because it said nothing, and has said nothing since
   bool retired_ = false;
   bool writing_ = false;   // asked for a turn to write
+  bool suspicious_ = false;  // of a cluster, and silent: nothing more is sent that it might do, and nobody would know
   bool demoted_ = false;   // what is held is, because the server has become a replica
   bool ended_ = false;
 };

@@ -18,6 +18,7 @@ constexpr std::string_view kClient = "client";  // the role of all doors
 constexpr unsigned kDifferencesASecond = 10;
 constexpr Delay kTidy{10'000};
 constexpr Delay kUnused{60'000};
+constexpr size_t kGathered = 64 * 1024 * 1024;  // of all that are gathered; in smart mode it is queue-size
 constexpr size_t kMostNodes = 8192;
 constexpr size_t kMostDatabases = 1024;
 constexpr Delay kRefused{60'000};       // for so long it is remembered which databases there are not
@@ -49,6 +50,7 @@ constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"early_different", Type::kCounter, "early answers that the server's own differed from"},
     {"early_refused", Type::kCounter, "of these, those where the server's was an error: it was not done"},
     {"early_lost", Type::kCounter, "commands answered early of which it is not known whether they were done, or known that they were not"},
+    {"read_queued", Type::kCounter, "GETs that were answered from what waited for the server (readQueued)"},
     {"queue_full", Type::kCounter, "times that a client had to wait because the queue was full"},
     {"spool_bytes", Type::kGauge, "bytes in the spool that the server has not done yet"},
     {"spooled", Type::kCounter, "commands that were written to the spool"},
@@ -219,7 +221,7 @@ void RedisRelay::room() {
 }
 
 bool RedisRelay::may_gather(size_t have, size_t more) {
-  if (have + more > kLongestGathered || gathered_ + more > config_.queue_size) return false;
+  if (have + more > kLongestGathered || gathered_ + more > (smart() ? config_.queue_size : kGathered)) return false;
   gathered_ += more;
   return true;
 }
@@ -329,6 +331,7 @@ void RedisRelay::ended(Lane& lane) {
 }
 
 void RedisRelay::reroute(const Lane::Entry& entry, const std::string& command, const Setting& setting) {
+  forget_queued();
   if (cluster_ != nullptr) return cluster_->place_again(entry, command, setting);
   Lane* to = lane(setting, 0, 0);
   if (to != nullptr && to->put(entry, command)) return;
@@ -336,7 +339,11 @@ void RedisRelay::reroute(const Lane::Entry& entry, const std::string& command, c
   if (Session* session = find(entry.session); session != nullptr) session->deliver_error(entry, "the server has changed; the command was not executed");
 }
 
-bool RedisRelay::redirect(Lane& lane, const Lane::Entry& entry, std::string_view error) { return cluster_ != nullptr && cluster_->redirect(lane, entry, error); }
+bool RedisRelay::redirect(Lane& lane, const Lane::Entry& entry, std::string_view error) {
+  if (cluster_ == nullptr || !cluster_->redirect(lane, entry, error)) return false;
+  forget_queued();
+  return true;
+}
 
 // ---- the cluster
 
@@ -630,6 +637,7 @@ void RedisRelay::status(Json& json, size_t most) {
   doors_.status(json);
   if (last_error_.empty()) json.null("last_error");
   else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');
+  if (cluster_ != nullptr) json.begin('{', "cluster").flag("known", cluster_->known()).number("masters", cluster_->known() ? cluster_->masters().size() : 0).end('}');
   if (backlog_ != nullptr) {
     json.begin('{', "spool");
     backlog_->status(json);

@@ -28,7 +28,7 @@ namespace relay::redis {
 enum class Stat : uint8_t {
   kClients, kPinned, kUpstreams, kUnderWay,
   kAccepted, kRefusedBusy, kRefusedDraining, kCommands, kSharedCommands, kPins, kErrors, kProtocolErrors, kRepeated, kLostCommands,
-  kHeld, kMoved, kAsked, kEarly, kEarlyQueued, kEarlyBytes, kEarlyDifferent, kEarlyRefused, kEarlyLost, kQueueFull,
+  kHeld, kMoved, kAsked, kEarly, kEarlyQueued, kEarlyBytes, kEarlyDifferent, kEarlyRefused, kEarlyLost, kReadQueued, kQueueFull,
   kSpoolBytes, kSpooled, kSpoolFull, kSpoolPassed, kSpoolFailures, kSpoolDamaged,
   kDials, kDialFailures, kUpstreamsLost, kStalled, kAcceptPauses, kTlsHandshakes, kTlsHandshakeFailures,
   kCount,
@@ -157,10 +157,22 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   void told_type(std::string_view command, Holds leaves, uint32_t db);
   void early_uncertain(std::string_view command, std::string_view why);
   void early_lost(uint64_t count, std::string_view why);
+  // Reads from what waits for the server (read_queued.cpp). A command of a client who waits is about to go to database `db`: true if there is no
+  // telling what it writes. One that was answered has just been put on `lane`. A connection of a client's own, over which something may be written.
+  bool will_write(const Command& command, const std::vector<std::string_view>& words, uint32_t db);
+  void wrote_early(Lane& lane, const Early& early, const std::vector<std::string_view>& words);
+  void begin_aside();
+  void end_aside() { --asides_; }
+  void forget_queued();
+  // The lane over which early commands of such a client go; nullptr: there is none.
+  Lane* queue_of(const Setting& setting, uint32_t node);
   // Commands that are longer than a block.
-  bool gathers(std::string_view name) const { return smart() && early_table_.knows(name); }
+  bool gathers(std::string_view name) const { return (smart() && early_table_.knows(name)) || packs(name); }
   bool may_gather(size_t have, size_t more);
   void gathered(size_t size) { gathered_ -= size; }
+  void gathered_is(size_t size, size_t now) { gathered_ = gathered_ - size + now; }
+  // Whether values of such a command are packed.
+  bool packs(std::string_view name) const { return config_.pack.any_packing() && relay::packs(name); }
 
  private:
   void on_come(std::string_view role, Socket socket, const Addr& peer) override;
@@ -184,6 +196,9 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   Lease& add_lease(uint32_t node);
   void keep_ready();
   void tell_early(std::string_view event, std::string_view command, std::string_view key, std::string_view error);
+
+  bool written_beside(const Lane& lane) const;
+  void forget_queued(std::string_view key, uint32_t db);
 
   struct Place {
     Session* session = nullptr;
@@ -230,6 +245,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   std::map<std::string, uint64_t, std::less<>> differences_;  // by command
   std::vector<std::string_view> scratch_;
   uint64_t gathered_ = 0;
+  uint64_t asides_ = 0;
   uint64_t lanes_epoch_ = 0;
   uint64_t moves_epoch_ = 0;
   std::string last_error_;

@@ -23,6 +23,7 @@
 #include "kinds/redis/lane.h"
 #include "kinds/redis/lease.h"
 #include "kinds/redis/split.h"
+#include "kinds/redis/unpacking.h"
 #include "lib/json.h"
 #include "lib/list.h"
 #include "net/addr.h"
@@ -92,6 +93,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   struct Parked {
     std::string text;
     bool done = false;
+    size_t said = 0;  // of text
   };
   struct Adoption {  // what the client becomes if the server does not refuse it
     Setting setting;
@@ -147,7 +149,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool hopeless(Lane& lane);
   bool share(const Command& command);
   Outcome early(Lane::Entry& entry);
-  std::optional<Outcome> into_lane(Lane::Entry& entry);
+  std::optional<Outcome> into_lane(Lane::Entry& entry, const Early& verdict, const std::vector<std::string_view>& words);
   std::optional<Outcome> into_spool(Lane::Entry& entry);
   bool send_shared(Lane& lane, const Command& command, Lane::Entry& entry);
   void written(const Lane::Entry& entry);
@@ -176,8 +178,24 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool wait();
   bool wait_for_room();
 
+  // Values that are packed (packing.cpp).
+  void pack();
+  void expect_reply(uint32_t seq);
+  void say_reply(std::string_view text);
+  bool say_ready();
+  size_t room_of_head();
+  bool own_for_life();
+
+  // Reads of what waits for the server (read_queued.cpp).
+  bool read_queued();
+  void note_own(Pin pin);
+  void end_aside();
+
   // Replies and the end (session.cpp).
   uint32_t under_way() const { return next_ - head_; }
+  size_t room_to_say() const;
+  bool is_parked(uint32_t seq) const;
+  void next_head();
   void answer(std::string_view text);
   void say(std::string_view text);
   void flush_parked();
@@ -205,6 +223,9 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool waits_ = false;          // for room, or for replies
   bool gathering_ = false;      // encoded_ grows with a command that is longer than a block
   bool too_long_ = false;       // to be gathered
+  bool aside_ = false;          // what its own connection does may write strings
+  bool packed_ = false;         // the command at the front is, if it is to be
+  bool rewritten_ = false;      // and is in encoded_, with other lengths than reader_ has seen
   bool marked_ = false;         // marks_ are taken, for the command at the front
   bool after_ping_ = false;     // WAIT
   bool begun_ = false;          // MULTI is said, but not yet where
@@ -222,6 +243,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   uint32_t head_ = 0;           // the number of the reply that goes out next
   std::map<uint32_t, Parked> parked_;
   uint64_t parked_bytes_ = 0;
+  std::unique_ptr<Unpacking> unpacking_;  // once there was something to unpack
   Setting setting_;
   std::map<uint32_t, std::unique_ptr<Joint>> joints_;
   uint32_t node_ = 0;           // where the command at the front goes
