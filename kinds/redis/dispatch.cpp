@@ -330,7 +330,7 @@ bool Session::send_shared(Lane& lane, const Command& command) {
   entry.session = handle_;
   entry.seq = next_;
   entry.repeatable = command.repeatable;
-  if (!lane.put(entry, bytes())) return wait_for_room();
+  if (lane.full() || !lane.put(entry, bytes())) return wait_for_room();
   ++next_;
   if (relay_.smart() && !command.repeatable) relay_.types().forget(setting_.db, word(1));
   relay_.stats().add(Stat::kCommands);

@@ -115,8 +115,11 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   void ended(Session& session);
   // Replies have come for `session`: it is flushed when the block that they were in is done with.
   void batch() { batching_ = true; }
+  bool batching() const { return batching_; }
   void touch(Session& session);
   void flush_touched();
+  // From one client's replies to another's.
+  Queue::Ring& spare_ring() { return spare_ring_; }
   // `session` waits for room in a lane, or for what was answered early; all are called when there is some.
   void wait_for_room(Session& session);
   void room();
@@ -195,6 +198,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   std::vector<Waiter> waiting_;  // for a lease
   std::vector<Session*> waiting_for_room_;
   std::vector<Session*> touched_;
+  Queue::Ring spare_ring_;
   std::vector<Place> places_;
   std::vector<uint32_t> free_places_;
   List<Session> sessions_;

@@ -17,6 +17,7 @@ constexpr uint64_t kOut = 256 * 1024;      // replies that the client has not ta
 constexpr uint64_t kReserve = 4 * 1024;    // of that, for words of our own
 constexpr uint64_t kEnough = 64 * 1024;    // so many, and no more of its commands are taken
 constexpr uint64_t kMostParked = uint64_t{64} << 20;
+constexpr size_t kMuch = 16 * 1024;        // of a client's bytes: they keep the block that they are in
 constexpr int kRounds = 4;
 constexpr Delay kLastWords{5000};
 constexpr Delay kQuietDrain{1000};
@@ -50,7 +51,8 @@ void Session::begin(Socket socket, const Addr& peer) {
 
 // ---- the client's bytes
 
-// What is not done with is kept in a block only while it is worked on: a client that says half a command owns what it has said.
+// What is not done with is kept in a block only while it is worked on: a client that says half a command owns what it has said. More
+// than a little stays where it is, or waiting for room would be copying.
 void Session::load() {
   if (in_.owns_block()) return;
   if (!in_.borrow(relay_.loop().buffers())) return end("no-memory");
@@ -61,7 +63,7 @@ void Session::load() {
 }
 
 void Session::store() {
-  if (!in_.owns_block()) return;
+  if (!in_.owns_block() || (state_ == State::kOpen && in_.size() >= kMuch)) return;
   if (!in_.empty() && state_ == State::kOpen) rest_.assign(text_of(in_.data()));
   in_.consume(in_.size());
   in_.release(relay_.loop().buffers());
@@ -83,15 +85,11 @@ void Session::on_ready(Conn&) {
 }
 
 void Session::read() {
-  for (int round = 0; round < kRounds && state_ == State::kOpen && client_.readable() && !ended_in_ && out_.size() <= kEnough; ++round) {
+  for (int round = 0; round < kRounds && state_ == State::kOpen && client_.readable() && !ended_in_ && !waits_ && unsaid() <= kEnough; ++round) {
     load();
     if (state_ != State::kOpen) return;
+    if (in_.room().size() < BufferPool::kBlock / 2) in_.compact();
     if (in_.room().empty()) {
-      const bool full = in_.size() == BufferPool::kBlock;
-      if (!full) {
-        store();
-        continue;
-      }
       process_loaded();
       if (state_ == State::kOpen && in_.size() == BufferPool::kBlock) break;
       continue;
@@ -111,7 +109,7 @@ void Session::read() {
   }
   store();
   if (!out_.empty()) write();
-  if (state_ == State::kOpen && client_.readable() && !ended_in_ && rest_.size() < BufferPool::kBlock && out_.size() <= kEnough) client_.again();
+  if (state_ == State::kOpen && client_.readable() && !ended_in_ && !waits_ && out_.size() <= kEnough) client_.again();
 }
 
 void Session::process() {
@@ -120,7 +118,7 @@ void Session::process() {
   if (state_ == State::kOpen) process_loaded();
   store();
   if (!out_.empty()) write();
-  if (state_ == State::kOpen && client_.readable()) client_.again();
+  if (state_ == State::kOpen && client_.readable() && !waits_) client_.again();
 }
 
 void Session::resume() {
@@ -135,7 +133,7 @@ void Session::process_loaded() {
     } else if (streaming_) {
       if (!stream()) break;
     } else if (pin_ == Pin::kWaiting || (pin_ == Pin::kCommand && !blocking_) || ending_ || adopting_ != nullptr || under_way() >= relay_.config().pipeline ||
-               out_.size() + parked_bytes_ > kEnough) {
+               unsaid() + parked_bytes_ > kEnough) {
       waits_ = true;
     } else if (!frame()) {
       break;
@@ -243,21 +241,44 @@ void Session::answer(std::string_view text) {
 size_t Session::room(uint32_t seq) {
   if (seq != head_ || !parked_.empty()) return kMostParked - std::min(parked_bytes_, kMostParked) + 1;  // beyond that it ends
   const uint64_t most = kOut - kReserve;
-  return out_.size() >= most ? 0 : static_cast<size_t>(most - out_.size());
+  return unsaid() >= most ? 0 : static_cast<size_t>(most - unsaid());
+}
+
+// A piece of a reply has come. Whether it is said now.
+bool Session::begin_piece(uint32_t seq, std::string_view text) {
+  if (adopting_ != nullptr && adopting_->seq == seq && adopting_->first == 0) adopting_->first = text.front();
+  if (ending_ && under_way() == 1 && head_text_.size() < 32) head_text_.append(text.substr(0, 32));
+  return seq == head_ && (parked_.empty() || parked_.begin()->first != head_);
+}
+
+void Session::park(uint32_t seq, std::string_view text) {
+  parked_[seq].text.append(text);
+  parked_bytes_ += text.size();
+  if (parked_bytes_ > kMostParked) return end("too-many-replies");
+  relay_.touch(*this);
 }
 
 void Session::deliver(uint32_t seq, std::string_view text) {
   if (state_ != State::kOpen || text.empty()) return;
-  if (adopting_ != nullptr && adopting_->seq == seq && adopting_->first == 0) adopting_->first = text.front();
-  if (ending_ && under_way() == 1 && head_text_.size() < 32) head_text_.append(text.substr(0, 32));
-  if (seq == head_ && (parked_.empty() || parked_.begin()->first != head_)) {
-    say(text);
-  } else {
-    parked_[seq].text.append(text);
-    parked_bytes_ += text.size();
-    if (parked_bytes_ > kMostParked) return end("too-many-replies");
-  }
+  begin_piece(seq, text) ? say(text) : park(seq, text);
+}
+
+void Session::pass(uint32_t seq, std::string_view text) {
+  if (state_ != State::kOpen || text.empty()) return;
+  begin_piece(seq, text) ? pass_raw(text) : park(seq, text);
+}
+
+void Session::pass_raw(std::string_view text) {
+  if (!lend(text)) say(text);
+}
+
+// Replies that follow each other go out as one piece. False: it must be copied.
+bool Session::lend(std::string_view text) {
+  if (!relay_.batching() || state_ != State::kOpen || !out_.empty() || !client_.writable()) return false;
+  if (!lent_.empty() && lent_.data() + lent_.size() != text.data()) return false;
+  lent_ = lent_.empty() ? text : std::string_view(lent_.data(), lent_.size() + text.size());
   relay_.touch(*this);
+  return true;
 }
 
 void Session::replied(uint32_t seq) {
@@ -278,7 +299,7 @@ void Session::replied(uint32_t seq) {
 void Session::flush_parked() {
   while (!parked_.empty() && parked_.begin()->first == head_ && state_ == State::kOpen) {
     Parked& first = parked_.begin()->second;
-    const size_t room = out_.size() >= kOut - kReserve ? 0 : static_cast<size_t>(kOut - kReserve - out_.size());
+    const size_t room = unsaid() >= kOut - kReserve ? 0 : static_cast<size_t>(kOut - kReserve - unsaid());
     const size_t n = std::min(room, first.text.size());
     say(std::string_view(first.text).substr(0, n));
     parked_bytes_ -= n;
@@ -298,6 +319,8 @@ void Session::deliver(const Lane::Entry& entry, std::string_view text) {
   parked_bytes_ += text.size();
   if (parked_bytes_ > kMostParked) end("too-many-replies");
 }
+
+void Session::pass(const Lane::Entry& entry, std::string_view text) { entry.part == 0 ? pass(entry.seq, text) : deliver(entry, text); }
 
 void Session::replied(const Lane::Entry& entry) {
   if (entry.part == 0) return replied(entry.seq);
@@ -349,7 +372,14 @@ bool Session::retract(uint32_t seq) {
 
 void Session::say(std::string_view text) {
   if (text.empty() || state_ != State::kOpen) return;
+  if (!lent_.empty()) put(std::exchange(lent_, {}));
+  if (state_ == State::kOpen) put(text);
+  relay_.touch(*this);
+}
+
+void Session::put(std::string_view text) {
   if (text.size() > out_.bound() - out_.size()) return end("stalled");
+  out_.lend(relay_.spare_ring());
   if (!out_.reserve(text.size())) return end("no-memory");
   for (const auto& span : out_.room()) {
     const size_t n = std::min(text.size(), span.size());
@@ -357,7 +387,6 @@ void Session::say(std::string_view text) {
     text.remove_prefix(n);
     out_.commit(n);
   }
-  relay_.touch(*this);
 }
 
 // What cannot be read as commands ends the conversation, as with the server.
@@ -375,7 +404,20 @@ void Session::flush() {
   else if (state_ == State::kOpen && client_.readable()) client_.again();
 }
 
+// What of it the client does not take now is copied.
+void Session::write_lent() {
+  std::string_view rest = std::exchange(lent_, {});
+  while (!rest.empty() && client_.writable()) {
+    const Result<size_t> n = client_.write(std::as_bytes(std::span(rest)));
+    if (n.ok()) rest.remove_prefix(*n);
+    else if (n.status().code() != Code::kAgain) return end("client-reset");
+    last_taken_ = relay_.loop().now();
+  }
+  if (!rest.empty()) put(rest);
+}
+
 void Session::write() {
+  if (!lent_.empty()) write_lent();
   if (state_ == State::kEnded) return;
   while (!out_.empty() && client_.writable()) {
     const Queue::Spans spans = out_.front();
@@ -385,7 +427,8 @@ void Session::write() {
       if (n.status().code() == Code::kAgain) break;
       return end("client-reset");
     }
-    out_.consume(*n);
+    out_.advance(*n);
+    out_.trim(relay_.spare_ring());
     last_taken_ = relay_.loop().now();
     if (parked_.empty() || parked_.begin()->first != head_) continue;
     flush_parked();
@@ -434,7 +477,7 @@ void Session::on_timer(Timer&) {
 }
 
 void Session::drain() {
-  const auto quiet = [this] { return state_ == State::kOpen && pin_ == Pin::kNone && under_way() == 0 && rest_.empty() && out_.empty() && !gathering_; };
+  const auto quiet = [this] { return state_ == State::kOpen && pin_ == Pin::kNone && under_way() == 0 && rest_.empty() && in_.empty() && out_.empty() && !gathering_; };
   if (quiet()) {
     client_.try_reading();  // what came in this very turn was accepted too
     read();
@@ -454,6 +497,7 @@ void Session::close_when_said(std::string_view why) {
 void Session::end(std::string_view why) {
   if (state_ == State::kEnded) return;
   state_ = State::kEnded;
+  lent_ = {};
   timer_.disarm();
   stop_gathering();
   if (pin_ != Pin::kNone) relay_.stats().sub(Stat::kPinned);
