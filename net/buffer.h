@@ -53,7 +53,7 @@ class BufferPool {
   }
 
  private:
-  static constexpr size_t kSpare = 16;
+  static constexpr size_t kSpare = 4;
   std::array<Lent, kSpare> spare_;
   size_t spares_ = 0;
   bool used_ = false;

@@ -122,6 +122,8 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   Queue::Ring& spare_ring() { return spare_ring_; }
   // `session` waits for room in a lane, or for what was answered early; all are called when there is some.
   void wait_for_room(Session& session);
+  // Whether there would be none for any command.
+  bool crowded() const { return lanes_.size() == 1 && lanes_[0]->full() && !lanes_[0]->stuck(); }
   void room();
 
   // What is answered early.

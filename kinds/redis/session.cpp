@@ -85,6 +85,10 @@ void Session::on_ready(Conn&) {
 }
 
 void Session::read() {
+  if (pin_ == Pin::kNone && in_.empty() && rest_.empty() && client_.readable() && relay_.crowded()) {
+    waits_ = true;  // what it says is as well kept by the kernel
+    return relay_.wait_for_room(*this);
+  }
   for (int round = 0; round < kRounds && state_ == State::kOpen && client_.readable() && !ended_in_ && !waits_ && unsaid() <= kEnough; ++round) {
     load();
     if (state_ != State::kOpen) return;
@@ -477,7 +481,7 @@ void Session::on_timer(Timer&) {
 }
 
 void Session::drain() {
-  const auto quiet = [this] { return state_ == State::kOpen && pin_ == Pin::kNone && under_way() == 0 && rest_.empty() && in_.empty() && out_.empty() && !gathering_; };
+  const auto quiet = [this] { return state_ == State::kOpen && pin_ == Pin::kNone && under_way() == 0 && rest_.empty() && in_.empty() && out_.empty() && !gathering_ && !waits_; };
   if (quiet()) {
     client_.try_reading();  // what came in this very turn was accepted too
     read();
