@@ -69,7 +69,6 @@ def test_a_file_of_old_starts(lab: Lab) -> None:
     assert server.direct().dbsize() == 4
 
 
-@pytest.mark.xfail(strict=True, reason="compression and clusters are not there yet")
 def test_each_key_of_old_is_known(lab: Lab) -> None:
     """A relayer.conf with each of its keys has no fault."""
     status, shown, said = check(lab, """

@@ -14,6 +14,7 @@ namespace {
 
 constexpr Delay kSoonest{250};      // between two questions
 constexpr Delay kInTrouble{500};    // while a node does not answer
+constexpr Delay kTell{10'000};
 constexpr Delay kNow{1};
 constexpr Delay kEver{30'000};      // even if nothing seems wrong
 constexpr Delay kLate{20};          // before room is looked for again
@@ -111,6 +112,7 @@ void Cluster::answered(std::string_view reply) {
   patience_.disarm();
   asked_at_ = relay_.loop().now();
   hopeless_ = false;
+  failures_ = 0;
   since_ = Time{};
   learn(std::move(*map));
   bool trouble = false;
@@ -129,7 +131,10 @@ void Cluster::failed(const std::string& why) {
   asked_at_ = now;
   trouble_ = why;
   if (since_ == Time{}) since_ = now;
-  LogLine(Level::kWarn, "cluster-unknown").text("relay", relay_.config().name).text("addr", asked_).text("error", why);
+  // One node that does not answer is none of our troubles while others do.
+  const bool worth = !map_ && ++failures_ >= relay_.seeds().size() && now - told_at_ >= kTell;
+  if (worth) told_at_ = now;
+  LogLine(worth ? Level::kWarn : Level::kDebug, "cluster-unknown").text("relay", relay_.config().name).text("addr", asked_).text("error", why);
   relay_.failed(why);
   if (!map_ && !hopeless_ && now - since_ >= relay_.config().timeout) {
     hopeless_ = true;
@@ -242,6 +247,12 @@ std::optional<uint16_t> Cluster::slot_of_command(std::string_view command) {
 
 bool Cluster::redirect(Lane& lane, const Lane::Entry& entry, std::string_view error) {
   if (error.starts_with("-CLUSTERDOWN")) doubt();
+  if (error.starts_with("-TRYAGAIN") && !entry.early) {
+    Session* session = relay_.find(entry.session);
+    std::string command = lane.front();
+    if (entry.asked) command.erase(0, kAsking.size());
+    return session != nullptr && session->split_by_key(entry, lane.key().node, command);
+  }
   const std::optional<Redirect> to = parse_redirect(error);
   if (!to || !map_ || entry.moves >= kMostMoves) return false;
   const std::string address = map_->address(*to, host_of(relay_.place(lane.key().node)));
@@ -249,7 +260,7 @@ bool Cluster::redirect(Lane& lane, const Lane::Entry& entry, std::string_view er
   relay_.stats().add(to->ask ? Stat::kAsked : Stat::kMoved);
   Lane::Entry moved = entry;
   ++moved.moves;
-  moved.repeated = false;
+  moved.repeats = 0;
   moved.asked = moved.asking = to->ask;
   std::string command = lane.front();
   if (entry.asked) command.erase(0, kAsking.size());

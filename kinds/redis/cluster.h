@@ -52,6 +52,8 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   bool waits(uint16_t slot);
   // Whether `error` says that the command at the front of `lane` belongs elsewhere; then it is on its way there.
   bool redirect(Lane& lane, const Lane::Entry& entry, std::string_view error);
+  // Over a lane to `node`, or to where its keys are, as soon as there is room.
+  void put(const Lane::Entry& entry, const std::string& command, const Setting& setting, std::optional<uint32_t> node);
   // Finds a lane for a command that has lost its own.
   void place_again(const Lane::Entry& entry, const std::string& command, const Setting& setting);
 
@@ -83,7 +85,6 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   void leave_behind(uint16_t slot, uint32_t node);
   void desert();
   std::optional<uint16_t> slot_of_command(std::string_view command);
-  void put(const Lane::Entry& entry, const std::string& command, const Setting& setting, std::optional<uint32_t> node);
   void try_late();
 
   RedisRelay& relay_;
@@ -95,8 +96,10 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   std::string asked_;       // HOST:PORT
   std::string reply_;
   RespReply reader_;
+  size_t failures_ = 0;     // one behind the other
   size_t turn_ = 0;         // which of the candidates
   Time asked_at_{};
+  Time told_at_ = -Delay{1'000'000};
   Time since_{};            // nobody has answered since
   std::map<uint16_t, std::vector<Mark>> marks_;
   std::deque<Late> late_;

@@ -80,7 +80,7 @@ uint64_t hash(std::string_view name, uint64_t from = 0) {
 bool is_list(const std::optional<RespToken>& token) { return token && (token->type == '*' || token->type == '~') && token->number >= 0; }
 
 const BuiltIn* built_in(std::string_view name) {
-  const auto at = std::find_if(kBuiltIn.begin(), kBuiltIn.end(), [&](const BuiltIn& one) { return one.name == name; });
+  const auto* at = std::find_if(kBuiltIn.begin(), kBuiltIn.end(), [&](const BuiltIn& one) { return one.name == name; });
   return at == kBuiltIn.end() ? nullptr : &*at;
 }
 

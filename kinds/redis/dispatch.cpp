@@ -26,6 +26,13 @@ bool is_name(std::string_view name) {
   return std::all_of(name.begin(), name.end(), [](char c) { return c >= '!' && c <= '~'; });
 }
 
+// Of a database, or all, or what is in it is another's now.
+bool empties(std::string_view name) {
+  if (name.empty() || (name.front() | 0x20) < 'f' || (name.size() != 7 && name.size() != 8 && name.size() != 6)) return false;
+  const std::string text = lower(name);
+  return text == "flushall" || text == "flushdb" || text == "swapdb";
+}
+
 // A number as the server reads it; nothing: it is none, or none that a database could have.
 std::optional<uint32_t> database(std::string_view text) {
   const auto number = parse_integer(text);
@@ -61,6 +68,7 @@ bool Session::dispatch() {
     }
     append_command(encoded_, *words);
   }
+  if (whole && relay_.packs(word(0))) pack();
   Command command = relay_.commands().find(word(0));
   if (pin_ == Pin::kTransaction) return dispatch_own(command);
   if (pin_ == Pin::kCommand) return dispatch_behind(command);
@@ -105,7 +113,7 @@ bool Session::dispatch_behind(const Command& command) {
     case Use::kAuth:
     case Use::kHello:
     case Use::kClient:
-    case Use::kReset: return own(Pin::kLife);
+    case Use::kReset: return own_for_life();
     case Use::kMulti:
     case Use::kWatch: multi_ = command.use == Use::kMulti; return own(Pin::kTransaction);
     case Use::kShared:
@@ -127,7 +135,7 @@ bool Session::dispatch_own(const Command& command) {
     case Use::kAuth:
     case Use::kHello:
     case Use::kClient:
-    case Use::kReset: return own(Pin::kLife);
+    case Use::kReset: return own_for_life();
     case Use::kMulti: multi_ = true; break;
     case Use::kExec: ending_ = argc == 1; break;
     case Use::kUnwatch: ending_ = argc == 1 && !multi_; break;
@@ -159,7 +167,19 @@ bool Session::select() {
   }
   Setting want = setting_;
   want.db = *db;
-  if (*db != setting_.db && !relay_.may_select(want)) return adopt(std::move(want), bytes());
+  selecting_.reset();
+  if (*db != setting_.db && !relay_.may_select(want)) {
+    if (const std::string_view refusal = relay_.no_database(*db); !refusal.empty()) {
+      answer(refusal);
+      consumed();
+      return true;
+    }
+    if (!relay_.lacks_databases()) return adopt(std::move(want), bytes());
+    // Now it is worth a second thought whether a lane is dialled for it.
+    selecting_ = *db;
+    blocking_ = false;
+    return take_lease(Pin::kCommand);
+  }
   setting_.db = *db;
   chose_db_ = true;
   answer(kOk);
@@ -291,12 +311,13 @@ bool Session::share(const Command& command) {
     consumed();
     return true;
   }
+  Lane::Entry entry;
   if (relay_.smart() && reader_.done()) {
-    const Outcome outcome = early();
+    const Outcome outcome = early(entry);
     if (outcome != Outcome::kNo) return outcome == Outcome::kDone;
   }
   Lane* lane = lane_for(setting_);
-  return lane == nullptr ? no_lane() : send_shared(*lane, command);
+  return lane == nullptr ? no_lane() : send_shared(*lane, command, entry);
 }
 
 // There are as many connections as there may be, or what is under way must be answered first.
@@ -318,21 +339,25 @@ bool Session::no_lane() {
 bool Session::hopeless(Lane& lane) {
   lane.start();
   relay_.stats().add(Stat::kErrors);
-  answer("-ERR relay: cannot reach the server: " + lane.trouble() + "\r\n");
+  answer("-ERR relay: " + lane.complaint() + "\r\n");
   consumed();
   return true;
 }
 
-bool Session::send_shared(Lane& lane, const Command& command) {
-  if (relay_.smart() && !settled_beside(lane)) return wait_for_room();
+// `entry` may say something of the types of its keys already.
+bool Session::send_shared(Lane& lane, const Command& command, Lane::Entry& entry) {
+  if (relay_.smart() && !settled_beside(lane)) return wait_for_early();
   if (lane.hopeless()) return hopeless(lane);
-  Lane::Entry entry;
+  if (gathering_ && bytes().size() > BufferPool::kBlock) {  // too long to go between those of others
+    blocking_ = false;
+    return take_lease(Pin::kCommand);
+  }
   entry.session = handle_;
   entry.seq = next_;
   entry.repeatable = command.repeatable;
   if (lane.full() || !lane.put(entry, bytes())) return wait_for_room();
-  ++next_;
-  if (relay_.smart() && !command.repeatable) relay_.types().forget(setting_.db, word(1));
+  expect_reply(next_++);
+  if (relay_.smart() && !command.repeatable) written(entry);
   relay_.stats().add(Stat::kCommands);
   relay_.stats().add(Stat::kSharedCommands);
   ++commands_;
@@ -340,8 +365,14 @@ bool Session::send_shared(Lane& lane, const Command& command) {
   return true;
 }
 
-// Answers the command at the front before the server has it, if its answer is known.
-Session::Outcome Session::early() {
+// What the command at the front, which has gone to the server, may have changed.
+void Session::written(const Lane::Entry& entry) {
+  if (empties(word(0))) relay_.types().clear();
+  else if (!entry.tells_type) relay_.types().forget(setting_.db, word(1));
+}
+
+// Answers the command at the front before the server has it, if its answer is known. If it is not for a key's type, `entry` says so.
+Session::Outcome Session::early(Lane::Entry& entry) {
   if (!relay_.early_table().knows(word(0))) return Outcome::kNo;
   const auto& words = args();
   const Early verdict = relay_.early_table().decide(words);
@@ -357,20 +388,26 @@ Session::Outcome Session::early() {
   };
   bool known_better = false;
   each_key([&](std::string_view key) { known_better = known_better || !relay_.types().may_be(setting_.db, key, verdict.needs); });
+  entry.tells_type = known_better;
+  if (verdict.first_key == 1 && verdict.last_key == 1) {
+    entry.needs = verdict.needs;
+    entry.leaves = verdict.leaves;
+  }
   // Replies are the same in both protocols, so all go over one lane, in their order; but there it must not overtake what is on the other.
   if (known_better || (setting_.protocol != 2 && under_way() > 0)) return Outcome::kNo;
   Setting plain = setting_;
   plain.protocol = 2;
   Lane* lane = lane_for(plain);
   if (lane == nullptr) return no_lane() ? Outcome::kDone : Outcome::kNotNow;
-  Lane::Entry entry;
   entry.early = true;
   entry.expected = verdict.reply;
   entry.repeatable = verdict.repeatable;
-  if (!settled_beside(*lane) || !relay_.early_fits(bytes().size()) || !lane->put(entry, bytes())) {
+  if (!settled_beside(*lane)) return wait_for_early() ? Outcome::kDone : Outcome::kNotNow;
+  if (!relay_.early_fits(bytes().size()) || !lane->put(entry, bytes())) {
     relay_.wait_for_room(*this);
     return Outcome::kNotNow;
   }
+  if (empties(word(0))) relay_.types().clear();
   each_key([&](std::string_view key) { relay_.types().wrote(setting_.db, key, verdict.leaves); });
   relay_.stats().add(Stat::kCommands);
   relay_.stats().add(Stat::kSharedCommands);
@@ -385,7 +422,7 @@ Session::Outcome Session::early() {
 
 bool Session::take_lease(Pin pin) {
   if (under_way() > 0) return false;
-  if (!settled()) return wait_for_room();
+  if (!stops_something() && !settled()) return wait_for_early();
   wanted_ = pin;
   pin_ = Pin::kWaiting;
   relay_.stats().add(Stat::kPins);
@@ -414,11 +451,14 @@ void Session::lease_ready(Lease& lease) {
 bool Session::own(Pin pin) {
   pin_ = pin;
   since_waiting_ = {};
-  marked_ = false;
+  if (pin != Pin::kLife) expect_reply(next_);
+  marked_ = packed_ = rewritten_ = false;
   relay_.stats().add(Stat::kCommands);
   ++commands_;
-  if (reader_.is_inline()) in_.consume(std::exchange(fed_, 0));
-  if (reader_.done() && !encoded_.empty()) reader_.next();
+  if (reader_.done() && !encoded_.empty()) {
+    in_.consume(std::exchange(fed_, 0));
+    reader_.next();
+  }
   if (pin == Pin::kLife) {
     lease_->make_opaque();
     head_ = next_;
@@ -429,6 +469,11 @@ bool Session::own(Pin pin) {
     if (std::exchange(after_ping_, false)) {  // WAIT is for what this connection saw last; and by this, that is all there was
       lease_->begin_unheard();
       static_cast<void>(lease_->send("*1\r\n$4\r\nPING\r\n"));
+    }
+    if (selecting_) {
+      Setting want = setting_;
+      want.db = *std::exchange(selecting_, std::nullopt);
+      adopting_ = std::make_unique<Adoption>(Adoption{std::move(want), next_});
     }
     if (std::exchange(begun_, false)) {
       lease_->begin_unheard();
@@ -497,6 +542,7 @@ void Session::lease_lost(const std::string& why, const std::string& refusal, boo
   lease_ = nullptr;
   holds_up_lease_ = false;
   if (state_ != State::kOpen) return;
+  if (unpacking_ != nullptr && !unpacking_->ready().empty()) return end("server-lost");  // in the middle of a reply, for the client
   if (ended_in_) return close_when_said("client-closed");
   if (pin == Pin::kWaiting) return gave_up(refusal.empty() ? "cannot reach the server: " + why : refusal);
   if (pin == Pin::kLife || !whole) return close_when_said("server-lost");
@@ -520,6 +566,7 @@ void Session::gave_up(const std::string& why) {
   pin_ = Pin::kNone;
   since_waiting_ = {};
   multi_ = false;
+  selecting_.reset();
   say(why.starts_with('-') ? why : "-ERR relay: " + why + "\r\n");
   if (!reader_.done()) return close_when_said("server-lost");  // a big one, of which the rest would follow
   load();
@@ -546,6 +593,27 @@ bool Session::settled_beside(const Lane& lane) {
   if (!marked_ || moves_epoch_ != relay_.moves_epoch()) take_marks(&lane);
   std::erase_if(marks_, [this](const Mark& mark) { return relay_.is_past(mark.lane, mark.put); });
   return marks_.empty();
+}
+
+// There is no waiting for what a server does not do that is away, or refuses it.
+bool Session::wait_for_early() {
+  for (const Mark& mark : marks_) {
+    const Lane* lane = relay_.find_lane(mark.lane);
+    if (lane == nullptr || !lane->hopeless()) continue;
+    relay_.stats().add(Stat::kErrors);
+    selecting_.reset();
+    answer("-ERR relay: " + lane->complaint() + "\r\n");
+    if (reader_.done()) consumed();
+    else close_when_said("server-lost");  // a big one, of which the rest would follow
+    return true;
+  }
+  return wait_for_room();
+}
+
+// A script that makes the server refuse what it was answered for would be waited for, else.
+bool Session::stops_something() const {
+  const std::string name = lower(word(0));
+  return (name == "script" || name == "function") && lower(word(1)) == "kill";
 }
 
 void Session::take_marks(const Lane* but) {

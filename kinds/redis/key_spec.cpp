@@ -31,7 +31,7 @@ KeyRule keyword(std::string_view word, int32_t from, int32_t last, int32_t limit
   return {.begin = KeyRule::Begin::kKeyword, .from = from, .keyword = std::string(word), .last = last, .limit = limit};
 }
 
-enum class Form : uint8_t { kOneNumber, kTwoNumber, kStoreNumber, kStreams, kGroupStreams, kOne, kUsage, kLcs, kSort, kMigrate, kGeoRadius };
+enum class Form : uint8_t { kOneNumber, kTwoNumber, kStoreNumber, kStreams, kGroupStreams, kOne, kUsage, kLcs, kRadius, kMemberRadius, kSort, kMigrate };
 struct BuiltIn {
   std::string_view name;
   Form form;
@@ -40,8 +40,8 @@ struct BuiltIn {
 // Those with keys in places that first, last and step cannot tell. Sorted by name.
 constexpr std::array kBuiltIn = std::to_array<BuiltIn>({
     {"blmpop", Form::kTwoNumber}, {"bzmpop", Form::kTwoNumber}, {"eval", Form::kTwoNumber}, {"eval_ro", Form::kTwoNumber}, {"evalsha", Form::kTwoNumber},
-    {"evalsha_ro", Form::kTwoNumber}, {"fcall", Form::kTwoNumber}, {"fcall_ro", Form::kTwoNumber}, {"georadius", Form::kGeoRadius},
-    {"georadiusbymember", Form::kGeoRadius}, {"lmpop", Form::kOneNumber}, {"memory", Form::kUsage}, {"migrate", Form::kMigrate},
+    {"evalsha_ro", Form::kTwoNumber}, {"fcall", Form::kTwoNumber}, {"fcall_ro", Form::kTwoNumber}, {"georadius", Form::kRadius},
+    {"georadiusbymember", Form::kMemberRadius}, {"lmpop", Form::kOneNumber}, {"memory", Form::kUsage}, {"migrate", Form::kMigrate},
     {"sintercard", Form::kOneNumber}, {"sort", Form::kSort}, {"sort_ro", Form::kOne}, {"stralgo", Form::kLcs}, {"xread", Form::kStreams},
     {"xreadgroup", Form::kGroupStreams}, {"zdiff", Form::kOneNumber}, {"zdiffstore", Form::kStoreNumber}, {"zinter", Form::kOneNumber},
     {"zintercard", Form::kOneNumber}, {"zinterstore", Form::kStoreNumber}, {"zmpop", Form::kOneNumber}, {"zunion", Form::kOneNumber},
@@ -62,13 +62,14 @@ KeySpec spec_of(Form form) {
     case Form::kLcs: return {Way::kRules, {keyword("keys", 2, 1)}};
     case Form::kSort: return {Way::kSort, {}};
     case Form::kMigrate: return {Way::kMigrate, {}};
-    case Form::kGeoRadius: return {Way::kGeoRadius, {}};
+    case Form::kRadius: return {Way::kRules, {range(1), keyword("store", 6, 0), keyword("storedist", 6, 0)}};
+    case Form::kMemberRadius: return {Way::kRules, {range(1), keyword("store", 5, 0), keyword("storedist", 5, 0)}};
   }
   return {Way::kUnknown, {}};
 }
 
 const BuiltIn* built_in(std::string_view name) {
-  const auto at = std::lower_bound(kBuiltIn.begin(), kBuiltIn.end(), name, [](const BuiltIn& one, std::string_view text) { return one.name < text; });
+  const auto* at = std::lower_bound(kBuiltIn.begin(), kBuiltIn.end(), name, [](const BuiltIn& one, std::string_view text) { return one.name < text; });
   return at != kBuiltIn.end() && at->name == name ? &*at : nullptr;
 }
 
@@ -97,6 +98,22 @@ bool take_name(std::string_view& rest, std::string_view& name) {
   return true;
 }
 
+bool take_inner(std::string_view& rest, std::vector<Field>& fields) {
+  const auto count = take_fields(rest);
+  if (!count) return false;
+  for (int64_t n = 0; n < *count; ++n) {
+    Field field;
+    if (!take_name(rest, field.name)) return false;
+    std::string_view value = rest;
+    const auto token = take_token(value);
+    if (!token || !skip_value(rest)) return false;
+    field.text = token->type == '$' || token->type == '+' ? token->text : std::string_view();
+    field.number = token->type == ':' ? token->number : 0;
+    fields.push_back(field);
+  }
+  return true;
+}
+
 // Takes {type: T, spec: {fields}}.
 bool take_part(std::string_view& rest, std::string_view& type, std::vector<Field>& fields) {
   const auto outer = take_fields(rest);
@@ -104,24 +121,8 @@ bool take_part(std::string_view& rest, std::string_view& type, std::vector<Field
   for (int64_t i = 0; i < *outer; ++i) {
     std::string_view name;
     if (!take_name(rest, name)) return false;
-    if (name == "type") {
-      if (!take_name(rest, type)) return false;
-    } else if (name == "spec") {
-      const auto inner = take_fields(rest);
-      if (!inner) return false;
-      for (int64_t n = 0; n < *inner; ++n) {
-        Field field;
-        if (!take_name(rest, field.name)) return false;
-        std::string_view value = rest;
-        const auto token = take_token(value);
-        if (!token || !skip_value(rest)) return false;
-        field.text = token->type == '$' || token->type == '+' ? token->text : std::string_view();
-        field.number = token->type == ':' ? token->number : 0;
-        fields.push_back(field);
-      }
-    } else if (!skip_value(rest)) {
-      return false;
-    }
+    const bool good = name == "type" ? take_name(rest, type) : name == "spec" ? take_inner(rest, fields) : skip_value(rest);
+    if (!good) return false;
   }
   return true;
 }
@@ -235,14 +236,14 @@ bool follow(const KeyRule& rule, Args args, std::vector<uint32_t>& indexes) {
   return true;
 }
 
-// SORT key …: a pattern may be called "store", and of several STOREs the last one counts.
+// SORT key …: a pattern may be called "store", and of several STOREs the last one counts, be it the name of a key.
 bool sort_keys(Args args, std::vector<uint32_t>& indexes) {
   if (args.size() < 2) return false;
   size_t store = 0;
   for (size_t i = 2; i < args.size(); ++i) {
     if (same(args[i], "limit")) i += 2;
     else if (same(args[i], "get") || same(args[i], "by")) i += 1;
-    else if (same(args[i], "store") && i + 1 < args.size()) store = ++i;
+    else if (same(args[i], "store") && i + 1 < args.size()) store = i + 1;
   }
   indexes.push_back(1);
   if (store != 0) indexes.push_back(static_cast<uint32_t>(store));
@@ -267,26 +268,11 @@ bool migrate_keys(Args args, std::vector<uint32_t>& indexes) {
   return true;
 }
 
-// GEORADIUS key … [STORE key] [STOREDIST key]: if there is one of them more than once, the last one counts.
-bool geo_radius_keys(Args args, std::vector<uint32_t>& indexes) {
-  if (args.size() < 2) return false;
-  std::array<size_t, 2> store{};
-  for (size_t i = 5; i + 1 < args.size(); ++i) {
-    if (same(args[i], "store")) store[0] = ++i;
-    else if (same(args[i], "storedist")) store[1] = ++i;
-  }
-  indexes.push_back(1);
-  for (const size_t at : store)
-    if (at != 0) indexes.push_back(static_cast<uint32_t>(at));
-  return true;
-}
-
 bool find(const KeySpec& spec, Args args, std::vector<uint32_t>& indexes) {
   switch (spec.way) {
     case KeySpec::Way::kRules: return std::all_of(spec.rules.begin(), spec.rules.end(), [&](const KeyRule& rule) { return follow(rule, args, indexes); });
     case KeySpec::Way::kSort: return sort_keys(args, indexes);
     case KeySpec::Way::kMigrate: return migrate_keys(args, indexes);
-    case KeySpec::Way::kGeoRadius: return geo_radius_keys(args, indexes);
     case KeySpec::Way::kUnknown: return false;
   }
   return false;

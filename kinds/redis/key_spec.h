@@ -34,7 +34,7 @@ struct KeyRule {
 
 struct KeySpec {
   // kUnknown: only the server can tell (COMMAND GETKEYS).
-  enum class Way : uint8_t { kRules, kSort, kMigrate, kGeoRadius, kUnknown };
+  enum class Way : uint8_t { kRules, kSort, kMigrate, kUnknown };
   Way way = Way::kRules;
   std::vector<KeyRule> rules;  // kRules; none: no keys
 

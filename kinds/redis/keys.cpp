@@ -63,8 +63,18 @@ constexpr std::array kOwnKeys = {
         .help = "smart: more commands that are answered at once, by name, with spaces between", .repeatable = true, .words = true},
     Key{.name = "ignoreCommands", .type = KeyType::kText, .metavar = "NAMES", .fallback = "",
         .help = "commands that are answered with OK and thrown away", .repeatable = true, .words = true},
-    Key{.name = "read-replicas", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "false",
+    Key{.name = "replica-reads", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "false",
         .help = "cluster: commands that only read go to replicas, which may be behind"},
+    Key{.name = "compress", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "false",
+        .help = "pack values of at least 256 bytes with snappy on their way to the server"},
+    Key{.name = "uncompress", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "",
+        .help = "unpack what is so packed on its way back (default: as compress says)"},
+    Key{.name = "gzip", .type = KeyType::kChoice, .metavar = "LEVEL", .fallback = "0",
+        .help = "pack them with gzip instead, at this level from 1, fast, to 9, small; true: 6; 0: not", .choices = "0|1|2|3|4|5|6|7|8|9|true|false"},
+    Key{.name = "gunzip", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "",
+        .help = "unpack gzip on its way back (default: if gzip packs)"},
+    Key{.name = "compress-limit", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "4MiB",
+        .help = "values that are longer than this are neither packed nor unpacked", .min = 1024, .max = 512 * 1024 * 1024},
     Key{.name = "queue-size", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "64MiB",
         .help = "smart: how much may wait for the server; when it is full, clients wait", .min = 64 * 1024, .max = int64_t{16} << 30},
     Key{.name = "log-keys", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "true",
@@ -127,6 +137,17 @@ Status take_db(std::string_view& rest, ServerUrl& url) {
 std::vector<std::string> words_of(const Section& section, std::string_view key) {
   const std::vector<std::string_view> words = section.items(*section.find(key));
   return {words.begin(), words.end()};
+}
+
+PackRules pack_rules(const Section& section) {
+  PackRules rules;
+  rules.snappy = section.flag("compress");
+  rules.unsnappy = section.has("uncompress") ? section.flag("uncompress") : rules.snappy;
+  const std::string_view level = section.text("gzip");
+  rules.gzip = level == "true" ? 6 : level == "false" ? 0 : level[0] - '0';
+  rules.gunzip = section.has("gunzip") ? section.flag("gunzip") : rules.gzip != 0;
+  rules.most = section.size("compress-limit");
+  return rules;
 }
 
 // How many connections clients share: of few there are, one is left for who needs one of its own.
@@ -304,13 +325,14 @@ RedisConfig redis_config(const Section& section) {
   config.shared_connections = shared_connections(section);
   config.timeout = section.duration("timeout");
   config.stall_timeout = section.duration("stall-timeout");
-  config.replicas = section.flag("read-replicas");
+  config.replicas = section.flag("replica-reads");
   config.smart = section.text("mode") == "smart";
   config.early_exact = section.text("early") == "exact";
   config.asyn_commands = words_of(section, "asynCommands");
   config.ignore_commands = words_of(section, "ignoreCommands");
   config.queue_size = config.smart ? section.size("queue-size") : 0;
   config.log_keys = section.flag("log-keys");
+  config.pack = pack_rules(section);
   config.min_idle = static_cast<uint64_t>(section.integer("minIdleConnections"));
   config.max_connected = section.duration("maxConnectedSecs");
   config.dial.target = config.server.place;

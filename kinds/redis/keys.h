@@ -13,6 +13,7 @@
 #include "net/dial.h"
 #include "ops/config.h"
 #include "ops/tls_keys.h"
+#include "wire/pack.h"
 
 namespace relay::redis {
 
@@ -50,6 +51,7 @@ struct RedisConfig {
   bool log_keys = true;
   std::vector<std::string> asyn_commands;
   std::vector<std::string> ignore_commands;
+  PackRules pack;
   uint64_t queue_size = 0;  // of what was answered early; 0: sync
   Delay timeout{};
   Delay stall_timeout{};

@@ -15,17 +15,31 @@ namespace {
 constexpr uint64_t kSyncBytes = 1024 * 1024;   // commands of clients who wait; must hold the longest that is shared
 constexpr size_t kLongestError = 16 * 1024;    // longer ones go through unread
 constexpr size_t kLongestHead = 512;           // of a reply that only is compared
+constexpr Delay kSuspicion{1000};              // so long without a word, and a cluster may have changed
+constexpr Delay kLastPatience{1000};           // with a server that is no more to be used
+constexpr uint8_t kMostRepeats = 8;
 constexpr Delay kHold{50};                     // before what was held is tried again
+constexpr uint64_t kLongestShown = 4096;       // of a command, for the log and for what is known of its key
 constexpr std::string_view kLost = "connection to the server was lost; the command may have been executed";
 constexpr std::string_view kSilent = "no answer from the server";
 
 std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
+bool begins_with(std::string_view text, std::initializer_list<std::string_view> words) {
+  return std::any_of(words.begin(), words.end(), [text](std::string_view word) { return text.starts_with(word); });
+}
+
 // Not done, and not for what it is: it may be done a little later.
-bool is_for_now(std::string_view error) {
-  for (const std::string_view why : {"-LOADING ", "-MASTERDOWN ", "-CLUSTERDOWN ", "-TRYAGAIN "})
-    if (error.starts_with(why)) return true;
-  return false;
+bool is_for_now(std::string_view error) { return begins_with(error, {"-LOADING ", "-MASTERDOWN ", "-CLUSTERDOWN ", "-TRYAGAIN "}); }
+
+// The same, but that may be long: a client who waits is told at once, and can do something about it (SCRIPT KILL). What was answered waits.
+bool is_for_long(std::string_view error) { return begins_with(error, {"-BUSY ", "-MISCONF ", "-NOREPLICAS "}); }
+
+void cut(Queue::Spans& spans, uint64_t size) {
+  for (auto& span : spans) {
+    span = span.first(std::min<uint64_t>(size, span.size()));
+    size -= span.size();
+  }
 }
 
 }  // namespace
@@ -53,12 +67,18 @@ void Lane::start() {
 }
 
 void Lane::dial() {
-  if (!patience_.armed()) patience_.arm(relay_.config().timeout);
+  wait_for_server();
   link_.dial(relay_.plan(key_.node), key_.setting, !relay_.commands().learned());
+}
+
+std::string Lane::complaint() const {
+  if (link_.ready() && !for_now_.empty()) return "what was answered before waits, for the server says: " + for_now_;
+  return "cannot reach the server: " + (link_.trouble().empty() ? std::string("it does not answer") : link_.trouble());
 }
 
 void Lane::on_link_ready() {
   hopeless_ = false;
+  away_since_ = {};
   patience_.disarm();
   progress_ = relay_.loop().now();
   relay_.lane_ready(*this);
@@ -69,7 +89,7 @@ void Lane::on_link_ready() {
 void Lane::on_timer(Timer& timer) {
   if (&timer == &retry_) {
     if (link_.state() == Link::State::kClosed) return dial();
-    return release_held();
+    return try_again();
   }
   if (!link_.ready()) {
     give_up();
@@ -78,19 +98,25 @@ void Lane::on_timer(Timer& timer) {
   }
   if (sent_ == queue_.read() || stuck_) return;
   const Delay silence = relay_.loop().now() - progress_;
-  if (silence < relay_.config().timeout) return patience_.arm(relay_.config().timeout - silence);
+  const Delay most = retired_ ? std::min(relay_.config().timeout, kLastPatience) : relay_.config().timeout;
+  if (silence >= kSuspicion && relay_.cluster() != nullptr) {
+    suspicious_ = true;
+    relay_.lane_troubled();
+  }
+  if (silence < most) return patience_.arm(std::min(most - silence, kSuspicion));
   silent_ = true;
   link_.fail(kSilent);
 }
 
 // Sees to it that silence is noticed. Not re-armed by each reply: when it fires it looks.
 void Lane::watch() {
-  if (!patience_.armed()) patience_.arm(relay_.config().timeout);
+  if (!patience_.armed()) patience_.arm(std::min(relay_.config().timeout, kSuspicion));
 }
 
 void Lane::retire() {
   retired_ = true;
   if (owed() == 0) return end("retired");
+  patience_.arm(kLastPatience);
   if (link_.state() != Link::State::kReady) scatter();
 }
 
@@ -99,7 +125,7 @@ void Lane::end(std::string_view why) {
   retry_.disarm();
   patience_.disarm();
   link_.close();
-  release_held();
+  put_back();
   uint64_t early = 0;
   relay_.stats().sub(Stat::kUnderWay, entries_.size());
   for (const Entry& entry : std::exchange(entries_, {})) {
@@ -110,33 +136,50 @@ void Lane::end(std::string_view why) {
   relay_.early_queued(-static_cast<int64_t>(early), -static_cast<int64_t>(queue_.size() - sync_bytes_));
   queue_.consume(queue_.size());
   early_done_ = early_put_;
+  done_aside_ = late_ = 0;
   relay_.ended(*this);
 }
 
 void Lane::on_link_lost(const std::string& why) {
   if (ended_) return;
   const bool refused = !link_.refusal().empty();
-  // A server that closes what nobody uses is within its rights.
-  LogLine(owed() > 0 || refused ? Level::kWarn : Level::kInfo, "server-lost").text("relay", relay_.config().name).text("target", relay_.place(key_.node))
-      .text("error", why).number("owed", owed());
-  relay_.stats().add(Stat::kUpstreamsLost);
-  relay_.failed(why);
+  const bool for_clients = relay_.is_for_clients(*this);
+  // A server that closes what nobody uses is within its rights; and what a client may not be is the client's business.
+  const Level level = refused && for_clients ? Level::kDebug : owed() > 0 || refused ? Level::kWarn : Level::kInfo;
+  if (log_enabled(level))
+    LogLine(level, "server-lost").text("relay", relay_.config().name).text("target", relay_.place(key_.node)).text("error", why).number("owed", owed());
+  if (!refused || !for_clients) {
+    relay_.stats().add(Stat::kUpstreamsLost);
+    relay_.failed(why);
+  }
   relay_.lane_troubled();
-  stuck_ = false;
+  stuck_ = suspicious_ = false;
   drop_lost();
   reader_.next();
   reply_ = Reply::kUnknown;
   kept_.clear();
   passed_ = false;
-  release_held();
+  put_back();
+  until_ = kAll;
+  if (owed() == 0) held_since_ = {};
   if (retired_) return owed() > 0 ? scatter() : end("lost");
-  if (refused && relay_.is_for_clients(*this)) return refuse_all();
-  if (owed() == 0 && relay_.is_for_clients(*this)) return end("lost");
+  if (refused && for_clients) {
+    relay_.refused(key_.setting, link_.refusal());
+    return refuse_all();
+  }
+  if (owed() == 0 && for_clients) return end("lost");
   const auto jitter = static_cast<int64_t>(relay_.loop().random().below(static_cast<uint64_t>(pause_.count() / 2 + 1)));
   retry_.arm(std::max(Delay{1}, pause_ - Delay{jitter}));
   pause_ = std::min(pause_ * 2, relay_.config().dial.retry_max);
   if (refused || std::exchange(silent_, false)) return give_up();
-  if (!hopeless_ && !patience_.armed()) patience_.arm(relay_.config().timeout);
+  wait_for_server();
+}
+
+// `timeout` from the loss on, however often it is tried.
+void Lane::wait_for_server() {
+  const Time now = relay_.loop().now();
+  if (away_since_ == Time{}) away_since_ = now;
+  patience_.arm(hopeless_ ? relay_.config().timeout : std::max(Delay{1}, relay_.config().timeout - (now - away_since_)));
 }
 
 // ---- what is kept, and what is not
@@ -158,7 +201,7 @@ void Lane::sift(Keep keep) {
     }
     dropped += entry.size;
     relay_.stats().sub(Stat::kUnderWay);
-    if (entry.early) ++early_done_;
+    if (entry.early) early_is_done();
     if (entry.early) relay_.early_queued(-1, -static_cast<int64_t>(entry.size));
     else sync_bytes_ -= entry.size;
   }
@@ -206,8 +249,9 @@ bool Lane::outlives(Entry& entry, uint64_t end, bool first) {
     session->end("server-lost");  // it has had a part of the reply
     return false;
   }
-  if (entry.repeatable && !entry.repeated) {
-    entry.repeated = true;
+  // One that makes the server silent, or that it dies of, is not repeated for ever.
+  if (entry.repeatable && entry.repeats < (silent_ && relay_.cluster() == nullptr ? 1 : kMostRepeats)) {
+    ++entry.repeats;
     relay_.stats().add(Stat::kRepeated);
     return true;
   }
@@ -218,7 +262,13 @@ bool Lane::outlives(Entry& entry, uint64_t end, bool first) {
 
 void Lane::give_up() {
   hopeless_ = true;
-  const std::string why = "cannot reach the server: " + (trouble().empty() ? std::string("it does not answer") : trouble());
+  refuse_waiting();
+  relay_.gave_up(*this);
+}
+
+// To clients who wait; what was answered stays.
+void Lane::refuse_waiting() {
+  const std::string why = complaint();
   sift([&](Entry& entry, uint64_t) {
     if (entry.early) return true;
     if (Session* session = relay_.find(entry.session); session != nullptr) session->deliver_error(entry, why);
@@ -226,7 +276,6 @@ void Lane::give_up() {
   });
   relay_.flush_touched();
   relay_.room();
-  relay_.gave_up(*this);
 }
 
 // The server does not let anybody be what this lane is for: that is the answer to all who want to be.
@@ -252,7 +301,7 @@ std::string Lane::copy(uint64_t offset, uint64_t size) {
 }
 
 void Lane::scatter() {
-  release_held();
+  put_back();
   std::deque<Entry> all = std::exchange(entries_, {});
   uint64_t at = queue_.read();
   std::vector<std::pair<Entry, std::string>> out;
@@ -267,6 +316,7 @@ void Lane::scatter() {
   sync_bytes_ = 0;
   sent_ = queue_.read();
   early_done_ = early_put_;
+  done_aside_ = late_ = 0;
   relay_.early_moved();
   end("scattered");
   for (auto& [entry, bytes] : out) relay_.reroute(entry, bytes, key_.setting);
@@ -323,20 +373,25 @@ bool Lane::put(const Entry& entry, std::span<const std::string_view> pieces) {
     sync_bytes_ += size;
   }
   relay_.stats().add(Stat::kUnderWay);
-  // In the next turn: then those of all clients that have something now go together.
-  if (!writing_ && link_.sends()) {
-    writing_ = true;
-    link_.again();
-  }
+  turn();
   return true;
+}
+
+// To write in the next turn: then the commands of all clients that have something now go together.
+void Lane::turn() {
+  if (writing_ || !link_.sends()) return;
+  writing_ = true;
+  link_.again();
 }
 
 void Lane::write() {
   writing_ = false;
-  if (!link_.sends() || !held_.empty()) return;
+  if (!link_.sends() || suspicious_) return;
   const uint64_t before = sent_;
-  while (sent_ < queue_.written() && link_.writable()) {
-    const Queue::Spans spans = queue_.from(sent_);
+  const uint64_t end = std::min(queue_.written(), until_);
+  while (sent_ < end && link_.writable()) {
+    Queue::Spans spans = queue_.from(sent_);
+    if (until_ != kAll) cut(spans, end - sent_);
     const iovec parts[] = {{spans[0].data(), spans[0].size()}, {spans[1].data(), spans[1].size()}};
     const Result<size_t> n = link_.write(std::span(parts).first(spans[1].empty() ? 1 : 2));
     if (!n.ok()) break;
@@ -350,7 +405,8 @@ void Lane::write() {
 Lane::Reply Lane::begin_reply(char first, const Entry& entry) const {
   if (first == '>' || entry.asking) return Reply::kDrop;
   if (first == '-' || entry.early) return Reply::kKeep;
-  return relay_.find(entry.session) == nullptr ? Reply::kDrop : Reply::kPass;
+  if (relay_.find(entry.session) == nullptr) return Reply::kDrop;
+  return goes_again(entry) ? Reply::kAgain : Reply::kPass;
 }
 
 size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
@@ -390,6 +446,7 @@ size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
 
 void Lane::reply_ended(bool push) {
   progress_ = relay_.loop().now();
+  if (std::exchange(suspicious_, false)) link_.again();
   pause_ = relay_.config().dial.retry_min;
   const Reply how = std::exchange(reply_, Reply::kUnknown);
   const bool error = reader_.is_error();
@@ -407,21 +464,26 @@ void Lane::reply_ended(bool push) {
     kept_.clear();
     return;
   }
+  if (entry.early) early_answered(entry);
+  if (entry.early ? goes_again(entry) : how == Reply::kAgain) {
+    kept_.clear();
+    return keep_back();
+  }
   wrote_ = wrote_ || !entry.repeatable;
-  if (held_.empty()) held_since_ = {};
+  if (entry.tells_type) told_type(entry);
   const Entry done = entry;
-  if (done.early) early_answered(done);
-  else if (session != nullptr && how == Reply::kKeep) session->deliver(done, kept_);
+  if (session != nullptr && how == Reply::kKeep) session->deliver(done, kept_);
   kept_.clear();
   done_with_front();
-  if (session != nullptr && !done.early) session->replied(done);
+  if (held_.empty() && held_since_ != Time{}) go_on();
+  if (session != nullptr) session->replied(done);
 }
 
 void Lane::done_with_front(bool answered) {
   const Entry& entry = entries_.front();
   relay_.stats().sub(Stat::kUnderWay);
   if (entry.early) {
-    ++early_done_;
+    early_is_done();
     relay_.early_queued(-1, -static_cast<int64_t>(entry.size));
     if (answered) relay_.early_done(entry);
     else relay_.early_moved();
@@ -435,62 +497,141 @@ void Lane::done_with_front(bool answered) {
 void Lane::error_came(Entry& entry, Session* session) {
   if (relay_.redirect(*this, entry, kept_)) return done_with_front(false);
   if (hold(entry, kept_)) return;
-  if (held_.empty()) held_since_ = {};
+  if (entry.early) early_answered(entry);
   const Entry done = entry;
-  if (done.early) early_answered(done);
   done_with_front();
-  if (session == nullptr || done.early) return;
+  if (held_.empty() && held_since_ != Time{} && !is_for_now(kept_)) go_on();
+  if (session == nullptr) return;
   session->deliver(done, kept_);
   session->replied(done);
 }
 
-// Whether an error is one that goes by: then the command waits for that, with those behind it that are not sent yet.
+// ---- what the server is not able to do yet
+
+// Whether an error is one that goes by: then the command waits for that, and no more are sent.
 bool Lane::hold(Entry& entry, std::string_view error) {
-  const bool demoted = error.starts_with("-READONLY ") && (wrote_ || entry.early);
-  if (!demoted && !is_for_now(error)) return false;
   if (!entry.early && relay_.find(entry.session) == nullptr) return false;
+  const bool demoted = error.starts_with("-READONLY ") && (wrote_ || entry.early);
+  const bool refused = demoted || is_for_now(error) || (entry.early && is_for_long(error));
+  if (!refused) {
+    if (!goes_again(entry)) return false;
+    keep_back();
+    return true;
+  }
   const Time now = relay_.loop().now();
   if (held_since_ == Time{}) held_since_ = now;
   if (!entry.early && now - held_since_ >= relay_.config().timeout) return false;
-  held_.push_back(entry);
-  held_bytes_ += copy(queue_.read(), entry.size);
-  if (!entry.early) sync_bytes_ -= entry.size;
-  queue_.advance(entry.size);
-  entries_.pop_front();
+  for_now_ = error.substr(1, error.find('\r') - 1);
+  relay_.failed(for_now_);
   relay_.stats().add(Stat::kHeld);
-  relay_.failed(error.substr(1, error.find('\r') - 1));
-  if (!retry_.armed()) retry_.arm(kHold);
   demoted_ = demoted_ || demoted;
+  if (held_.empty() && sent_ == queue_.read() + entry.size) {
+    sent_ = until_ = queue_.read();  // the only one that was sent: it stays where it is
+    entry.asking = entry.asked;
+  } else {
+    if (held_.empty()) until_ = end_of_command(sent_);
+    keep_back();
+  }
+  if (!retry_.armed()) retry_.arm(kHold);
   return true;
 }
 
-// They go first, once those that were sent behind them are answered.
-void Lane::release_held() {
+// What was done behind a command that is held: once that has been done it must be done again, or would be undone; and what was read then did not
+// see that. Of what may not be done twice, nothing can be mended.
+bool Lane::goes_again(const Entry& entry) const { return !held_.empty() && entry.repeatable; }
+
+// The command at the front is to be sent again.
+void Lane::keep_back() {
+  const Entry& entry = entries_.front();
+  uint64_t left = entry.size;
+  for (const auto& span : queue_.front()) {
+    const auto piece = span.first(std::min<uint64_t>(left, span.size()));
+    held_bytes_.append(text_of(piece));
+    left -= piece.size();
+  }
+  if (!entry.early) sync_bytes_ -= entry.size;
+  held_.push_back(entry);
+  held_.back().asking = entry.asked;
+  queue_.advance(entry.size);
+  entries_.pop_front();
+}
+
+// What is held goes to the front of the queue. All is to be sent (again).
+void Lane::put_back() {
   if (held_.empty()) return;
-  if (link_.ready() && sent_ > queue_.read() && !ended_) return retry_.arm(kHold);
-  // A server that is none to write to any more: its name may lead to another by now.
-  if (std::exchange(demoted_, false) && link_.ready() && !ended_) return link_.fail("the server has become a replica");
   std::deque<Entry> rest = std::exchange(entries_, {});
   Queue behind(queue_.bound());
   std::swap(behind, queue_);
   const std::string bytes = std::exchange(held_bytes_, {});
   entries_ = std::exchange(held_, {});
   for (const Entry& entry : entries_) {
-    if (!entry.early) sync_bytes_ += entry.size;
+    if (entry.early) ++late_;
+    else sync_bytes_ += entry.size;
   }
+  if (late_ == 0) early_done_ += std::exchange(done_aside_, 0);
   CHECK(queue_.reserve(bytes.size() + behind.size()));
   append(bytes);
   for (const auto& span : behind.front()) append(text_of(span));
   entries_.insert(entries_.end(), rest.begin(), rest.end());
   sent_ = queue_.read();
-  if (!ended_) write();
+}
+
+// One command goes ahead, once those that were sent behind the first refusal are answered; the others when the server has done that one.
+void Lane::try_again() {
+  if (!link_.ready()) return;
+  if (sent_ > queue_.read()) return retry_.arm(kHold);
+  // A server that is none to write to any more: its name may lead to another by now.
+  if (std::exchange(demoted_, false)) return link_.fail("the server has become a replica");
+  put_back();
+  const bool long_ago = relay_.loop().now() - held_since_ >= relay_.config().timeout;
+  if (long_ago && has_early() && !hopeless_) {
+    hopeless_ = true;
+    refuse_waiting();
+  }
+  // Without any that was answered all go: each client gets its own refusal.
+  until_ = entries_.empty() || (long_ago && !has_early()) ? kAll : queue_.read() + entries_.front().size;
+  write();
+}
+
+// The server does things again.
+void Lane::go_on() {
+  held_since_ = {};
+  for_now_.clear();
+  until_ = kAll;
+  if (std::exchange(hopeless_, false)) relay_.room();
+  turn();
+}
+
+void Lane::early_is_done() {
+  if (held_.empty()) {
+    ++early_done_;
+    if (late_ > 0 && --late_ == 0) early_done_ += std::exchange(done_aside_, 0);
+  } else {
+    ++done_aside_;
+  }
+  if (early_put_ - early_done_ != done_aside_) return;
+  early_done_ = early_put_;
+  done_aside_ = late_ = 0;
+}
+
+// Where the command ends of which `offset` is in the middle, or at the end.
+uint64_t Lane::end_of_command(uint64_t offset) const {
+  uint64_t end = queue_.read();
+  for (size_t i = 0; i < entries_.size() && end < offset; ++i) end += entries_[i].size;
+  return end;
 }
 
 // What was answered early has its real answer.
-void Lane::early_answered(const Entry& entry) {
+void Lane::early_answered(Entry& entry) {
+  const Made expected = std::exchange(entry.expected, Made::kNone);
   const bool error = kept_.starts_with('-');
-  if (kept_ == made_up(entry.expected) || (entry.expected == Made::kPong && !error)) return;
-  relay_.early_differs(copy(queue_.read(), std::min<uint64_t>(entry.size, 4096)), error ? kept_ : std::string(), key_.setting.db);
+  if (expected == Made::kNone || kept_ == made_up(expected) || (expected == Made::kPong && !error)) return;
+  relay_.early_differs(copy(queue_.read(), std::min<uint64_t>(entry.size, kLongestShown)), error ? kept_ : std::string(), entry.needs, key_.setting.db);
+}
+
+// Its key has not the type that it was thought to have.
+void Lane::told_type(const Entry& entry) {
+  relay_.told_type(copy(queue_.read(), std::min<uint64_t>(entry.size, kLongestShown)), entry.leaves, key_.setting.db);
 }
 
 void Lane::resume() {

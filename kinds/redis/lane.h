@@ -50,13 +50,16 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
     uint32_t part = 0;       // of several that are joined into one reply, from 1 on
     uint32_t size = 0;       // in queue_
     uint64_t spooled = 0;    // early: where its record in the spool ends; 0: it is in none
-    Made expected = Made::kNone;
-    bool early = false;
-    bool repeatable = false;
-    bool asking = false;     // its bytes begin with an ASKING, which has a reply of its own
-    bool asked = false;      // they do, whether or not that was answered
-    bool repeated = false;   // was sent before, over a connection that was lost
-    uint8_t moves = 0;       // redirections
+    Made expected = Made::kNone;   // early: the answer that was given; kNone: the server's was compared with it already
+    Holds needs = Holds::kAny;     // of its one key, which is its first argument: the type that it needs, and what it leaves
+    Holds leaves = Holds::kAny;
+    uint8_t moves = 0;             // redirections
+    uint8_t repeats = 0;           // times that it was sent over a connection that was lost
+    bool early : 1 = false;
+    bool repeatable : 1 = false;
+    bool asking : 1 = false;       // its bytes begin with an ASKING, which has a reply of its own
+    bool asked : 1 = false;        // they do, whether or not that was answered
+    bool tells_type : 1 = false;   // its key was thought to be of another type: a reply that is no error says that it is not
   };
 
   Lane(RedisRelay& relay, uint32_t id, Key key);
@@ -66,9 +69,9 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   uint32_t id() const { return id_; }
   const Key& key() const { return key_; }
   bool ready() const { return link_.ready(); }
-  // In vain for longer than `timeout`: clients get an error at once, until it is back.
+  // In vain for longer than `timeout`: clients get an error at once, until it is back; and what that says.
   bool hopeless() const { return hopeless_; }
-  const std::string& trouble() const { return link_.trouble(); }
+  std::string complaint() const;
   const std::string& refusal() const { return link_.refusal(); }
   bool stuck() const { return stuck_; }
   bool retired() const { return retired_; }
@@ -111,7 +114,8 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void on_link_lost(const std::string& why) override;
   void on_timer(Timer& timer) override;
 
-  enum class Reply : uint8_t { kUnknown, kPass, kKeep, kDrop };
+  enum class Reply : uint8_t { kUnknown, kPass, kKeep, kDrop, kAgain };
+  static constexpr uint64_t kAll = UINT64_MAX;
   void dial();
   void write();
   Reply begin_reply(char first, const Entry& entry) const;
@@ -119,8 +123,17 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void done_with_front(bool answered = true);
   void error_came(Entry& entry, Session* session);
   bool hold(Entry& entry, std::string_view error);
-  void release_held();
-  void early_answered(const Entry& entry);
+  bool goes_again(const Entry& entry) const;
+  void keep_back();
+  void put_back();
+  void try_again();
+  void go_on();
+  void turn();
+  void early_is_done();
+  void refuse_waiting();
+  uint64_t end_of_command(uint64_t offset) const;
+  void early_answered(Entry& entry);
+  void told_type(const Entry& entry);
   void drop_lost();
   bool outlives(Entry& entry, uint64_t end, bool first);
   void refuse_all();
@@ -130,6 +143,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void append(std::string_view bytes);
   std::string copy(uint64_t offset, uint64_t size);
   void watch();
+  void wait_for_server();
 
   RedisRelay& relay_;
   const uint32_t id_;
@@ -146,14 +160,19 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   Reply reply_ = Reply::kUnknown;
   std::string kept_;  // of the reply that is being read: kKeep
   bool passed_ = false;  // of the reply that is being read, its client has had something
-  std::deque<Entry> held_;  // to be sent again: the server was not able to do them yet
+  uint64_t until_ = kAll;   // offset in queue_: so much is sent, while the server is not able to do things
+  std::deque<Entry> held_;  // to be sent again: refused for now, and what was done behind that
   std::string held_bytes_;
+  std::string for_now_;     // what the server said
   Time held_since_{};
+  Time away_since_{};  // no connection since; 0: there is one
   Time progress_{};  // the last reply, or the first command after none
   Time used_{};
   uint64_t put_ = 0;
   uint64_t early_put_ = 0;
   uint64_t early_done_ = 0;
+  uint64_t done_aside_ = 0;  // done while older ones are held: they count when those are done
+  uint64_t late_ = 0;        // those
   bool wrote_ = false;     // the server has done a write over this one
   bool stuck_ = false;     // a client has no room for what comes
   bool hopeless_ = false;
@@ -161,6 +180,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   bool retired_ = false;
   bool full_ = false;      // a client was sent away
   bool writing_ = false;   // asked for a turn to write
+  bool suspicious_ = false;  // of a cluster, and silent: nothing more is sent that it might do, and nobody would know
   bool demoted_ = false;   // what is held is, because the server has become a replica
   bool ended_ = false;
 };

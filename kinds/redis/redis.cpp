@@ -18,8 +18,10 @@ constexpr unsigned kDifferencesASecond = 10;
 constexpr Delay kTidy{10'000};
 constexpr Delay kUnused{60'000};
 constexpr size_t kLongestGathered = 32 * 1024 * 1024;
+constexpr size_t kGathered = 64 * 1024 * 1024;  // of all that are gathered; in smart mode it is queue-size
 constexpr size_t kMostNodes = 8192;
 constexpr size_t kMostDatabases = 1024;
+constexpr Delay kRefused{60'000};       // for so long it is remembered which databases there are not
 constexpr size_t kMostDifferences = 64;  // commands that are counted apart
 constexpr size_t kLongestShown = 128;    // of a key, in the log
 
@@ -106,6 +108,7 @@ void RedisRelay::commit() {
 void RedisRelay::leave_server() {
   commands_ = {};
   databases_.clear();
+  least_refused_ = UINT32_MAX;
   types_.clear();
   ++lanes_epoch_;
   for (size_t i = lanes_.size(); i-- > 0;) lanes_[i]->retire();    // may take itself out, and put new ones behind
@@ -195,7 +198,7 @@ void RedisRelay::room() {
 }
 
 bool RedisRelay::may_gather(size_t have, size_t more) {
-  if (have + more > kLongestGathered || gathered_ + more > config_.queue_size) return false;
+  if (have + more > kLongestGathered || gathered_ + more > (smart() ? config_.queue_size : kGathered)) return false;
   gathered_ += more;
   return true;
 }
@@ -272,13 +275,27 @@ void RedisRelay::selected(const Setting& setting) {
   if (std::find(databases_.begin(), databases_.end(), setting.db) == databases_.end()) databases_.push_back(setting.db);
 }
 
+// They are numbered without gaps, so one number is enough.
+void RedisRelay::refused(const Setting& setting, std::string_view refusal) {
+  if (!refusal.starts_with("-ERR DB index is out of range")) return;
+  if (!lacks_databases() || setting.db < least_refused_) least_refused_ = setting.db;
+  refusal_ = refusal;
+  refused_until_ = env_.loop.now() + kRefused;
+}
+
+std::string_view RedisRelay::no_database(uint32_t db) const { return lacks_databases() && db >= least_refused_ ? std::string_view(refusal_) : std::string_view(); }
+
 void RedisRelay::lane_ready(Lane& lane) {
   if (lane.key().setting.login == setting_.login) selected({{}, lane.key().setting.db});
 }
 
+Lane* RedisRelay::find_lane(uint32_t id) {
+  const auto at = std::find_if(lanes_.begin(), lanes_.end(), [id](const auto& lane) { return lane->id() == id; });
+  return at == lanes_.end() ? nullptr : at->get();
+}
+
 void RedisRelay::resume(uint32_t id) {
-  for (const auto& lane : lanes_)
-    if (lane->id() == id) return lane->resume();
+  if (Lane* lane = find_lane(id); lane != nullptr) lane->resume();
 }
 
 void RedisRelay::ended(Lane& lane) {
@@ -492,7 +509,7 @@ bool RedisRelay::is_past(uint32_t id, uint64_t put) const {
 void RedisRelay::early_done(const Lane::Entry&) {}
 
 // `command` may be cut off behind its first arguments.
-void RedisRelay::early_differs(std::string_view command, std::string_view error, uint32_t db) {
+void RedisRelay::early_differs(std::string_view command, std::string_view error, Holds needs, uint32_t db) {
   stats_.add(Stat::kEarlyDifferent);
   std::vector<std::string_view> words;
   split_command(command, words);
@@ -502,11 +519,18 @@ void RedisRelay::early_differs(std::string_view command, std::string_view error,
   if (error.empty()) return;
   stats_.add(Stat::kEarlyRefused);
   const std::string_view key = words.size() > 1 ? words[1] : std::string_view();
-  if (error.starts_with("-WRONGTYPE")) {
-    const Early was = early_table_.decide(words);
-    if (was.first_key == 1) types_.refused(db, key, was.needs);
-  }
+  if (error.starts_with("-WRONGTYPE")) types_.refused(db, key, needs);
   tell_early("early-refused", name, key, error.substr(1, error.find('\r') - 1));
+}
+
+// `command` has been done, though one of its keys was thought to be of another type. It may be cut off behind its first arguments.
+void RedisRelay::told_type(std::string_view command, Holds leaves, uint32_t db) {
+  std::vector<std::string_view> words;
+  split_command(command, words);
+  for (size_t i = 1; i < words.size(); ++i) {
+    types_.forget(db, words[i]);
+    if (leaves != Holds::kAny) return types_.wrote(db, words[i], leaves);
+  }
 }
 
 void RedisRelay::early_uncertain(std::string_view command) {
@@ -563,6 +587,7 @@ void RedisRelay::status(Json& json, size_t most) {
   doors_.status(json);
   if (last_error_.empty()) json.null("last_error");
   else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');
+  if (cluster_ != nullptr) json.begin('{', "cluster").flag("known", cluster_->known()).number("masters", cluster_->known() ? cluster_->masters().size() : 0).end('}');
   json.begin('[', "upstreams");
   for (const auto& lane : lanes_) {
     json.begin('{');

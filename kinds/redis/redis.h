@@ -80,6 +80,11 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   // Whether the server is known to have that database, for that login.
   bool may_select(const Setting& setting);
   void selected(const Setting& setting);
+  // The server does not let anybody be that.
+  void refused(const Setting& setting, std::string_view refusal);
+  // What it would say to SELECT of that database, as far as that is known; or nothing. Whether there are some that it has not.
+  std::string_view no_database(uint32_t db) const;
+  bool lacks_databases() const { return least_refused_ != UINT32_MAX && env_.loop.now() < refused_until_; }
   void lane_ready(Lane& lane);
   bool is_for_clients(const Lane& lane) const { return !(effective(lane.key().setting) == setting_); }
   void gave_up(Lane&) {}
@@ -137,16 +142,21 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   bool early_fits(uint64_t size);
   void early_queued(int64_t count, int64_t bytes);
   bool is_past(uint32_t lane, uint64_t put) const;
+  Lane* find_lane(uint32_t id);  // nullptr: it is gone
   uint64_t moves_epoch() const { return moves_epoch_; }  // changes when early commands change their lane
   void early_moved() { ++moves_epoch_; }
   void early_done(const Lane::Entry& entry);
-  void early_differs(std::string_view command, std::string_view error, uint32_t db);
+  void early_differs(std::string_view command, std::string_view error, Holds needs, uint32_t db);
+  void told_type(std::string_view command, Holds leaves, uint32_t db);
   void early_uncertain(std::string_view command);
   void early_lost(uint64_t count, std::string_view why);
   // Commands that are longer than a block.
-  bool gathers(std::string_view name) const { return smart() && early_table_.knows(name); }
+  bool gathers(std::string_view name) const { return (smart() && early_table_.knows(name)) || packs(name); }
   bool may_gather(size_t have, size_t more);
   void gathered(size_t size) { gathered_ -= size; }
+  void gathered_is(size_t size, size_t now) { gathered_ = gathered_ - size + now; }
+  // Whether values of such a command are packed.
+  bool packs(std::string_view name) const { return config_.pack.any_packing() && relay::packs(name); }
 
  private:
   void on_come(std::string_view role, Socket socket, const Addr& peer) override;
@@ -208,6 +218,9 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   std::unique_ptr<Cluster> cluster_;
   std::vector<uint32_t> indexes_;
   std::vector<uint32_t> databases_;  // that the server is known to have
+  uint32_t least_refused_ = UINT32_MAX;  // of databases that it has not
+  std::string refusal_;
+  Time refused_until_{};
   std::map<std::string, uint64_t, std::less<>> differences_;  // by command
   std::vector<std::string_view> scratch_;
   uint64_t gathered_ = 0;

@@ -130,13 +130,14 @@ bool Session::share_parts(const Command& command, std::unique_ptr<Joint> joint, 
     Lane* lane = lane_for(setting_);
     if (lane == nullptr) return no_lane();
     if (lane->hopeless()) return hopeless(*lane);
-    if (relay_.smart() && !settled_beside(*lane)) return wait_for_room();
+    if (relay_.smart() && !settled_beside(*lane)) return wait_for_early();
     if (lane->full() || !lane->fits(sizes[lane] += text.size())) return wait_for_room();
     lanes.push_back(lane);
   }
   joint->replies.resize(parts.size());
   joint->left = parts.size();
   const uint32_t seq = next_++;
+  expect_reply(seq);
   joints_[seq] = std::move(joint);
   for (size_t i = 0; i < parts.size(); ++i) {
     Lane::Entry entry;
@@ -157,7 +158,13 @@ bool Session::share_split(const Command& command) {
   auto joint = std::make_unique<Joint>();
   joint->how = command.join;
   joint->split = std::make_unique<Split>(args(), command.stride);
-  if (joint->split->parts().empty()) return dispatch_to(command);  // an error
+  if (joint->split->parts().empty()) {  // in a cluster the server looks at the slots first; alone it says this
+    std::string name(word(0));
+    std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    answer("-ERR wrong number of arguments for '" + name + "' command\r\n");
+    consumed();
+    return true;
+  }
   std::vector<std::pair<uint32_t, std::string>> parts;
   for (const Split::Part& part : joint->split->parts()) {
     if (relay_.cluster()->waits(part.slot)) return wait_for_room();
@@ -188,6 +195,32 @@ bool Session::share_scan(const Command& command) {
   joint->slot = cursor->slot;
   joint->next = relay_.cluster()->slot_behind(cursor->slot);
   return share_parts(command, std::move(joint), {{*node, scan_command(words, *cursor)}});
+}
+
+// While their slot moves keys are at one node or at the other, and each node does only commands whose keys it has all: so each is asked for
+// apart. False: it is no such command.
+bool Session::split_by_key(const Lane::Entry& entry, uint32_t node, std::string_view text) {
+  split_command(text, relay_.scratch());
+  const auto& words = relay_.scratch();
+  const Command command = words.empty() ? Command{} : relay_.commands().find(words[0]);
+  if (command.scope != Scope::kBySlot || entry.part != 0 || joints_.contains(entry.seq)) return false;
+  auto joint = std::make_unique<Joint>();
+  joint->how = command.join;
+  joint->split = std::make_unique<Split>(words, command.stride, true);
+  const size_t count = joint->split->parts().size();
+  if (count < 2) return false;
+  joint->replies.resize(count);
+  joint->left = count;
+  std::vector<std::string> parts;
+  for (const Split::Part& part : joint->split->parts()) parts.emplace_back(joint->split->command(part));
+  joints_[entry.seq] = std::move(joint);
+  for (size_t i = 0; i < count; ++i) {
+    Lane::Entry one = entry;
+    one.part = static_cast<uint32_t>(i + 1);
+    one.asked = one.asking = false;
+    relay_.cluster()->put(one, parts[i], setting_, node);
+  }
+  return true;
 }
 
 // All parts are there.

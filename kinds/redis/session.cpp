@@ -79,8 +79,8 @@ void Session::on_ready(Conn&) {
   // While it is not read, for what it has said is not done with, its end shows here.
   if (client_.broken()) return end("client-reset");
   if (client_.finished() && pin_ == Pin::kCommand && blocking_ && !ended_in_) {
-    ended_in_ = true;  // what is behind a command that waits is not done any more, by the server neither
-    no_more();
+    ended_in_ = true;  // what is behind a command that waits is not done any more, by the server neither: be it half sent
+    lease_->finish();
   }
 }
 
@@ -189,7 +189,7 @@ bool Session::frame() {
 
 // A command that is longer than a block, and that may be answered early, or packed, is gathered whole, as far as there is room for such.
 bool Session::gather() {
-  if (too_long_ || (!gathering_ && (pin_ != Pin::kNone || !relay_.gathers(word(0))))) return false;
+  if (too_long_ || (!gathering_ && !(pin_ == Pin::kNone ? relay_.gathers(word(0)) : relay_.packs(word(0))))) return false;
   if (!relay_.may_gather(encoded_.size(), fed_)) {
     too_long_ = true;
     return false;
@@ -213,7 +213,7 @@ void Session::consumed() {
   in_.consume(fed_);
   fed_ = 0;
   if (!encoded_.empty()) stop_gathering();
-  marked_ = false;
+  marked_ = packed_ = rewritten_ = false;
   since_waiting_ = {};
   reader_.next();
 }
@@ -221,10 +221,10 @@ void Session::consumed() {
 std::string_view Session::bytes() const { return encoded_.empty() ? text_of(in_.data()).substr(0, fed_) : std::string_view(encoded_); }
 
 std::string_view Session::word(size_t index) const {
-  if (reader_.is_inline()) return index < args().size() ? args()[index] : std::string_view();
+  if (reader_.is_inline() || rewritten_) return index < args().size() ? args()[index] : std::string_view();
   const auto known = reader_.args();
   const std::string_view all = bytes();
-  if (index >= known.size() || known[index].at + known[index].size > all.size()) return {};
+  if (index >= known.size() || size_t{known[index].at} + known[index].size > all.size()) return {};
   return all.substr(known[index].at, known[index].size);
 }
 
@@ -243,37 +243,48 @@ void Session::answer(std::string_view text) {
 }
 
 size_t Session::room(uint32_t seq) {
-  if (seq != head_ || !parked_.empty()) return kMostParked - std::min(parked_bytes_, kMostParked) + 1;  // beyond that it ends
+  if (seq != head_ || is_parked(head_)) return kMostParked - std::min(parked_bytes_, kMostParked) + 1;  // beyond that it ends
+  return room_of_head();
+}
+
+size_t Session::room_to_say() const {
   const uint64_t most = kOut - kReserve;
   return unsaid() >= most ? 0 : static_cast<size_t>(most - unsaid());
 }
 
-// A piece of a reply has come. Whether it is said now.
+bool Session::is_parked(uint32_t seq) const { return !parked_.empty() && parked_.begin()->first == seq; }
+
+// A piece of a reply has come. Whether it is its turn.
 bool Session::begin_piece(uint32_t seq, std::string_view text) {
   if (adopting_ != nullptr && adopting_->seq == seq && adopting_->first == 0) adopting_->first = text.front();
   if (ending_ && under_way() == 1 && head_text_.size() < 32) head_text_.append(text.substr(0, 32));
-  return seq == head_ && (parked_.empty() || parked_.begin()->first != head_);
+  return seq == head_ && !is_parked(seq);
 }
 
 void Session::park(uint32_t seq, std::string_view text) {
   parked_[seq].text.append(text);
   parked_bytes_ += text.size();
-  if (parked_bytes_ > kMostParked) return end("too-many-replies");
-  relay_.touch(*this);
+  if (parked_bytes_ > kMostParked) end("too-many-replies");
 }
 
 void Session::deliver(uint32_t seq, std::string_view text) {
   if (state_ != State::kOpen || text.empty()) return;
-  begin_piece(seq, text) ? say(text) : park(seq, text);
+  if (begin_piece(seq, text)) say_reply(text);
+  else park(seq, text);
+  relay_.touch(*this);
 }
 
 void Session::pass(uint32_t seq, std::string_view text) {
   if (state_ != State::kOpen || text.empty()) return;
-  begin_piece(seq, text) ? pass_raw(text) : park(seq, text);
+  if (!begin_piece(seq, text)) park(seq, text);
+  else if (unpacking_ != nullptr && unpacking_->wants(seq)) say_reply(text);
+  else if (!lend(text)) say(text);
+  relay_.touch(*this);
 }
 
 void Session::pass_raw(std::string_view text) {
   if (!lend(text)) say(text);
+  relay_.touch(*this);
 }
 
 // Replies that follow each other go out as one piece. False: it must be copied.
@@ -281,7 +292,6 @@ bool Session::lend(std::string_view text) {
   if (!relay_.batching() || state_ != State::kOpen || !out_.empty() || !client_.writable()) return false;
   if (!lent_.empty() && lent_.data() + lent_.size() != text.data()) return false;
   lent_ = lent_.empty() ? text : std::string_view(lent_.data(), lent_.size() + text.size());
-  relay_.touch(*this);
   return true;
 }
 
@@ -289,11 +299,11 @@ void Session::replied(uint32_t seq) {
   if (state_ == State::kEnded) return;
   relay_.touch(*this);
   if (adopting_ != nullptr && adopting_->seq == seq) adopted();
-  if (seq != head_ || (!parked_.empty() && parked_.begin()->first == seq)) {
+  if (seq != head_ || is_parked(seq) || (unpacking_ != nullptr && !unpacking_->ready().empty())) {
     parked_[seq].done = true;
     if (seq != head_) return;
   } else {
-    ++head_;
+    next_head();
   }
   flush_parked();
   if (under_way() == 0) all_answered();
@@ -301,17 +311,27 @@ void Session::replied(uint32_t seq) {
 
 // As far as it is their turn, and there is room.
 void Session::flush_parked() {
-  while (!parked_.empty() && parked_.begin()->first == head_ && state_ == State::kOpen) {
+  while (say_ready() && is_parked(head_) && state_ == State::kOpen) {
     Parked& first = parked_.begin()->second;
-    const size_t room = unsaid() >= kOut - kReserve ? 0 : static_cast<size_t>(kOut - kReserve - unsaid());
-    const size_t n = std::min(room, first.text.size());
-    say(std::string_view(first.text).substr(0, n));
-    parked_bytes_ -= n;
-    first.text.erase(0, n);
-    if (!first.text.empty() || !first.done) return;
+    if (first.said < first.text.size()) {
+      const size_t n = std::min(room_of_head(), first.text.size() - first.said);
+      if (n == 0) return;
+      say_reply(std::string_view(first.text).substr(first.said, n));
+      parked_bytes_ -= n;
+      first.said += n;
+      continue;
+    }
+    first.text.clear();
+    first.said = 0;
+    if (!first.done) return;
     parked_.erase(parked_.begin());
-    ++head_;
+    next_head();
   }
+}
+
+void Session::next_head() {
+  if (unpacking_ != nullptr) unpacking_->ended(head_);
+  ++head_;
 }
 
 // A part of a reply that several servers give.
@@ -368,7 +388,7 @@ void Session::deliver_error(uint32_t seq, std::string_view text) {
 bool Session::retract(uint32_t seq) {
   if (seq == head_) return false;
   if (const auto at = parked_.find(seq); at != parked_.end()) {
-    parked_bytes_ -= at->second.text.size();
+    parked_bytes_ -= at->second.text.size() - at->second.said;
     parked_.erase(at);
   }
   return true;
@@ -434,12 +454,13 @@ void Session::write() {
     out_.advance(*n);
     out_.trim(relay_.spare_ring());
     last_taken_ = relay_.loop().now();
-    if (parked_.empty() || parked_.begin()->first != head_) continue;
+    if (say_ready() && !is_parked(head_)) continue;
     flush_parked();
     if (under_way() == 0 && state_ == State::kOpen) all_answered();
   }
-  if (holds_up_ != UINT32_MAX && out_.size() <= kEnough) relay_.resume(std::exchange(holds_up_, UINT32_MAX));
-  if (holds_up_lease_ && out_.size() <= kEnough && lease_ != nullptr) {
+  const bool enough = out_.size() <= kEnough && (unpacking_ == nullptr || unpacking_->ready().empty());
+  if (holds_up_ != UINT32_MAX && enough) relay_.resume(std::exchange(holds_up_, UINT32_MAX));
+  if (holds_up_lease_ && enough && lease_ != nullptr) {
     holds_up_lease_ = false;
     lease_->resume();
   }

@@ -23,6 +23,7 @@
 #include "kinds/redis/lane.h"
 #include "kinds/redis/lease.h"
 #include "kinds/redis/split.h"
+#include "kinds/redis/unpacking.h"
 #include "lib/json.h"
 #include "lib/list.h"
 #include "net/addr.h"
@@ -65,6 +66,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void replied(const Lane::Entry& entry);
   void deliver_error(const Lane::Entry& entry, std::string_view text);
   bool retract(const Lane::Entry& entry);
+  bool split_by_key(const Lane::Entry& entry, uint32_t node, std::string_view text);
   size_t room() { return room(head_); }
   void deliver(uint32_t seq, std::string_view text);
   void replied(uint32_t seq);
@@ -91,6 +93,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   struct Parked {
     std::string text;
     bool done = false;
+    size_t said = 0;  // of text
   };
   struct Adoption {  // what the client becomes if the server does not refuse it
     Setting setting;
@@ -145,6 +148,10 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool no_lane();
   bool hopeless(Lane& lane);
   bool share(const Command& command);
+  Outcome early(Lane::Entry& entry);
+  bool send_shared(Lane& lane, const Command& command, Lane::Entry& entry);
+  void written(const Lane::Entry& entry);
+  bool stops_something() const;
   // In a cluster (route.cpp).
   bool dispatch_cluster(Command command);
   bool begin_transaction(const Command& command);
@@ -155,9 +162,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool share_scan(const Command& command);
   void joined(uint32_t seq);
   bool nobody_has_it();
-  Outcome early();
-  bool send_shared(Lane& lane, const Command& command);
   bool settled();
+  bool wait_for_early();
   bool settled_beside(const Lane& lane);
   void take_marks(const Lane* but);
   bool take_lease(Pin pin);
@@ -169,8 +175,19 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool wait();
   bool wait_for_room();
 
+  // Values that are packed (packing.cpp).
+  void pack();
+  void expect_reply(uint32_t seq);
+  void say_reply(std::string_view text);
+  bool say_ready();
+  size_t room_of_head();
+  bool own_for_life();
+
   // Replies and the end (session.cpp).
   uint32_t under_way() const { return next_ - head_; }
+  size_t room_to_say() const;
+  bool is_parked(uint32_t seq) const;
+  void next_head();
   void answer(std::string_view text);
   void say(std::string_view text);
   void put(std::string_view text);
@@ -204,6 +221,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool waits_ = false;          // for room, or for replies
   bool gathering_ = false;      // encoded_ grows with a command that is longer than a block
   bool too_long_ = false;       // to be gathered
+  bool packed_ = false;         // the command at the front is, if it is to be
+  bool rewritten_ = false;      // and is in encoded_, with other lengths than reader_ has seen
   bool marked_ = false;         // marks_ are taken, for the command at the front
   bool after_ping_ = false;     // WAIT
   bool begun_ = false;          // MULTI is said, but not yet where
@@ -222,10 +241,12 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   uint32_t head_ = 0;           // the number of the reply that goes out next
   std::map<uint32_t, Parked> parked_;
   uint64_t parked_bytes_ = 0;
+  std::unique_ptr<Unpacking> unpacking_;  // once there was something to unpack
   Setting setting_;
   std::map<uint32_t, std::unique_ptr<Joint>> joints_;
   uint32_t node_ = 0;           // where the command at the front goes
   std::unique_ptr<Adoption> adopting_;
+  std::optional<uint32_t> selecting_;  // kWaiting: the database that it is to be in if the server does not refuse it
   std::vector<Mark> marks_;
   uint64_t lanes_epoch_ = 0;
   uint64_t moves_epoch_ = 0;

@@ -146,7 +146,7 @@ Split::Split(std::span<const std::string_view> args, uint8_t stride, bool by_key
     uint16_t slot;
   };
   std::vector<Key> sorted((args.size() - 1) / stride);
-  for (uint32_t i = 0; i < sorted.size(); ++i) sorted[i] = {i, slot_of(args[1 + size_t{i} * stride])};
+  for (uint32_t i = 0; i < sorted.size(); ++i) sorted[i] = Key{i, slot_of(args[1 + size_t{i} * stride])};
   // By slot; those of one slot in the order of the command, which counts where a key comes twice.
   std::sort(sorted.begin(), sorted.end(), [](const Key& a, const Key& b) { return a.slot != b.slot ? a.slot < b.slot : a.number < b.number; });
   keys_.reserve(sorted.size());
@@ -210,6 +210,12 @@ std::string join_values(const Split& split, std::span<const std::string> replies
   append_head(out, '*', values.size());
   for (const std::string_view value : values) out.append(value);
   return out;
+}
+
+std::string wrong_number(std::string_view name) {
+  std::string out = "-ERR wrong number of arguments for '";
+  for (const char c : name) out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return out + "' command\r\n";
 }
 
 Cursor Cursor::of(uint64_t joined) { return {joined / kSlots, static_cast<uint16_t>(joined % kSlots)}; }

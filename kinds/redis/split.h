@@ -43,7 +43,7 @@ class Split {
     size_t size;
   };
 
-  // `args` belong to a command of Scope::kBySlot with that stride. If it has the wrong number of arguments there are no parts, and a server should say so.
+  // `args` belong to a command of Scope::kBySlot with that stride. If it has the wrong number of arguments there are no parts: see wrong_number().
   // `by_key`: one part a key, for the time in which a slot moves: its server then does only what concerns one key (TRYAGAIN).
   Split(std::span<const std::string_view> args, uint8_t stride, bool by_key = false);
 
@@ -64,6 +64,9 @@ class Split {
 std::string join(Join how, std::span<const std::string> replies);
 // Of MGET: replies[i] is that to split.parts()[i].
 std::string join_values(const Split& split, std::span<const std::string> replies);
+
+// What a server says to a command without parts. (One of a cluster would look at its keys first, and say CROSSSLOT.)
+std::string wrong_number(std::string_view name);
 
 // Where a SCAN is: a server's own cursor, and that server, by a slot that it has, so that it is found again in another map.
 struct Cursor {

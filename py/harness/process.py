@@ -137,7 +137,11 @@ class Relay:
         until(lambda: self._noted("READY=1") or self.process.poll() is not None, "READY=1 on NOTIFY_SOCKET")
         assert self.process.poll() is None, f"exit code {self.process.returncode} before READY"
         self._find_admin()
-        self._first_sockets = self.sockets() - self._listeners()
+        while True:  # a relay may be on its way to its servers
+            sockets = self.sockets()
+            self._first_sockets = sockets - self._listeners()
+            if self.sockets() == sockets:
+                break
         return self
 
     def _find_admin(self) -> None:
@@ -160,12 +164,12 @@ class Relay:
         """How many there are while nobody is connected but the harness itself."""
         return self._first_sockets + self._listeners()
 
-    def _listeners(self) -> int:
+    def _listeners(self, settled: bool = False) -> int:
         if self._admin is None:
             return 0
-        # And what a relay keeps open by itself.
+        # And what a relay keeps open by itself; at the start some of that is only on its way.
         relays = self.status(connections=0)["relays"]
-        return sum(len(relay["listening"]) + sum(one["state"] in ("greeting", "ready") for one in relay.get("upstreams", [])) for relay in relays)
+        return sum(len(relay["listening"]) + sum(settled or one["state"] in ("greeting", "ready") for one in relay.get("upstreams", [])) for relay in relays)
 
     # Admin
 
@@ -449,7 +453,7 @@ class Relay:
             nonlocal left
             stats = self.all_stats().items()
             left = {f"{name}.{gauge}": values[gauge] for name, values in stats for gauge in GAUGES if values.get(gauge)}
-            listeners = self._listeners()
+            listeners = self._listeners(settled=True)
             if (sockets := self.sockets()) > self._first_sockets + listeners:
                 left["sockets"] = f"{sockets}, {self._first_sockets} at the start beside the listeners, which are {listeners}"
             if (pipes := self.pipes()) > 2 * POOLED_PIPES + 1:  # and stderr

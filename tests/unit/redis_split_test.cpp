@@ -55,6 +55,7 @@ TEST(Split, TakesValuesAlong) {
 TEST(Split, HasNoPartsOfWhatTheServerRefuses) {
   for (const Words& args : {Words{"MSET", "a"}, Words{"MSET", "a", "1", "b"}, Words{"MSET"}, Words{}}) EXPECT_TRUE(Split(args, 2).parts().empty());
   EXPECT_TRUE(Split(Words{"MGET", "a"}, 0).parts().empty());
+  EXPECT_EQ(wrong_number("MSet"), "-ERR wrong number of arguments for 'mset' command\r\n");
 }
 
 TEST(Join, ValuesAreBackInOrder) {

@@ -117,6 +117,7 @@ class RedisCluster:
     def __init__(self, folder: Path, *words: str) -> None:
         self.transcript: list[str] = []
         self.nodes: list[ClusterNode] = []
+        self.questions = 0  # CLUSTER SLOTS that were not a relay's
         try:
             for _ in range(6):
                 self.nodes.append(ClusterNode(folder, *words))
@@ -153,6 +154,7 @@ class RedisCluster:
 
     def _slots(self, node: ClusterNode) -> list[tuple[int, int, list[int]]]:
         """As the node sees it: first slot, last slot, the ports of the master and its replicas."""
+        self.questions += 1
         return sorted((first, last, [where[1] for where in places]) for first, last, *places in node.ask("CLUSTER", "SLOTS"))
 
     def _has(self, node: ClusterNode, slot: int) -> int | None:
