@@ -347,7 +347,7 @@ bool Session::hopeless(Lane& lane) {
 
 // `entry` may say something of the types of its keys already.
 bool Session::send_shared(Lane& lane, const Command& command, Lane::Entry& entry) {
-  if (relay_.smart() && !settled_beside(lane)) return wait_for_early();
+  if (!settled_beside(lane)) return wait_for_early();
   if (lane.hopeless()) return hopeless(lane);
   if (gathering_ && bytes().size() > BufferPool::kBlock) {  // too long to go between those of others
     blocking_ = false;
@@ -392,29 +392,52 @@ Session::Outcome Session::early(Lane::Entry& entry) {
     entry.leaves = verdict.leaves;
   }
   // Replies are the same in both protocols, so all go over one lane, in their order; but there it must not overtake what is on the other.
-  if (known_better || (setting_.protocol != 2 && under_way() > 0)) return Outcome::kNo;
+  // What the spool owes goes over that one, too.
+  if (known_better || (setting_.protocol != 2 && under_way() > spool_owes_)) return Outcome::kNo;
+  entry.expected = verdict.reply;
+  entry.repeatable = verdict.repeatable;
+  if (const auto outcome = relay_.backlog() != nullptr ? into_spool(entry) : into_lane(entry, verdict, words); outcome) return *outcome;
+  if (empties(word(0))) relay_.types().clear();
+  each_key(verdict, words, [&](std::string_view key) { relay_.types().wrote(setting_.db, key, verdict.leaves); });
+  relay_.stats().add(Stat::kCommands);
+  relay_.stats().add(Stat::kSharedCommands);
+  relay_.stats().add(Stat::kEarly);
+  ++commands_;
+  consumed();
+  return Outcome::kDone;
+}
+
+// Nothing: it is taken, and answered.
+std::optional<Session::Outcome> Session::into_lane(Lane::Entry& entry, const Early& verdict, const std::vector<std::string_view>& words) {
   Setting plain = setting_;
   plain.protocol = 2;
   Lane* lane = lane_for(plain);
   if (lane == nullptr) return no_lane() ? Outcome::kDone : Outcome::kNotNow;
   entry.early = true;
-  entry.expected = verdict.reply;
-  entry.repeatable = verdict.repeatable;
   if (!settled_beside(*lane)) return wait_for_early() ? Outcome::kDone : Outcome::kNotNow;
   if (!relay_.early_fits(bytes().size()) || !lane->put(entry, bytes())) {
     relay_.wait_for_room(*this);
     return Outcome::kNotNow;
   }
-  if (empties(word(0))) relay_.types().clear();
-  each_key(verdict, words, [&](std::string_view key) { relay_.types().wrote(setting_.db, key, verdict.leaves); });
   relay_.wrote_early(*lane, verdict, words);
-  relay_.stats().add(Stat::kCommands);
-  relay_.stats().add(Stat::kSharedCommands);
-  relay_.stats().add(Stat::kEarly);
-  ++commands_;
-  answer(made_up(verdict.reply));
-  consumed();
-  return Outcome::kDone;
+  answer(made_up(entry.expected));
+  return std::nullopt;
+}
+
+// Nothing: it is taken, and will be answered. Of who has a login of his own the password would have to be in the file, too.
+std::optional<Session::Outcome> Session::into_spool(Lane::Entry& entry) {
+  if (!setting_.login.password.empty()) return Outcome::kNo;
+  entry.early = true;
+  entry.session = handle_;
+  entry.seq = next_;
+  switch (relay_.backlog()->take(entry, setting_.db, bytes())) {
+    case Backlog::Taken::kYes: break;
+    case Backlog::Taken::kNotNow: relay_.wait_for_room(*this); return Outcome::kNotNow;
+    case Backlog::Taken::kNever: entry.early = false; return Outcome::kNo;
+  }
+  ++next_;
+  ++spool_owes_;
+  return std::nullopt;
 }
 
 // ---- over a connection of its own
@@ -454,6 +477,7 @@ bool Session::own(Pin pin) {
   note_own(pin);
   if (relay_.smart() && empties(word(0))) relay_.types().clear();
   marked_ = packed_ = rewritten_ = false;
+  spool_mark_.reset();
   relay_.stats().add(Stat::kCommands);
   ++commands_;
   if (reader_.done() && !encoded_.empty()) {
@@ -584,6 +608,7 @@ void Session::gave_up(const std::string& why) {
 
 // Whether all that was answered early before this command is done, wherever: it goes another way, and must not overtake that.
 bool Session::settled() {
+  if (!loaded(std::nullopt)) return false;
   if (!relay_.has_early()) return true;
   if (!marked_ || moves_epoch_ != relay_.moves_epoch()) take_marks(nullptr);
   std::erase_if(marks_, [this](const Mark& mark) { return relay_.is_past(mark.lane, mark.put); });
@@ -592,20 +617,30 @@ bool Session::settled() {
 
 // The same, for what may be the same keys over other lanes than `lane`.
 bool Session::settled_beside(const Lane& lane) {
+  if (!loaded(lane.key().setting.db)) return false;
   if (!relay_.early_beside(lane)) return true;
   if (!marked_ || moves_epoch_ != relay_.moves_epoch()) take_marks(&lane);
   std::erase_if(marks_, [this](const Mark& mark) { return relay_.is_past(mark.lane, mark.put); });
   return marks_.empty();
 }
 
+// Whether all that was taken into the spool before this command, for that database or any, is in lanes.
+bool Session::loaded(std::optional<uint32_t> db) {
+  const Backlog* backlog = relay_.backlog();
+  if (backlog == nullptr) return true;
+  if (!spool_mark_) spool_mark_ = backlog->mark(db);
+  return backlog->is_past(*spool_mark_);
+}
+
 // There is no waiting for what a server does not do that is away, or refuses it.
 bool Session::wait_for_early() {
-  for (const Mark& mark : marks_) {
-    const Lane* lane = relay_.find_lane(mark.lane);
-    if (lane == nullptr || !lane->hopeless()) continue;
+  const Lane* away = spool_mark_ && !relay_.backlog()->is_past(*spool_mark_) ? relay_.hopeless_lane() : nullptr;
+  for (const Mark& mark : marks_)
+    if (const Lane* lane = relay_.find_lane(mark.lane); lane != nullptr && lane->hopeless()) away = lane;
+  if (away != nullptr) {
     relay_.stats().add(Stat::kErrors);
     selecting_.reset();
-    answer("-ERR relay: " + lane->complaint() + "\r\n");
+    answer("-ERR relay: " + away->complaint() + "\r\n");
     if (reader_.done()) consumed();
     else close_when_said("server-lost");  // a big one, of which the rest would follow
     return true;

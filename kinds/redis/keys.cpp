@@ -9,6 +9,7 @@
 #include "kinds/redis/early.h"
 #include "lib/text.h"
 #include "net/sys.h"
+#include "ops/spool_keys.h"
 
 namespace relay::redis {
 namespace {
@@ -82,7 +83,7 @@ constexpr std::array kOwnKeys = {
     Key{.name = "log-keys", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "true",
         .help = "smart: whether the log may show the keys of commands that the server has refused"},
 };
-constexpr std::array kKeys = join(kOwnKeys, kTlsKeys);
+constexpr std::array kKeys = join(join(kOwnKeys, kSpoolKeys), kTlsKeys);
 
 // %40 is @; nothing: a bad escape.
 std::optional<std::string> unescape(std::string_view text) {
@@ -293,6 +294,8 @@ void redis_check(const Section& section, Faults& faults) {
   const std::vector<Endpoint> listen = section.endpoints("listen");
   for (const Endpoint& place : listen)
     if (place.kind != Endpoint::Kind::kUnix && !place.has_port) faults.push_back({section.where("listen"), place.text() + " has no port; write for example 127.0.0.1:6389"});
+  if (section.has("spool") && section.flag("readQueued"))
+    faults.push_back({section.where("readQueued"), "does not go together with spool: what is in the file is not looked through; take one of the two out"});
   EarlyTable table;
   if (const std::string why = table.configure(words_of(section, "asynCommands"), section.text("early") == "exact"); !why.empty())
     faults.push_back({section.where("asynCommands"), why});
@@ -332,7 +335,8 @@ RedisConfig redis_config(const Section& section) {
   config.early_exact = section.text("early") == "exact";
   config.asyn_commands = words_of(section, "asynCommands");
   config.ignore_commands = words_of(section, "ignoreCommands");
-  config.queue_size = config.smart ? section.size("queue-size") : 0;
+  config.spool = read_spool(section, config.name);
+  config.queue_size = config.smart || config.spool ? section.size("queue-size") : 0;
   config.log_keys = section.flag("log-keys");
   config.read_queued = config.smart && section.flag("readQueued");
   config.pack = pack_rules(section);

@@ -113,7 +113,9 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void retire();
   // Gives all that it owes to the relay, to find a place for it (RedisRelay::reroute), and ends.
   void scatter();
-  // What was not delivered is lost. The relay buries it.
+  // To write in the next turn: then the commands of all clients that have something now go together.
+  void turn();
+  // What was not delivered is lost, but for what is in a spool. The relay buries it.
   void end(std::string_view why);
   void status(Json& json) const;
 
@@ -139,10 +141,11 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void put_back();
   void try_again();
   void go_on();
-  void turn();
+  uint64_t may_write();
   void early_is_done();
   void sync_is_done(const Entry& entry);
   void refuse_waiting();
+  bool has_spooled() const;
   uint64_t end_of_command(uint64_t offset) const;
   void early_answered(Entry& entry);
   void told_type(const Entry& entry);
@@ -185,6 +188,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   uint64_t early_done_ = 0;
   uint64_t done_aside_ = 0;  // done while older ones are held: they count when those are done
   uint64_t late_ = 0;        // those
+  bool noted_ = false;     // there are some that must not be repeated, and of which the spool is told before they are sent
   std::unique_ptr<Queued> queued_;
   uint64_t writes_ = 0;       // of clients who wait
   uint64_t wide_writes_ = 0;  // of these

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kinds/redis/cluster.h"
+#include "kinds/redis/backlog.h"
 #include "kinds/redis/commands.h"
 #include "kinds/redis/early.h"
 #include "kinds/redis/keys.h"
@@ -28,6 +29,7 @@ enum class Stat : uint8_t {
   kClients, kPinned, kUpstreams, kUnderWay,
   kAccepted, kRefusedBusy, kRefusedDraining, kCommands, kSharedCommands, kPins, kErrors, kProtocolErrors, kRepeated, kLostCommands,
   kHeld, kMoved, kAsked, kEarly, kEarlyQueued, kEarlyBytes, kEarlyDifferent, kEarlyRefused, kEarlyLost, kReadQueued, kQueueFull,
+  kSpoolBytes, kSpooled, kSpoolFull, kSpoolPassed, kSpoolFailures, kSpoolDamaged,
   kDials, kDialFailures, kUpstreamsLost, kStalled, kAcceptPauses, kTlsHandshakes, kTlsHandshakeFailures,
   kCount,
 };
@@ -45,7 +47,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   bool reads_files() const override { return config_.reads_files(); }
   void drain() override;
   void stop(std::string_view why) override;
-  bool idle() const override { return stats_.get(Stat::kClients) == 0 && !has_early(); }
+  bool idle() const override { return stats_.get(Stat::kClients) == 0 && (backlog_ != nullptr ? backlog_->closed() : !has_early()); }
   const std::string& name() const override { return config_.name; }
   std::span<const uint64_t> values() const override { return stats_.values(); }
   void status(Json& json, size_t most) override;
@@ -126,7 +128,9 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   void wait_for_room(Session& session);
   void room();
 
-  // What is answered early.
+  // What is answered early. In memory, or in a spool and in memory as far as it fits (nullptr: there is no spool).
+  static constexpr size_t kLongestGathered = 32 * 1024 * 1024;
+  Backlog* backlog() { return backlog_.get(); }
   bool smart() const { return config_.smart; }
   bool ignores(std::string_view name) const;
   const EarlyTable& early_table() const { return early_table_; }
@@ -134,16 +138,24 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   bool has_early() const { return stats_.get(Stat::kEarlyQueued) > 0; }
   // Whether lanes beside `lane` for the same data have some.
   bool early_beside(const Lane& lane) const;
-  bool early_fits(uint64_t size);
+  bool early_has_room(uint64_t size) const;
+  bool early_fits(uint64_t size);  // the same; if not, a client waits
+  // What may be in one lane.
+  uint64_t most_early() const { return config_.queue_size + (backlog_ != nullptr ? kLongestGathered : 0); }
+  // The lane for a command of the relay's own login; nullptr: none yet.
+  Lane* lane_for_early(uint32_t db, std::string_view command);
+  const Lane* hopeless_lane() const;  // one of those that are; nullptr: none is
   void early_queued(int64_t count, int64_t bytes);
   bool is_past(uint32_t lane, uint64_t put) const;
   Lane* find_lane(uint32_t id);  // nullptr: it is gone
   uint64_t moves_epoch() const { return moves_epoch_; }  // changes when early commands change their lane
   void early_moved() { ++moves_epoch_; }
   void early_done(const Lane::Entry& entry);
+  // Its lane ends. Whether it is kept, in the spool, for the next start; else it is lost.
+  bool early_stays(const Lane::Entry& entry);
   void early_differs(std::string_view command, std::string_view error, Holds needs, uint32_t db);
   void told_type(std::string_view command, Holds leaves, uint32_t db);
-  void early_uncertain(std::string_view command);
+  void early_uncertain(std::string_view command, std::string_view why);
   void early_lost(uint64_t count, std::string_view why);
   // Reads from what waits for the server (read_queued.cpp). A command of a client who waits is about to go to database `db`: true if there is no
   // telling what it writes. One that was answered has just been put on `lane`. A connection of a client's own, over which something may be written.
@@ -172,6 +184,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
 
   static Doors::Plan doors_of(const RedisConfig& config);
   void leave_server();
+  void settle_spool();
   void settle_cluster();
   DialPlan plan_for(const Endpoint& target) const;
   bool admits(const Addr& peer);
@@ -222,6 +235,8 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   List<Session> sessions_;
   Timer tidy_;
   std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<Backlog> backlog_;
+  std::unique_ptr<Backlog> next_backlog_;  // what is prepared
   std::vector<uint32_t> indexes_;
   std::vector<uint32_t> databases_;  // that the server is known to have
   uint32_t least_refused_ = UINT32_MAX;  // of databases that it has not
@@ -238,6 +253,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   uint32_t next_id_ = 1;
   uint32_t next_lane_ = 0;
   bool draining_ = false;
+  bool stopping_ = false;
   bool batching_ = false;
   Time differences_since_{};
   unsigned differences_told_ = 0;

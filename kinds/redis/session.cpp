@@ -212,6 +212,7 @@ void Session::consumed() {
   fed_ = 0;
   if (!encoded_.empty()) stop_gathering();
   marked_ = packed_ = rewritten_ = false;
+  spool_mark_.reset();
   since_waiting_ = {};
   reader_.next();
 }
@@ -351,6 +352,13 @@ void Session::all_answered() {
 void Session::deliver_error(uint32_t seq, std::string_view text) {
   relay_.stats().add(Stat::kErrors);
   deliver(seq, "-ERR relay: " + std::string(text) + "\r\n");
+  replied(seq);
+}
+
+void Session::spool_answer(uint32_t seq, std::string_view text) {
+  if (state_ == State::kEnded) return;
+  --spool_owes_;
+  deliver(seq, text);
   replied(seq);
 }
 

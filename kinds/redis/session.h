@@ -73,6 +73,9 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   // It cannot go on until this client takes its replies.
   void hold_up(const Lane& lane);
   void hold_up(Lease& lease);
+  // Reply `seq` that the spool owed: there it is; or it does not owe it any more, and it will come over a lane.
+  void spool_answer(uint32_t seq, std::string_view text);
+  void spool_left() { --spool_owes_; }
   void lease_ready(Lease& lease);
   void lease_lost(const std::string& why, const std::string& refusal, bool in_a_reply);
   // The URL has another database now: it is that of clients who have chosen none.
@@ -146,6 +149,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool hopeless(Lane& lane);
   bool share(const Command& command);
   Outcome early(Lane::Entry& entry);
+  std::optional<Outcome> into_lane(Lane::Entry& entry, const Early& verdict, const std::vector<std::string_view>& words);
+  std::optional<Outcome> into_spool(Lane::Entry& entry);
   bool send_shared(Lane& lane, const Command& command, Lane::Entry& entry);
   void written(const Lane::Entry& entry);
   bool stops_something() const;
@@ -160,6 +165,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void joined(uint32_t seq);
   bool nobody_has_it();
   bool settled();
+  bool loaded(std::optional<uint32_t> db);
   bool wait_for_early();
   bool settled_beside(const Lane& lane);
   void take_marks(const Lane* but);
@@ -244,6 +250,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   std::unique_ptr<Adoption> adopting_;
   std::optional<uint32_t> selecting_;  // kWaiting: the database that it is to be in if the server does not refuse it
   std::vector<Mark> marks_;
+  std::optional<uint64_t> spool_mark_;  // taken, for the command at the front
+  uint32_t spool_owes_ = 0;     // replies
   uint64_t lanes_epoch_ = 0;
   uint64_t moves_epoch_ = 0;
   Lease* lease_ = nullptr;
