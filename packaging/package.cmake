@@ -29,8 +29,8 @@ runs only for a moment, and nobody can connect to it. relay listens for
 them: it stands beside the gateway of a cluster, takes the function's
 connection and the gateway's, whoever comes first, holds what the first
 one sends until the other is there, and then passes bytes both ways.
- .
- It also stands between Redis clients and a server or cluster that is far
+
+It also stands between Redis clients and a server or cluster that is far
 away: it shares a few lasting connections among all clients, and may
 answer writes at once and do them in the background.")
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)

@@ -251,6 +251,8 @@ def test_man_page_is_clean(page: Path) -> None:
     done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", str(page)], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("", "")
     assert page.read_text().startswith('.\\" SPDX-License-Identifier: Apache-2.0\n')
+    titles = re.findall(r"^\.Sh (.*)$", page.read_text(), re.MULTILINE)
+    assert len(titles) == len(set(titles))
 
 
 def test_man_pages_refer_to_pages_and_sections_that_exist() -> None:

@@ -356,6 +356,7 @@ bool Session::send_shared(Lane& lane, const Command& command, Lane::Entry& entry
   entry.session = handle_;
   entry.seq = next_;
   entry.repeatable = command.repeatable;
+  if (lane.full()) return wait_for_room();
   if (relay_.config().read_queued && !command.repeatable) entry.wide = relay_.will_write(command, args(), setting_.db);
   if (!lane.put(entry, bytes())) return wait_for_room();
   expect_reply(next_++);

@@ -73,7 +73,7 @@ void Lane::keep_back() {
   if (!entry.early) sync_bytes_ -= entry.size;
   held_.push_back(entry);
   held_.back().asking = entry.asked;
-  queue_.consume(entry.size);
+  queue_.advance(entry.size);
   entries_.pop_front();
 }
 

@@ -338,7 +338,13 @@ void Lane::append(std::string_view bytes) {
 }
 
 bool Lane::fits(uint64_t size) const {
-  return !stuck_ && size + held_bytes_.size() <= queue_.bound() - queue_.size() && (sync_bytes_ == 0 || sync_bytes_ + size <= kSyncBytes);
+  return !stuck_ && !full_ && size + held_bytes_.size() <= queue_.bound() - queue_.size() && (sync_bytes_ == 0 || sync_bytes_ + size <= kSyncBytes);
+}
+
+// Those who wait come when there is room for many: one at a time they would all be woken for each reply.
+bool Lane::full() {
+  full_ = full_ && sync_bytes_ > kSyncBytes / 2;
+  return full_;
 }
 
 bool Lane::put(const Entry& entry, std::string_view command) {
@@ -351,7 +357,10 @@ bool Lane::put(const Entry& entry, std::span<const std::string_view> pieces) {
   for (const std::string_view piece : pieces) size += piece.size();
   if (stuck_ && !entry.early) return false;
   if (size + held_bytes_.size() > queue_.bound() - queue_.size()) return false;
-  if (!entry.early && sync_bytes_ + size > kSyncBytes && sync_bytes_ > 0) return false;
+  if (!entry.early && sync_bytes_ + size > kSyncBytes && sync_bytes_ > 0) {
+    full_ = true;
+    return false;
+  }
   start();
   if (!queue_.reserve(size)) return false;
   for (const std::string_view piece : pieces) append(piece);
@@ -448,7 +457,7 @@ size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
   }
   const std::string_view text = text_of(bytes.first(*n));
   if (session != nullptr) {
-    session->deliver(entry, text);
+    session->pass(entry, text);
     passed_ = true;
   } else if (reply_ == Reply::kKeep) {
     kept_.append(entry.early && !reader_.is_error() ? text.substr(0, kLongestHead - std::min(kLongestHead, kept_.size())) : text);
@@ -504,7 +513,7 @@ void Lane::done_with_front(bool answered) {
   } else {
     sync_is_done(entry);
   }
-  queue_.consume(entry.size);
+  queue_.advance(entry.size);
   entries_.pop_front();
 }
 
@@ -541,9 +550,8 @@ void Lane::resume() {
 }
 
 void Lane::on_link_read() {
-  relay_.flush_touched();
   if (ended_) return;
-  relay_.room();
+  if (!full()) relay_.room();
   if (retired_ && owed() == 0) end("retired");
 }
 

@@ -92,6 +92,8 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   bool put(const Entry& entry, std::string_view command);
   bool put(const Entry& entry, std::span<const std::string_view> pieces);
   // A client has taken what it could not: goes on in the next turn.
+  // Clients wait until half of what there is room for has gone; asked before each put() for one.
+  bool full();
   // Whether put() would take a command of a client that is so long.
   bool fits(uint64_t size) const;
   std::string front() { return copy(queue_.read(), entries_.front().size); }
@@ -109,6 +111,8 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   // Whether it has commands that write; and such where there is no telling what.
   bool owes_writes() const { return has_early() || writes_ > 0; }
   bool owes_wide_writes() const { return wide_writes_ > 0; }
+  // The memory of an empty queue goes: it is kept warm while commands come.
+  void tidy() { queue_.trim(); }
   // No more commands come; it ends when nothing is owed.
   void retire();
   // Gives all that it owes to the relay, to find a place for it (RedisRelay::reroute), and ends.
@@ -199,6 +203,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   bool hopeless_ = false;
   bool silent_ = false;    // was lost because it said nothing, and has said nothing since
   bool retired_ = false;
+  bool full_ = false;      // a client was sent away
   bool writing_ = false;   // asked for a turn to write
   bool suspicious_ = false;  // of a cluster, and silent: nothing more is sent that it might do, and nobody would know
   bool demoted_ = false;   // what is held is, because the server has become a replica

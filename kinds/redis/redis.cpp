@@ -491,10 +491,12 @@ void RedisRelay::on_timer(Timer&) {
   for (size_t i = lanes_.size(); i-- > 0;) {
     Lane& lane = *lanes_[i];
     if (lane.owed() > 0) continue;
+    lane.tidy();
     if (is_for_clients(lane) ? now - lane.used() >= kUnused || is_old(lane.since()) : lane.ready() && is_old(lane.since())) lane.end("unused");
   }
   for (size_t i = idle_.size(); i-- > 0;)
     if (is_old(idle_[i]->since())) idle_[i]->end("old");
+  spare_ring_.reset();
   keep_ready();
   tidy_.arm(kTidy);
 }

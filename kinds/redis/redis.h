@@ -122,10 +122,15 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   void ended(Session& session);
   // Replies have come for `session`: it is flushed when the block that they were in is done with.
   void batch() { batching_ = true; }
+  bool batching() const { return batching_; }
   void touch(Session& session);
   void flush_touched();
+  // From one client's replies to another's.
+  Queue::Ring& spare_ring() { return spare_ring_; }
   // `session` waits for room in a lane, or for what was answered early; all are called when there is some.
   void wait_for_room(Session& session);
+  // Whether there would be none for any command.
+  bool crowded() const { return lanes_.size() == 1 && lanes_[0]->full() && !lanes_[0]->stuck(); }
   void room();
 
   // What is answered early. In memory, or in a spool and in memory as far as it fits (nullptr: there is no spool).
@@ -230,6 +235,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   std::vector<Waiter> waiting_;  // for a lease
   std::vector<Session*> waiting_for_room_;
   std::vector<Session*> touched_;
+  Queue::Ring spare_ring_;
   std::vector<Place> places_;
   std::vector<uint32_t> free_places_;
   List<Session> sessions_;

@@ -131,7 +131,7 @@ bool Session::share_parts(const Command& command, std::unique_ptr<Joint> joint, 
     if (lane == nullptr) return no_lane();
     if (lane->hopeless()) return hopeless(*lane);
     if (relay_.smart() && !settled_beside(*lane)) return wait_for_early();
-    if (!lane->fits(sizes[lane] += text.size())) return wait_for_room();
+    if (lane->full() || !lane->fits(sizes[lane] += text.size())) return wait_for_room();
     lanes.push_back(lane);
   }
   joint->replies.resize(parts.size());
