@@ -87,6 +87,8 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   void leave_behind(uint16_t slot, uint32_t node);
   void desert();
   std::optional<uint16_t> slot_of_command(std::string_view command);
+  bool is_member(std::string_view address) const;
+  void put_off(const Lane::Entry& entry, const std::string& command, const Setting& setting, std::optional<uint32_t> node, Time since);
   void try_late();
 
   RedisRelay& relay_;

@@ -33,6 +33,13 @@ bool empties(std::string_view name) {
   return text == "flushall" || text == "flushdb" || text == "swapdb";
 }
 
+// Runs what a client has written: its errors may be anything.
+bool is_script(std::string_view name) {
+  if (name.size() < 4 || ((name.front() | 0x20) != 'e' && (name.front() | 0x20) != 'f')) return false;
+  const std::string begin = lower(name.substr(0, 5));
+  return begin.starts_with("eval") || begin == "fcall";
+}
+
 // A number as the server reads it; nothing: it is none, or none that a database could have.
 std::optional<uint32_t> database(std::string_view text) {
   const auto number = parse_integer(text);
@@ -355,6 +362,7 @@ bool Session::send_shared(Lane& lane, const Command& command, Lane::Entry& entry
   entry.session = handle_;
   entry.seq = next_;
   entry.repeatable = command.repeatable;
+  entry.scripted = is_script(word(0));
   if (!lane.put(entry, bytes())) return wait_for_room();
   expect_reply(next_++);
   if (relay_.smart() && !command.repeatable) written(entry);

@@ -522,7 +522,7 @@ void Lane::error_came(Entry& entry, Session* session) {
   if (entry.early) early_answered(entry);
   const Entry done = entry;
   done_with_front();
-  if (held_.empty() && held_since_ != Time{} && !is_for_now(kept_)) go_on();
+  if (held_.empty() && held_since_ != Time{} && (done.scripted || !is_for_now(kept_))) go_on();
   if (session == nullptr) return;
   session->deliver(done, kept_);
   session->replied(done);
@@ -534,7 +534,7 @@ void Lane::error_came(Entry& entry, Session* session) {
 bool Lane::hold(Entry& entry, std::string_view error) {
   if (!entry.early && relay_.find(entry.session) == nullptr) return false;
   const bool demoted = error.starts_with("-READONLY ") && (wrote_ || entry.early);
-  const bool refused = demoted || is_for_now(error) || (entry.early && is_for_long(error));
+  const bool refused = !entry.scripted && (demoted || is_for_now(error) || (entry.early && is_for_long(error)));
   if (!refused) {
     if (!goes_again(entry)) return false;
     keep_back();

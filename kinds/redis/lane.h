@@ -59,6 +59,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
     bool repeatable : 1 = false;
     bool asking : 1 = false;       // its bytes begin with an ASKING, which has a reply of its own
     bool asked : 1 = false;        // they do, whether or not that was answered
+    bool scripted : 1 = false;     // a client's script may have made its error up
     bool tells_type : 1 = false;   // its key was thought to be of another type: a reply that is no error says that it is not
   };
 
