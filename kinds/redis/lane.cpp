@@ -460,10 +460,20 @@ size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
     passed_ = true;
   } else if (reply_ == Reply::kKeep) {
     kept_.append(entry.early && !reader_.is_error() ? text.substr(0, kLongestHead - std::min(kLongestHead, kept_.size())) : text);
-    if (kept_.size() > kLongestError) link_.fail("an endless error");
+    if (kept_.size() > kLongestError) outgrown(entry);
   }
   if (reader_.done()) reply_ended(reader_.is_push());
   return *n;
+}
+
+// A client may have written it (in a script), so it is nothing against the server: it goes through, unread. Of what was answered the
+// beginning is enough.
+void Lane::outgrown(const Entry& entry) {
+  if (entry.early) return kept_.resize(kLongestError);
+  if (Session* session = relay_.find(entry.session); session != nullptr) session->deliver(entry, kept_);
+  kept_.clear();
+  passed_ = true;
+  reply_ = Reply::kPass;
 }
 
 void Lane::reply_ended(bool push) {
@@ -492,7 +502,7 @@ void Lane::reply_ended(bool push) {
     return keep_back();
   }
   wrote_ = wrote_ || !entry.repeatable;
-  if (entry.tells_type) told_type(entry);
+  if (entry.tells_type && !error) told_type(entry);
   const Entry done = entry;
   if (session != nullptr && how == Reply::kKeep) session->deliver(done, kept_);
   kept_.clear();

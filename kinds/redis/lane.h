@@ -118,6 +118,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void dial();
   void write();
   Reply begin_reply(char first, const Entry& entry) const;
+  void outgrown(const Entry& entry);
   void reply_ended(bool push);
   void done_with_front(bool answered = true);
   void error_came(Entry& entry, Session* session);

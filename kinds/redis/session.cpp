@@ -257,12 +257,13 @@ void Session::deliver(uint32_t seq, std::string_view text) {
   if (state_ != State::kOpen || text.empty()) return;
   if (adopting_ != nullptr && adopting_->seq == seq && adopting_->first == 0) adopting_->first = text.front();
   if (ending_ && under_way() == 1 && head_text_.size() < 32) head_text_.append(text.substr(0, 32));
-  if (seq == head_ && !is_parked(seq)) {
+  if (seq == head_ && !is_parked(seq) && text.size() <= room_of_head()) {  // errors come without asking for room
     say_reply(text);
   } else {
     parked_[seq].text.append(text);
     parked_bytes_ += text.size();
     if (parked_bytes_ > kMostParked) return end("too-many-replies");
+    if (seq == head_) flush_parked();
   }
   relay_.touch(*this);
 }
