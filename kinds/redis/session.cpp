@@ -130,7 +130,10 @@ void Session::resume() {
 void Session::process_loaded() {
   waits_ = false;
   while (state_ == State::kOpen && !waits_) {
-    if (pin_ == Pin::kLife && encoded_.empty()) {
+    if (!complaint_.empty()) {  // no more is read; the replies to what was said before come first
+      if (under_way() == 0) refuse(complaint_);
+      waits_ = true;
+    } else if (pin_ == Pin::kLife && encoded_.empty()) {
       if (!pass_on()) break;
     } else if (streaming_) {
       if (!stream()) break;
@@ -138,7 +141,7 @@ void Session::process_loaded() {
                out_.size() + parked_bytes_ > kEnough) {
       waits_ = true;
     } else if (!frame()) {
-      break;
+      if (complaint_.empty()) break;
     } else if (!dispatch()) {
       waits_ = true;
     }
@@ -168,14 +171,8 @@ bool Session::frame() {
     if (data.empty() && !full) return false;
     const Result<size_t> n = full ? Status{Code::kInvalid, "Protocol error: too big inline request"} : reader_.feed(data);
     if (!n.ok()) {
-      if (under_way() > 0) {
-        waits_ = true;  // its replies come first
-        stop_gathering();
-        reader_.next();
-        fed_ = 0;
-        return false;
-      }
-      refuse(reader_.complaint(n.status()));
+      complaint_ = reader_.complaint(n.status());
+      stop_gathering();
       return false;
     }
     fed_ += *n;
