@@ -79,6 +79,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   size_t owed() const { return entries_.size() + held_.size(); }
   Time since() const { return link_.since(); }  // when it was connected
   Time used() const { return used_; }  // when a command came last
+  void use(Time now) { used_ = now; }  // one is about to come
   // Early commands that ever came, and those that are done with. In their order, so: done >= what came before X means all before X.
   // The same of all.
   uint64_t put_total() const { return put_; }

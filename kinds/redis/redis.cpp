@@ -212,6 +212,7 @@ void RedisRelay::wait_for_room(Session& session) {
 }
 
 void RedisRelay::room() {
+  if (!waiting_.empty()) serve_waiting();
   if (waiting_for_room_.empty()) return;
   std::vector<Session*> now = std::exchange(waiting_for_room_, {});
   for (Session* session : now) session->queued = false;
@@ -250,17 +251,17 @@ Lane* RedisRelay::find_lane(const Lane::Key& key, uint8_t ordinal) {
 
 // There may be one connection more; if need be one goes that nobody uses.
 bool RedisRelay::has_place_for_one() {
-  if (lanes_.size() + leases_.size() < config_.max_connections) return true;
+  const auto has_room = [this] { return lanes_.size() + leases_.size() < config_.max_connections; };
+  if (has_room()) return true;
   if (!idle_.empty()) {
     idle_.front()->end("surplus");
-    return true;
+    return has_room();  // unless somebody has waited for it
   }
-  for (const auto& lane : lanes_) {
-    if (lane->owed() > 0 || !is_for_clients(*lane)) continue;
-    lane->end("surplus");
-    return true;
-  }
-  return false;
+  Lane* oldest = nullptr;
+  for (const auto& lane : lanes_)
+    if (lane->owed() == 0 && is_for_clients(*lane) && (oldest == nullptr || lane->used() < oldest->used())) oldest = lane.get();
+  if (oldest != nullptr) oldest->end("surplus");
+  return has_room();
 }
 
 Lane* RedisRelay::lane(const Setting& setting, uint8_t ordinal, uint32_t node) {
@@ -443,7 +444,7 @@ void RedisRelay::became_idle(Lease& lease) {
     if (lease.ready()) waiter.session->lease_ready(lease);
     return;
   }
-  if (idle_.size() >= config_.max_idle) return lease.end("surplus");
+  if (idle_.size() >= config_.max_idle || !waiting_.empty()) return lease.end("surplus");
   idle_.push_back(&lease);
 }
 
@@ -457,7 +458,8 @@ void RedisRelay::ended(Lease& lease) {
 }
 
 void RedisRelay::serve_waiting() {
-  while (!waiting_.empty() && lanes_.size() + leases_.size() < config_.max_connections) {
+  while (!waiting_.empty() && has_place_for_one()) {
+    if (waiting_.empty()) return;  // those whose turn it was have been served already
     const Waiter waiter = std::move(waiting_.front());
     waiting_.erase(waiting_.begin());
     add_lease(waiter.node).dial(waiter.session, waiter.want);
