@@ -582,6 +582,7 @@ void Session::lease_lost(const std::string& why, const std::string& refusal, boo
   relay_.stats().add(Stat::kLostCommands, under_way());
   for (; under_way() > 0; ++head_) say("-ERR relay: connection to the server was lost; the command may have been executed\r\n");
   if (pin == Pin::kTransaction) return close_when_said("server-lost");
+  adopting_.reset();
   relay_.stats().sub(Stat::kPinned);
   pin_ = Pin::kNone;
   relay_.touch(*this);
