@@ -31,7 +31,9 @@ bool begins_with(std::string_view text, std::initializer_list<std::string_view> 
 }
 
 // Not done, and not for what it is: it may be done a little later.
-bool is_for_now(std::string_view error) { return begins_with(error, {"-LOADING ", "-MASTERDOWN ", "-CLUSTERDOWN ", "-TRYAGAIN "}); }
+bool is_for_now(std::string_view error) {
+  return begins_with(error, {"-LOADING ", "-MASTERDOWN ", "-CLUSTERDOWN ", "-TRYAGAIN ", "-ERR max number of clients reached"});
+}
 
 // The same, but that may be long: a client who waits is told at once, and can do something about it (SCRIPT KILL). What was answered waits.
 bool is_for_long(std::string_view error) { return begins_with(error, {"-BUSY ", "-MISCONF ", "-NOREPLICAS "}); }
@@ -432,7 +434,7 @@ Lane::Reply Lane::begin_reply(char first, const Entry& entry) const {
 }
 
 size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
-  if (entries_.empty()) {
+  if (entries_.empty() || (sent_ == queue_.read() && !reader_.begun() && bytes.front() != std::byte{'>'})) {
     // A last word, such as that it is full.
     link_.fail(bytes.front() == std::byte{'-'} ? std::string(text_of(bytes).substr(1, text_of(bytes).find('\r') - 1)) : "a reply that nobody has asked for");
     return 0;
@@ -462,7 +464,9 @@ size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
     kept_.append(entry.early && !reader_.is_error() ? text.substr(0, kLongestHead - std::min(kLongestHead, kept_.size())) : text);
     if (kept_.size() > kLongestError) outgrown(entry);
   }
-  if (reader_.done()) reply_ended(reader_.is_push());
+  if (!reader_.done()) return *n;
+  reply_ended(reader_.is_push());
+  if (sent_ < queue_.read()) link_.fail("an answer to half a command");  // of which the other half is of no use to it
   return *n;
 }
 
