@@ -456,6 +456,7 @@ size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
     link_.fail(n.status().reason());
     return 0;
   }
+  progress_ = relay_.loop().now();
   const std::string_view text = text_of(bytes.first(*n));
   if (session != nullptr) {
     session->deliver(entry, text);
