@@ -121,6 +121,10 @@ void Cluster::answered(std::string_view reply) {
   relay_.cluster_known();
 }
 
+void Cluster::on_link_read() {
+  if (!stopped_) relay_.flush_touched();
+}
+
 void Cluster::on_link_lost(const std::string& why) { failed(why); }
 
 void Cluster::failed(const std::string& why) {

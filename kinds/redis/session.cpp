@@ -20,6 +20,7 @@ constexpr uint64_t kMostParked = uint64_t{64} << 20;
 constexpr int kRounds = 4;
 constexpr Delay kLastWords{5000};
 constexpr Delay kQuietDrain{1000};
+constexpr Delay kLook{20};  // whether there is a connection now
 constexpr std::string_view kRefusals[] = {"-EXECABORT", "-ERR EXEC without", "-ERR DISCARD without"};
 
 std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
@@ -436,6 +437,7 @@ void Session::schedule() {
   if (state_ == State::kClosing) timer_.arm(kLastWords);
   else if (pin_ == Pin::kWaiting) timer_.arm(config.timeout);
   else if (holds_up_ != UINT32_MAX) timer_.arm(config.stall_timeout);
+  else if (pin_ == Pin::kNone && since_waiting_ != Time{}) timer_.arm(kLook);
   else if (relay_.draining()) timer_.arm(kQuietDrain);
 }
 
@@ -447,7 +449,7 @@ void Session::on_timer(Timer&) {
     gave_up(lease_ == nullptr ? "all connections to the server are in use (maxConnections)" : "cannot reach the server: " + lease_->trouble());
     return relay_.flush_touched();
   }
-  if (pin_ == Pin::kNone && since_waiting_ != Time{}) return process();
+  if (pin_ == Pin::kNone && since_waiting_ != Time{} && holds_up_ == UINT32_MAX) return process();
   if (holds_up_ != UINT32_MAX && now - last_taken_ >= config.stall_timeout) {
     relay_.stats().add(Stat::kStalled);
     return end("stalled");
