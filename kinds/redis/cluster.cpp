@@ -48,6 +48,15 @@ void Cluster::stop() {
   late_.clear();
 }
 
+void Cluster::hand_over() {
+  const std::deque<Late> late = std::exchange(late_, {});
+  stop();
+  for (const Late& one : late) {
+    if (one.entry.early) relay_.early_queued(-1, -static_cast<int64_t>(one.command.size()));
+    relay_.reroute(one.entry, one.command, one.setting);
+  }
+}
+
 // ---- asking
 
 // The masters that are known, then those of the URL, in turn.

@@ -35,6 +35,8 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   void start() { ask(); }
   // No more calls to the relay.
   void stop();
+  // The same, for another server is the relay's now: what found no room is given to the relay again, to find a place for it there.
+  void hand_over();
   bool known() const { return map_.has_value(); }
   // No node has said what the cluster is for longer than `timeout`.
   bool hopeless() const { return hopeless_; }

@@ -60,8 +60,8 @@ std::string_view made_up(Made made) {
 }
 
 Lane::Lane(RedisRelay& relay, uint32_t id, Key key)
-    : relay_(relay), id_(id), key_(std::move(key)), link_(relay, *this), retry_(relay.loop(), *this), patience_(relay.loop(), *this),
-      pause_(relay.config().dial.retry_min), queue_(relay.most_early() + 2 * kSyncBytes), used_(relay.loop().now()) {}
+    : relay_(relay), id_(id), key_(std::move(key)), own_login_(key_.setting.login == relay.setting().login), link_(relay, *this),
+      retry_(relay.loop(), *this), patience_(relay.loop(), *this), pause_(relay.config().dial.retry_min), queue_(relay.most_early() + 2 * kSyncBytes), used_(relay.loop().now()) {}
 
 Lane::~Lane() = default;
 
@@ -334,7 +334,9 @@ void Lane::scatter() {
   done_aside_ = late_ = 0;
   relay_.early_moved();
   end("scattered");
-  for (auto& [entry, bytes] : out) relay_.reroute(entry, bytes, key_.setting);
+  Setting setting = key_.setting;
+  if (own_login_) setting.login = {};  // which may be another by now
+  for (auto& [entry, bytes] : out) relay_.reroute(entry, bytes, setting);
 }
 
 // ---- what goes to the server

@@ -150,6 +150,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   RedisRelay& relay_;
   const uint32_t id_;
   Key key_;
+  const bool own_login_;  // it is the relay's
   Link link_;
   Timer retry_;     // after a loss, or until what was held is tried again
   Timer patience_;  // without a server, or without a reply

@@ -107,11 +107,13 @@ void RedisRelay::commit() {
   if (config_.tls != nullptr && config_.tls->dials) config_.dial.tls = &doors_.tls().target;
   CHECK(early_table_.configure(config_.asyn_commands, config_.early_exact).empty());  // redis_check has seen to it
   setting_ = Setting{{config_.server.user, config_.server.password}, static_cast<uint32_t>(*parse_integer(config_.server.db))};
-  nodes_.resize(1);
+  if (first) nodes_.resize(1);
+  for (Server& server : nodes_) server.left = server.left || elsewhere;
   nodes_[0] = {config_.dial, config_.server.place.text()};
   for (Server& server : nodes_) server.plan = plan_for(server.plan.target);
-  if (elsewhere && !first) leave_server();
+  if (elsewhere && !first) forget_server();
   if (elsewhere) settle_cluster();
+  if (elsewhere && !first) leave_server();
   for (Session* session = sessions_.front(); session != nullptr; session = sessions_.next(*session)) session->follow(setting_.db);
   tidy_.arm(kTidy);
   keep_ready();
@@ -125,13 +127,17 @@ void RedisRelay::settle_spool() {
   if (backlog_ != nullptr && config_.spool) backlog_->change(*config_.spool);
 }
 
-// Its URL has changed: what is under way there is brought to an end there, if it can be; what waits goes to the new one.
-void RedisRelay::leave_server() {
+// Its URL has changed: nothing is known of the new one.
+void RedisRelay::forget_server() {
   commands_ = {};
   databases_.clear();
   least_refused_ = UINT32_MAX;
   types_.clear();
   ++lanes_epoch_;
+}
+
+// What is under way there is brought to an end there, if it can be; what waits goes to the new one.
+void RedisRelay::leave_server() {
   for (size_t i = lanes_.size(); i-- > 0;) lanes_[i]->retire();    // may take itself out, and put new ones behind
   for (size_t i = leases_.size(); i-- > 0;) leases_[i]->retire();
   idle_.clear();
@@ -349,13 +355,14 @@ DialPlan RedisRelay::plan_for(const Endpoint& target) const {
 }
 
 void RedisRelay::settle_cluster() {
-  if (cluster_ != nullptr) {
-    cluster_->stop();
-    env_.loop.bury(std::move(cluster_));
+  std::unique_ptr<Cluster> before = std::move(cluster_);
+  if (config_.server.cluster) {
+    cluster_ = std::make_unique<Cluster>(*this);
+    cluster_->start();
   }
-  if (!config_.server.cluster) return;
-  cluster_ = std::make_unique<Cluster>(*this);
-  cluster_->start();
+  if (before == nullptr) return;
+  before->hand_over();
+  env_.loop.bury(std::move(before));
 }
 
 std::vector<std::string> RedisRelay::seeds() const {
@@ -368,11 +375,22 @@ uint32_t RedisRelay::node(const std::string& address) {
   const std::string tls = "tls://";
   const std::string all = config_.server.place.tls && !address.starts_with(tls) ? tls + address : address;
   for (size_t i = 0; i < nodes_.size(); ++i)
-    if (nodes_[i].place == all) return static_cast<uint32_t>(i);
+    if (nodes_[i].place == all && !nodes_[i].left) return static_cast<uint32_t>(i);
   const Result<Endpoint> endpoint = Endpoint::parse_target(all);
-  if (!endpoint.ok() || nodes_.size() >= kMostNodes) return 0;
-  nodes_.push_back({plan_for(*endpoint), all});
-  return static_cast<uint32_t>(nodes_.size() - 1);
+  if (!endpoint.ok()) return 0;
+  size_t free = 0;
+  while (free < nodes_.size() && !(nodes_[free].left && is_unknown(static_cast<uint32_t>(free)))) ++free;
+  if (free >= kMostNodes) return 0;
+  if (free == nodes_.size()) nodes_.emplace_back();
+  nodes_[free] = {plan_for(*endpoint), all};
+  return static_cast<uint32_t>(free);
+}
+
+// Nobody has that number of a node any more.
+bool RedisRelay::is_unknown(uint32_t node) const {
+  return std::none_of(lanes_.begin(), lanes_.end(), [node](const auto& lane) { return lane->key().node == node; }) &&
+         std::none_of(leases_.begin(), leases_.end(), [node](const auto& lease) { return lease->node() == node; }) &&
+         std::none_of(waiting_.begin(), waiting_.end(), [node](const Waiter& waiter) { return waiter.node == node; });
 }
 
 void RedisRelay::cluster_known() {
