@@ -8,8 +8,9 @@
 //
 // The bound is exact (6400KiB means 6400KiB); the ring behind it is a power of two: a small one for the first bytes, and when
 // they do not fit, the whole one, of which pages that no byte has reached are never touched. It is taken from the heap when
-// the first byte comes and given back when the last one goes, so that an empty Queue owns nothing. A full queue is a state,
-// never a drop: what to do then is the owner's. 64-bit offsets do not wrap in the life of a machine.
+// the first byte comes and given back when the last one goes, so that an empty Queue owns nothing; an owner that is never idle
+// for long keeps it (advance), or passes it on to the next Queue (lend, trim with a spare). A full queue is a state, never a
+// drop: what to do then is the owner's. 64-bit offsets do not wrap in the life of a machine.
 #pragma once
 
 #include <algorithm>
@@ -29,6 +30,7 @@ namespace relay {
 class Queue {
  public:
   using Spans = std::array<std::span<std::byte>, 2>;
+  using Ring = std::unique_ptr<std::byte[]>;  // a small one, on its way from one Queue to another
 
   // REQUIRES: 0 < bound <= 1 TiB.
   explicit Queue(uint64_t bound) : bound_(bound) { CHECK(bound > 0 && bound <= uint64_t{1} << 40); }
@@ -54,9 +56,20 @@ class Queue {
     const uint64_t least = std::bit_ceil(size() + n);
     return take_ring(least < kSmall ? (whole() < kSmall ? whole() : kSmall) : least);
   }
-  // Gives the memory back if no byte is in it.
+  // Gives the memory back if no byte is in it; the other one: to `spare`, if that is where a small ring belongs and none is there.
   void trim() {
     if (empty()) ring_.reset();
+  }
+  void trim(Ring& spare) {
+    if (empty() && ring_ != nullptr && capacity_ == kSmall && spare == nullptr) spare = std::move(ring_);
+    trim();
+  }
+  // Takes `spare` for its ring if it has none and it is of use.
+  void lend(Ring& spare) {
+    if (ring_ != nullptr || spare == nullptr || whole() < kSmall) return;
+    ring_ = std::move(spare);
+    capacity_ = kSmall;
+    base_ = read_;
   }
 
   // Where the next bytes go, in order; both empty when the queue is full. Valid until the next call of anything else.
@@ -81,9 +94,14 @@ class Queue {
   }
   // The first `n` bytes of front() have gone. REQUIRES: n <= size().
   void consume(uint64_t n) {
+    advance(n);
+    trim();
+  }
+  // The same, and the ring stays: its first bytes, which the processor has at hand, are the next to be filled.
+  void advance(uint64_t n) {
     CHECK(n <= size());
     read_ += n;
-    trim();
+    if (empty()) base_ = read_;
   }
 
  private:
@@ -93,7 +111,7 @@ class Queue {
 
   // A ring of `capacity` bytes instead of the one there is, with the same bytes inside.
   bool take_ring(uint64_t capacity) {
-    std::unique_ptr<std::byte[]> ring{new (std::nothrow) std::byte[capacity]};  // not zeroed
+    Ring ring{new (std::nothrow) std::byte[capacity]};  // not zeroed
     if (ring == nullptr) return false;
     std::byte* to = ring.get();
     if (!empty())
@@ -111,7 +129,7 @@ class Queue {
     return {std::span{ring_.get() + at, first}, std::span{ring_.get(), length - first}};
   }
 
-  std::unique_ptr<std::byte[]> ring_;
+  Ring ring_;
   uint64_t bound_;
   uint64_t capacity_ = 0;  // of ring_, if there is one
   uint64_t base_ = 0;

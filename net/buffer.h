@@ -7,7 +7,7 @@
 //                                               that a Buffer without one is a pointer
 //   └───────────┴──────────────┴──────────┘
 //
-// BufferPool lends the blocks and keeps a few warm for the next reader (TLS has one in its hands beside the reader's), which is
+// BufferPool lends the blocks and keeps some warm for the next readers (TLS has one in its hands beside the reader's), which is
 // why copying through the relay runs in the processor's cache however many connections there are. The loop lets go of these too
 // when nobody has read for a while.
 #pragma once
@@ -15,6 +15,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <span>
@@ -52,7 +53,7 @@ class BufferPool {
   }
 
  private:
-  static constexpr size_t kSpare = 2;
+  static constexpr size_t kSpare = 4;
   std::array<Lent, kSpare> spare_;
   size_t spares_ = 0;
   bool used_ = false;
@@ -88,6 +89,12 @@ class Buffer {
     CHECK(n <= size());
     block_->done += static_cast<uint32_t>(n);
     if (empty()) block_->done = block_->filled = 0;
+  }
+  void compact() {  // data() moves to the front of the block
+    if (block_->done == 0) return;
+    std::memmove(block_->bytes, block_->bytes + block_->done, size());
+    block_->filled -= block_->done;
+    block_->done = 0;
   }
 
  private:

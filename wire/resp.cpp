@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// RESP: two small machines. Bytes that only have to be counted are stepped over at once; lengths are read byte by byte.
+// RESP: two small machines. Bytes that only have to be counted are stepped over at once; lengths are read byte by byte, in loops of their own
+// where there is one for each argument.
 #include "wire/resp.h"
 
 #include <algorithm>
@@ -104,7 +105,7 @@ Status RespRequest::sized(RespNumber::State state) {
   if (state == RespNumber::State::kBad || number_.value() < 0 || number_.value() > static_cast<int64_t>(limits_.bulk))
     return fail("Protocol error: invalid bulk length");
   bulk_ = static_cast<uint64_t>(number_.value());
-  if (known_ < kArgs) args_[known_++] = {static_cast<size_t>(size_), static_cast<size_t>(bulk_)};
+  if (known_ < kArgs && size_ <= UINT32_MAX) args_[known_++] = {static_cast<uint32_t>(size_), static_cast<uint32_t>(bulk_)};
   state_ = bulk_ == 0 ? State::kCr : State::kBulk;
   return {};
 }
@@ -117,7 +118,6 @@ Status RespRequest::step(char c) {
       state_ = inline_ ? State::kInline : State::kCount;
       if (c == '\n') state_ = State::kDone;
       return {};
-    case State::kCount: return counted(number_.feed(c));
     case State::kDollar:
       if (c != '$') {
         met_ = c;
@@ -126,7 +126,6 @@ Status RespRequest::step(char c) {
       number_ = {};
       state_ = State::kLength;
       return {};
-    case State::kLength: return sized(number_.feed(c));
     case State::kCr:
       if (c != '\r') return fail("Protocol error: expected CR LF behind an argument");
       state_ = State::kLf;
@@ -135,12 +134,23 @@ Status RespRequest::step(char c) {
       if (c != '\n') return fail("Protocol error: expected CR LF behind an argument");
       state_ = --left_ == 0 ? State::kDone : State::kDollar;
       return {};
+    case State::kCount:
+    case State::kLength:
     case State::kInline:
     case State::kBulk:
     case State::kDone:
     case State::kFailed: break;
   }
   return fail("Protocol error");
+}
+
+void RespRequest::next() {
+  size_ = argc_ = left_ = bulk_ = 0;
+  number_ = {};
+  state_ = State::kStart;
+  inline_ = false;
+  known_ = 0;
+  met_ = 0;
 }
 
 std::string RespRequest::complaint(const Status& why) const {
@@ -168,6 +178,12 @@ Result<size_t> RespRequest::feed(std::span<const std::byte> bytes) {
       at += n;
       if (size_ > limits_.line) return fail("Protocol error: too big inline request");
       if (end != std::string_view::npos) state_ = State::kDone;
+      continue;
+    }
+    if (state_ == State::kCount || state_ == State::kLength) {
+      auto number = RespNumber::State::kMore;
+      for (; number == RespNumber::State::kMore && at < text.size(); ++size_) number = number_.feed(text[at++]);
+      if (const Status status = state_ == State::kCount ? counted(number) : sized(number); !status.ok()) return status;
       continue;
     }
     ++size_;

@@ -24,9 +24,9 @@ namespace relay {
 
 // The server's own: proto-max-bulk-len as it comes, PROTO_INLINE_MAX_SIZE, and what a count may be.
 struct RespLimits {
-  uint64_t args = INT32_MAX;
-  uint64_t bulk = uint64_t{512} << 20;
-  size_t line = 64 * 1024;  // an inline command
+  uint32_t args = INT32_MAX;
+  uint32_t bulk = uint32_t{512} << 20;
+  uint32_t line = 64 * 1024;  // an inline command
 };
 
 // A line that is a number, as the server reads it: no sign but a minus, no leading zeros, CR LF.
@@ -47,8 +47,8 @@ class RespRequest {
  public:
   static constexpr size_t kArgs = 8;  // so many are remembered
   struct Arg {
-    size_t at;    // from the command's first byte
-    size_t size;
+    uint32_t at;  // from the command's first byte; one that begins behind 4 GiB is not remembered
+    uint32_t size;
   };
 
   explicit RespRequest(const RespLimits& limits = {}) : limits_(limits) {}
@@ -58,7 +58,7 @@ class RespRequest {
   Result<size_t> feed(std::span<const std::byte> bytes);
   bool done() const { return state_ == State::kDone; }
   bool begun() const { return size_ > 0; }
-  void next() { *this = RespRequest(limits_); }
+  void next();
   // What the server would say of a failure, with the byte that it met where the reason of the Status cannot have it.
   std::string complaint(const Status& why) const;
 

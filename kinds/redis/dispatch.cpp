@@ -320,6 +320,7 @@ bool Session::share(const Command& command) {
   }
   Lane::Entry entry;
   if (relay_.smart() && reader_.done()) {
+    if (read_queued()) return true;
     const Outcome outcome = early(entry);
     if (outcome != Outcome::kNo) return outcome == Outcome::kDone;
   }
@@ -363,6 +364,8 @@ bool Session::send_shared(Lane& lane, const Command& command, Lane::Entry& entry
   entry.seq = next_;
   entry.repeatable = command.repeatable;
   entry.scripted = is_script(word(0));
+  if (lane.full()) return wait_for_room();
+  if (relay_.config().read_queued && !command.repeatable) entry.wide = relay_.will_write(command, args(), setting_.db);
   if (!lane.put(entry, bytes())) return wait_for_room();
   expect_reply(next_++);
   if (relay_.smart() && !command.repeatable) written(entry);
@@ -390,12 +393,8 @@ Session::Outcome Session::early(Lane::Entry& entry) {
     consumed();
     return Outcome::kDone;
   }
-  const auto each_key = [&](auto f) {
-    const size_t last = verdict.last_key < 0 ? words.size() + static_cast<size_t>(static_cast<int64_t>(verdict.last_key)) : static_cast<size_t>(verdict.last_key);
-    for (size_t i = verdict.first_key; i > 0 && i <= last && i < words.size(); i += std::max<size_t>(verdict.key_step, 1)) f(words[i]);
-  };
   bool known_better = false;
-  each_key([&](std::string_view key) { known_better = known_better || !relay_.types().may_be(setting_.db, key, verdict.needs); });
+  each_key(verdict, words, [&](std::string_view key) { known_better = known_better || !relay_.types().may_be(setting_.db, key, verdict.needs); });
   entry.tells_type = known_better;
   if (verdict.first_key == 1 && verdict.last_key == 1) {
     entry.needs = verdict.needs;
@@ -406,9 +405,9 @@ Session::Outcome Session::early(Lane::Entry& entry) {
   if (known_better || (setting_.protocol != 2 && under_way() > spool_owes_)) return Outcome::kNo;
   entry.expected = verdict.reply;
   entry.repeatable = verdict.repeatable;
-  if (const auto outcome = relay_.backlog() != nullptr ? into_spool(entry) : into_lane(entry); outcome) return *outcome;
+  if (const auto outcome = relay_.backlog() != nullptr ? into_spool(entry) : into_lane(entry, verdict, words); outcome) return *outcome;
   if (empties(word(0))) relay_.types().clear();
-  each_key([&](std::string_view key) { relay_.types().wrote(setting_.db, key, verdict.leaves); });
+  each_key(verdict, words, [&](std::string_view key) { relay_.types().wrote(setting_.db, key, verdict.leaves); });
   relay_.stats().add(Stat::kCommands);
   relay_.stats().add(Stat::kSharedCommands);
   relay_.stats().add(Stat::kEarly);
@@ -418,7 +417,7 @@ Session::Outcome Session::early(Lane::Entry& entry) {
 }
 
 // Nothing: it is taken, and answered.
-std::optional<Session::Outcome> Session::into_lane(Lane::Entry& entry) {
+std::optional<Session::Outcome> Session::into_lane(Lane::Entry& entry, const Early& verdict, const std::vector<std::string_view>& words) {
   Setting plain = setting_;
   plain.protocol = 2;
   Lane* lane = lane_for(plain);
@@ -429,6 +428,7 @@ std::optional<Session::Outcome> Session::into_lane(Lane::Entry& entry) {
     relay_.wait_for_room(*this);
     return Outcome::kNotNow;
   }
+  relay_.wrote_early(*lane, verdict, words);
   answer(made_up(entry.expected));
   return std::nullopt;
 }
@@ -483,6 +483,8 @@ bool Session::own(Pin pin) {
   pin_ = pin;
   since_waiting_ = {};
   if (pin != Pin::kLife) expect_reply(next_);
+  note_own(pin);
+  if (relay_.smart() && empties(word(0))) relay_.types().clear();
   marked_ = packed_ = rewritten_ = false;
   spool_mark_.reset();
   relay_.stats().add(Stat::kCommands);
@@ -564,6 +566,7 @@ void Session::unpin() {
   Lease* lease = std::exchange(lease_, nullptr);
   pin_ = Pin::kNone;
   multi_ = ending_ = holds_up_lease_ = false;
+  end_aside();
   head_text_.clear();
   lease->give_back();
 }
@@ -573,6 +576,7 @@ void Session::lease_lost(const std::string& why, const std::string& refusal, boo
   const bool whole = !streaming_ && !in_a_reply;
   lease_ = nullptr;
   holds_up_lease_ = false;
+  end_aside();
   if (state_ != State::kOpen) return;
   if (unpacking_ != nullptr && !unpacking_->ready().empty()) return end("server-lost");  // in the middle of a reply, for the client
   if (ended_in_) return close_when_said("client-closed");

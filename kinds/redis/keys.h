@@ -54,6 +54,7 @@ struct RedisConfig {
   std::vector<std::string> asyn_commands;
   std::vector<std::string> ignore_commands;
   PackRules pack;
+  bool read_queued = false;
   uint64_t queue_size = 0;  // of what was answered early; 0: sync
   std::optional<Spool::Plan> spool;  // in sync mode only for what is in it
   Delay timeout{};

@@ -143,7 +143,7 @@ void Lane::end(std::string_view why) {
   relay_.early_queued(-static_cast<int64_t>(early), -static_cast<int64_t>(queue_.size() - sync_bytes_));
   queue_.consume(queue_.size());
   early_done_ = early_put_;
-  done_aside_ = late_ = 0;
+  done_aside_ = late_ = writes_ = wide_writes_ = 0;
   relay_.ended(*this);
 }
 
@@ -217,9 +217,10 @@ void Lane::sift(Keep keep) {
     relay_.stats().sub(Stat::kUnderWay);
     if (entry.early) early_is_done();
     if (entry.early) relay_.early_queued(-1, -static_cast<int64_t>(entry.size));
-    else sync_bytes_ -= entry.size;
+    else sync_is_done(entry);
   }
   if (dropped > 0) {
+    forget_all();
     Queue all(queue_.bound());
     std::swap(all, queue_);
     CHECK(queue_.reserve(all.size() - dropped));
@@ -331,7 +332,7 @@ void Lane::scatter() {
   sync_bytes_ = 0;
   sent_ = queue_.read();
   early_done_ = early_put_;
-  done_aside_ = late_ = 0;
+  done_aside_ = late_ = writes_ = wide_writes_ = 0;
   relay_.early_moved();
   end("scattered");
   Setting setting = key_.setting;
@@ -352,7 +353,13 @@ void Lane::append(std::string_view bytes) {
 }
 
 bool Lane::fits(uint64_t size) const {
-  return !stuck_ && size + held_bytes_.size() <= queue_.bound() - queue_.size() && (sync_bytes_ == 0 || sync_bytes_ + size <= kSyncBytes);
+  return !stuck_ && !full_ && size + held_bytes_.size() <= queue_.bound() - queue_.size() && (sync_bytes_ == 0 || sync_bytes_ + size <= kSyncBytes);
+}
+
+// Those who wait come when there is room for many: one at a time they would all be woken for each reply.
+bool Lane::full() {
+  full_ = full_ && sync_bytes_ > kSyncBytes / 2;
+  return full_;
 }
 
 bool Lane::put(const Entry& entry, std::string_view command) {
@@ -365,7 +372,10 @@ bool Lane::put(const Entry& entry, std::span<const std::string_view> pieces) {
   for (const std::string_view piece : pieces) size += piece.size();
   if (stuck_ && !entry.early) return false;
   if (size + held_bytes_.size() > queue_.bound() - queue_.size()) return false;
-  if (!entry.early && sync_bytes_ + size > kSyncBytes && sync_bytes_ > 0) return false;
+  if (!entry.early && sync_bytes_ + size > kSyncBytes && sync_bytes_ > 0) {
+    full_ = true;
+    return false;
+  }
   start();
   if (!queue_.reserve(size)) return false;
   for (const std::string_view piece : pieces) append(piece);
@@ -380,6 +390,8 @@ bool Lane::put(const Entry& entry, std::span<const std::string_view> pieces) {
     relay_.early_queued(1, static_cast<int64_t>(size));
   } else {
     sync_bytes_ += size;
+    if (!entry.repeatable) ++writes_;
+    if (entry.wide) ++wide_writes_;
   }
   relay_.stats().add(Stat::kUnderWay);
   turn();
@@ -461,7 +473,7 @@ size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
   progress_ = relay_.loop().now();
   const std::string_view text = text_of(bytes.first(*n));
   if (session != nullptr) {
-    session->deliver(entry, text);
+    session->pass(entry, text);
     passed_ = true;
   } else if (reply_ == Reply::kKeep) {
     kept_.append(entry.early && !reader_.is_error() ? text.substr(0, kLongestHead - std::min(kLongestHead, kept_.size())) : text);
@@ -527,9 +539,9 @@ void Lane::done_with_front(bool answered) {
     if (answered) relay_.early_done(entry);
     else relay_.early_moved();
   } else {
-    sync_bytes_ -= entry.size;
+    sync_is_done(entry);
   }
-  queue_.consume(entry.size);
+  queue_.advance(entry.size);
   entries_.pop_front();
 }
 
@@ -591,13 +603,14 @@ void Lane::keep_back() {
   if (!entry.early) sync_bytes_ -= entry.size;
   held_.push_back(entry);
   held_.back().asking = entry.asked;
-  queue_.consume(entry.size);
+  queue_.advance(entry.size);
   entries_.pop_front();
 }
 
 // What is held goes to the front of the queue. All is to be sent (again).
 void Lane::put_back() {
   if (held_.empty()) return;
+  forget_all();
   std::deque<Entry> rest = std::exchange(entries_, {});
   Queue behind(queue_.bound());
   std::swap(behind, queue_);
@@ -641,6 +654,12 @@ void Lane::go_on() {
   turn();
 }
 
+void Lane::sync_is_done(const Entry& entry) {
+  sync_bytes_ -= entry.size;
+  if (!entry.repeatable) --writes_;
+  if (entry.wide) --wide_writes_;
+}
+
 void Lane::early_is_done() {
   if (held_.empty()) {
     ++early_done_;
@@ -681,9 +700,8 @@ void Lane::resume() {
 }
 
 void Lane::on_link_read() {
-  relay_.flush_touched();
   if (ended_) return;
-  relay_.room();
+  if (!full()) relay_.room();
   if (retired_ && owed() == 0) end("retired");
 }
 

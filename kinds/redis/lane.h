@@ -18,6 +18,7 @@
 
 #include "kinds/redis/early.h"
 #include "kinds/redis/link.h"
+#include "kinds/redis/queued.h"
 #include "lib/json.h"
 #include "net/loop.h"
 #include "net/timer.h"
@@ -60,6 +61,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
     bool asking : 1 = false;       // its bytes begin with an ASKING, which has a reply of its own
     bool asked : 1 = false;        // they do, whether or not that was answered
     bool scripted : 1 = false;     // a client's script may have made its error up
+    bool wide : 1 = false;         // there is no telling what it writes
     bool tells_type : 1 = false;   // its key was thought to be of another type: a reply that is no error says that it is not
   };
 
@@ -92,10 +94,27 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   bool put(const Entry& entry, std::string_view command);
   bool put(const Entry& entry, std::span<const std::string_view> pieces);
   // A client has taken what it could not: goes on in the next turn.
+  // Clients wait until half of what there is room for has gone; asked before each put() for one.
+  bool full();
   // Whether put() would take a command of a client that is so long.
   bool fits(uint64_t size) const;
   std::string front() { return copy(queue_.read(), entries_.front().size); }
   void resume();
+  // Reading what the server has not got yet (read_queued.cpp). The command that was put last SETs `key`, for as long as `until`; something else
+  // is done to that key, or to any; the value that `key` will have, if that is known.
+  void remember(std::string_view key, Time until);
+  void forget(std::string_view key) {
+    if (queued_ != nullptr) queued_->forget(key);
+  }
+  void forget_all() {
+    if (queued_ != nullptr) queued_->clear();
+  }
+  bool read_queued(std::string_view key, std::string& value);
+  // Whether it has commands that write; and such where there is no telling what.
+  bool owes_writes() const { return has_early() || writes_ > 0; }
+  bool owes_wide_writes() const { return wide_writes_ > 0; }
+  // The memory of an empty queue goes: it is kept warm while commands come.
+  void tidy() { queue_.trim(); }
   // No more commands come; it ends when nothing is owed.
   void retire();
   // Gives all that it owes to the relay, to find a place for it (RedisRelay::reroute), and ends.
@@ -131,6 +150,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void go_on();
   uint64_t may_write();
   void early_is_done();
+  void sync_is_done(const Entry& entry);
   void refuse_waiting();
   bool has_spooled() const;
   uint64_t end_of_command(uint64_t offset) const;
@@ -177,11 +197,15 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   uint64_t done_aside_ = 0;  // done while older ones are held: they count when those are done
   uint64_t late_ = 0;        // those
   bool noted_ = false;     // there are some that must not be repeated, and of which the spool is told before they are sent
+  std::unique_ptr<Queued> queued_;
+  uint64_t writes_ = 0;       // of clients who wait
+  uint64_t wide_writes_ = 0;  // of these
   bool wrote_ = false;     // the server has done a write over this one
   bool stuck_ = false;     // a client has no room for what comes
   bool hopeless_ = false;
   bool silent_ = false;    // was lost because it said nothing, and has said nothing since
   bool retired_ = false;
+  bool full_ = false;      // a client was sent away
   bool writing_ = false;   // asked for a turn to write
   bool suspicious_ = false;  // of a cluster, and silent: nothing more is sent that it might do, and nobody would know
   bool demoted_ = false;   // what is held is, because the server has become a replica

@@ -140,7 +140,7 @@ size_t Lease::on_link_bytes(std::span<const std::byte> bytes) {
     bytes = bytes.first(std::min(room, bytes.size()));
   }
   if (opaque_ && owed_.empty()) {
-    owner_->deliver_raw(text_of(bytes));
+    owner_->pass_raw(text_of(bytes));
     return bytes.size();
   }
   const Result<size_t> n = reader_.feed(bytes);
@@ -149,7 +149,7 @@ size_t Lease::on_link_bytes(std::span<const std::byte> bytes) {
     return 0;
   }
   const auto seq = static_cast<uint32_t>(owed_.front());
-  if (heard) owner_->deliver(seq, text_of(bytes.first(*n)));
+  if (heard) owner_->pass(seq, text_of(bytes.first(*n)));
   if (!reader_.done() || ended_) return *n;  // the client may have been ended by it
   const bool push = reader_.is_push();
   reader_.next();
@@ -159,8 +159,6 @@ size_t Lease::on_link_bytes(std::span<const std::byte> bytes) {
   if (heard && owner_ != nullptr) owner_->replied(seq);
   return *n;
 }
-
-void Lease::on_link_read() { relay_.flush_touched(); }
 
 void Lease::resume() { link_.again(); }
 

@@ -60,7 +60,7 @@ class Lease final : public Mortal, private LinkUser, private TimerUser {
   void on_link_ready() override;
   void on_link_turn() override;
   size_t on_link_bytes(std::span<const std::byte> bytes) override;
-  void on_link_read() override;
+  void on_link_read() override {}
   void on_link_lost(const std::string& why) override;
   void on_timer(Timer& timer) override;
   void write();

@@ -78,7 +78,7 @@ void Link::close() {
   stop_dialing();
   conn_.close();
   if (in_.owns_block()) in_.consume(in_.size());
-  in_.release(loop_.buffers());
+  if (!reading_) in_.release(loop_.buffers());
   greeting_.clear();
   asked_.clear();
   reply_.clear();
@@ -186,33 +186,43 @@ void Link::on_ready(Conn&) {
   if (conn_.is_open()) read();
 }
 
-void Link::read() {
-  BufferPool& pool = loop_.buffers();
-  relay_.batch();
-  bool stuck = false;
-  for (int round = 0; round < kRounds && conn_.is_open() && !stuck; ++round) {
-    if (in_.empty()) {
-      if (!conn_.readable()) break;
-      if (!in_.borrow(pool)) {
-        fail("out of memory");
-        break;
-      }
-      const Result<size_t> n = conn_.read(in_.room());
-      if (!n.ok()) {
-        in_.release(pool);
-        if (n.status().code() == Code::kAgain) break;
-        fail(n.status().code() == Code::kEof ? "closed by the server" : n.status().error() != 0 ? std::strerror(n.status().error()) : n.status().reason());
-        break;
-      }
-      in_.commit(*n);
-    }
-    while (!in_.empty() && conn_.is_open() && !stuck) {
-      const size_t n = asked_.empty() ? user_.on_link_bytes(in_.data()) : take_greeting(in_.data());
-      stuck = n == 0;
-      if (in_.owns_block()) in_.consume(std::min(n, in_.size()));  // what was taken may have ended all of this
-    }
-    in_.release(pool);
+// Whether there is something to be given.
+bool Link::fill() {
+  if (!in_.empty()) return true;
+  if (!conn_.readable()) return false;
+  if (!in_.borrow(loop_.buffers())) {
+    fail("out of memory");
+    return false;
   }
+  const Result<size_t> n = conn_.read(in_.room());
+  if (n.ok()) in_.commit(*n);
+  else if (n.status().code() == Code::kEof) fail("closed by the server");
+  else if (n.status().code() != Code::kAgain) fail(n.status().error() != 0 ? std::strerror(n.status().error()) : n.status().reason());
+  return n.ok();
+}
+
+// False: there was no room for all of it.
+bool Link::give() {
+  while (!in_.empty() && conn_.is_open()) {
+    const size_t n = asked_.empty() ? user_.on_link_bytes(in_.data()) : take_greeting(in_.data());
+    in_.consume(std::min(n, in_.size()));  // what was taken may have ended all of this
+    if (n == 0) return false;
+  }
+  return true;
+}
+
+void Link::read() {
+  bool more = true;
+  bool stuck = false;
+  reading_ = true;  // the block stays, whatever comes: clients have been lent what is in it
+  for (int round = 0; round < kRounds && conn_.is_open() && more && !stuck; ++round) {
+    relay_.batch();
+    more = fill();
+    stuck = more && !give();
+    relay_.flush_touched();
+    in_.release(loop_.buffers());
+  }
+  reading_ = false;
   user_.on_link_read();
   if (conn_.is_open() && (conn_.readable() || !in_.empty()) && !stuck) conn_.again();
 }

@@ -45,7 +45,8 @@ class LinkUser {
   virtual void on_link_ready() = 0;
   // It may be writable now, or its user has asked for a turn.
   virtual void on_link_turn() = 0;
-  // Replies; returns how many bytes it took. 0: not now; Link::again() when there is room.
+  // Replies; returns how many bytes it took. 0: not now; Link::again() when there is room. The bytes stay until the relay has flushed
+  // who was touched (RedisRelay::touch).
   virtual size_t on_link_bytes(std::span<const std::byte> bytes) = 0;
   // What came in this turn has all been given.
   virtual void on_link_read() = 0;
@@ -107,6 +108,8 @@ class Link final : private ConnUser, private DialUser {
   void answered(std::string_view reply);
   size_t take_greeting(std::span<const std::byte> bytes);
   void read();
+  bool fill();
+  bool give();
 
   RedisRelay& relay_;  // may be gone when this is
   Loop& loop_;
@@ -125,6 +128,7 @@ class Link final : private ConnUser, private DialUser {
   State state_ = State::kClosed;
   bool careful_ = false;  // nothing may be sent before the server has agreed to what we are
   bool ask_commands_ = false;
+  bool reading_ = false;
 };
 
 }  // namespace relay::redis

@@ -50,6 +50,7 @@ constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"early_different", Type::kCounter, "early answers that the server's own differed from"},
     {"early_refused", Type::kCounter, "of these, those where the server's was an error: it was not done"},
     {"early_lost", Type::kCounter, "commands answered early of which it is not known whether they were done, or known that they were not"},
+    {"read_queued", Type::kCounter, "GETs that were answered from what waited for the server (readQueued)"},
     {"queue_full", Type::kCounter, "times that a client had to wait because the queue was full"},
     {"spool_bytes", Type::kGauge, "bytes in the spool that the server has not done yet"},
     {"spooled", Type::kCounter, "commands that were written to the spool"},
@@ -337,6 +338,7 @@ void RedisRelay::ended(Lane& lane) {
 }
 
 void RedisRelay::reroute(const Lane::Entry& entry, const std::string& command, const Setting& setting) {
+  forget_queued();
   if (cluster_ != nullptr) return cluster_->place_again(entry, command, setting);
   Lane* to = lane(setting, 0, 0);
   if (to != nullptr && to->put(entry, command)) return;
@@ -344,7 +346,11 @@ void RedisRelay::reroute(const Lane::Entry& entry, const std::string& command, c
   if (Session* session = find(entry.session); session != nullptr) session->deliver_error(entry, "the server has changed; the command was not executed");
 }
 
-bool RedisRelay::redirect(Lane& lane, const Lane::Entry& entry, std::string_view error) { return cluster_ != nullptr && cluster_->redirect(lane, entry, error); }
+bool RedisRelay::redirect(Lane& lane, const Lane::Entry& entry, std::string_view error) {
+  if (cluster_ == nullptr || !cluster_->redirect(lane, entry, error)) return false;
+  forget_queued();
+  return true;
+}
 
 // ---- the cluster
 
@@ -505,10 +511,12 @@ void RedisRelay::on_timer(Timer&) {
   for (size_t i = lanes_.size(); i-- > 0;) {
     Lane& lane = *lanes_[i];
     if (lane.owed() > 0) continue;
+    lane.tidy();
     if (is_for_clients(lane) ? now - lane.used() >= kUnused || is_old(lane.since()) : lane.ready() && is_old(lane.since())) lane.end("unused");
   }
   for (size_t i = idle_.size(); i-- > 0;)
     if (is_old(idle_[i]->since())) idle_[i]->end("old");
+  spare_ring_.reset();
   keep_ready();
   tidy_.arm(kTidy);
 }

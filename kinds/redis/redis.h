@@ -28,7 +28,7 @@ namespace relay::redis {
 enum class Stat : uint8_t {
   kClients, kPinned, kUpstreams, kUnderWay,
   kAccepted, kRefusedBusy, kRefusedDraining, kCommands, kSharedCommands, kPins, kErrors, kProtocolErrors, kRepeated, kLostCommands,
-  kHeld, kMoved, kAsked, kEarly, kEarlyQueued, kEarlyBytes, kEarlyDifferent, kEarlyRefused, kEarlyLost, kQueueFull,
+  kHeld, kMoved, kAsked, kEarly, kEarlyQueued, kEarlyBytes, kEarlyDifferent, kEarlyRefused, kEarlyLost, kReadQueued, kQueueFull,
   kSpoolBytes, kSpooled, kSpoolFull, kSpoolPassed, kSpoolFailures, kSpoolDamaged,
   kDials, kDialFailures, kUpstreamsLost, kStalled, kAcceptPauses, kTlsHandshakes, kTlsHandshakeFailures,
   kCount,
@@ -122,10 +122,15 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   void ended(Session& session);
   // Replies have come for `session`: it is flushed when the block that they were in is done with.
   void batch() { batching_ = true; }
+  bool batching() const { return batching_; }
   void touch(Session& session);
   void flush_touched();
+  // From one client's replies to another's.
+  Queue::Ring& spare_ring() { return spare_ring_; }
   // `session` waits for room in a lane, or for what was answered early; all are called when there is some.
   void wait_for_room(Session& session);
+  // Whether there would be none for any command.
+  bool crowded() const { return lanes_.size() == 1 && lanes_[0]->full() && !lanes_[0]->stuck(); }
   void room();
 
   // What is answered early. In memory, or in a spool and in memory as far as it fits (nullptr: there is no spool).
@@ -157,6 +162,15 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   void told_type(std::string_view command, Holds leaves, uint32_t db);
   void early_uncertain(std::string_view command, std::string_view why);
   void early_lost(uint64_t count, std::string_view why);
+  // Reads from what waits for the server (read_queued.cpp). A command of a client who waits is about to go to database `db`: true if there is no
+  // telling what it writes. One that was answered has just been put on `lane`. A connection of a client's own, over which something may be written.
+  bool will_write(const Command& command, const std::vector<std::string_view>& words, uint32_t db);
+  void wrote_early(Lane& lane, const Early& early, const std::vector<std::string_view>& words);
+  void begin_aside();
+  void end_aside() { --asides_; }
+  void forget_queued();
+  // The lane over which early commands of such a client go; nullptr: there is none.
+  Lane* queue_of(const Setting& setting, uint32_t node);
   // Commands that are longer than a block.
   bool gathers(std::string_view name) const { return (smart() && early_table_.knows(name)) || packs(name); }
   bool may_gather(size_t have, size_t more);
@@ -190,6 +204,9 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   void keep_ready();
   void tell_early(std::string_view event, std::string_view command, std::string_view key, std::string_view error);
 
+  bool written_beside(const Lane& lane) const;
+  void forget_queued(std::string_view key, uint32_t db);
+
   struct Place {
     Session* session = nullptr;
     uint32_t generation = 0;
@@ -221,6 +238,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   std::vector<Waiter> waiting_;  // for a lease
   std::vector<Session*> waiting_for_room_;
   std::vector<Session*> touched_;
+  Queue::Ring spare_ring_;
   std::vector<Place> places_;
   std::vector<uint32_t> free_places_;
   List<Session> sessions_;
@@ -236,6 +254,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   std::map<std::string, uint64_t, std::less<>> differences_;  // by command
   std::vector<std::string_view> scratch_;
   uint64_t gathered_ = 0;
+  uint64_t asides_ = 0;
   uint64_t lanes_epoch_ = 0;
   uint64_t moves_epoch_ = 0;
   std::string last_error_;

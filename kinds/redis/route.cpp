@@ -132,13 +132,14 @@ bool Session::share_parts(const Command& command, std::unique_ptr<Joint> joint, 
     if (lane == nullptr) return no_lane();
     if (lane->hopeless()) return hopeless(*lane);
     if (!settled_beside(*lane)) return wait_for_early();
-    if (!lane->fits(sizes[lane] += text.size())) return wait_for_room();
+    if (lane->full() || !lane->fits(sizes[lane] += text.size())) return wait_for_room();
     lane->use(relay_.loop().now());
     lanes.push_back(lane);
   }
   if (relay_.lanes_epoch() != epoch) return no_lane();  // for the last of them the first had to go
   joint->replies.resize(parts.size());
   joint->left = parts.size();
+  const bool wide = relay_.will_write(command, args(), setting_.db);
   const uint32_t seq = next_++;
   expect_reply(seq);
   joints_[seq] = std::move(joint);
@@ -148,6 +149,7 @@ bool Session::share_parts(const Command& command, std::unique_ptr<Joint> joint, 
     entry.seq = seq;
     entry.part = static_cast<uint32_t>(i + 1);
     entry.repeatable = command.repeatable;
+    entry.wide = wide;
     if (!lanes[i]->put(entry, parts[i].second)) deliver_error(entry, "out of memory");
   }
   relay_.stats().add(Stat::kCommands);

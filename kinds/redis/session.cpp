@@ -17,6 +17,7 @@ constexpr uint64_t kOut = 256 * 1024;      // replies that the client has not ta
 constexpr uint64_t kReserve = 4 * 1024;    // of that, for words of our own
 constexpr uint64_t kEnough = 64 * 1024;    // so many, and no more of its commands are taken
 constexpr uint64_t kMostParked = uint64_t{64} << 20;
+constexpr size_t kMuch = 16 * 1024;        // of a client's bytes: they keep the block that they are in
 constexpr int kRounds = 4;
 constexpr Delay kLastWords{5000};
 constexpr Delay kQuietDrain{1000};
@@ -51,7 +52,8 @@ void Session::begin(Socket socket, const Addr& peer) {
 
 // ---- the client's bytes
 
-// What is not done with is kept in a block only while it is worked on: a client that says half a command owns what it has said.
+// What is not done with is kept in a block only while it is worked on: a client that says half a command owns what it has said. More
+// than a little stays where it is, or waiting for room would be copying.
 void Session::load() {
   if (in_.owns_block()) return;
   if (!in_.borrow(relay_.loop().buffers())) return end("no-memory");
@@ -62,7 +64,7 @@ void Session::load() {
 }
 
 void Session::store() {
-  if (!in_.owns_block()) return;
+  if (!in_.owns_block() || (state_ == State::kOpen && in_.size() >= kMuch)) return;
   if (!in_.empty() && state_ == State::kOpen) rest_.assign(text_of(in_.data()));
   in_.consume(in_.size());
   in_.release(relay_.loop().buffers());
@@ -78,21 +80,21 @@ void Session::on_ready(Conn&) {
   // While it is not read, for what it has said is not done with, its end shows here.
   if (client_.broken()) return end("client-reset");
   if (client_.finished() && pin_ == Pin::kCommand && blocking_ && !ended_in_) {
-    ended_in_ = true;  // what is behind a command that waits is not done any more, by the server neither
-    no_more();
+    ended_in_ = true;  // what is behind a command that waits is not done any more, by the server neither: be it half sent
+    lease_->finish();
   }
 }
 
 void Session::read() {
-  for (int round = 0; round < kRounds && state_ == State::kOpen && client_.readable() && !ended_in_ && out_.size() <= kEnough; ++round) {
+  if (pin_ == Pin::kNone && in_.empty() && rest_.empty() && client_.readable() && relay_.crowded()) {
+    waits_ = true;  // what it says is as well kept by the kernel
+    return relay_.wait_for_room(*this);
+  }
+  for (int round = 0; round < kRounds && state_ == State::kOpen && client_.readable() && !ended_in_ && !waits_ && unsaid() <= kEnough; ++round) {
     load();
     if (state_ != State::kOpen) return;
+    if (in_.room().size() < BufferPool::kBlock / 2) in_.compact();
     if (in_.room().empty()) {
-      const bool full = in_.size() == BufferPool::kBlock;
-      if (!full) {
-        store();
-        continue;
-      }
       process_loaded();
       if (state_ == State::kOpen && in_.size() == BufferPool::kBlock) break;
       continue;
@@ -112,7 +114,7 @@ void Session::read() {
   }
   store();
   if (!out_.empty()) write();
-  if (state_ == State::kOpen && client_.readable() && !ended_in_ && rest_.size() < BufferPool::kBlock && out_.size() <= kEnough) client_.again();
+  if (state_ == State::kOpen && client_.readable() && !ended_in_ && !waits_ && out_.size() <= kEnough) client_.again();
 }
 
 void Session::process() {
@@ -121,7 +123,7 @@ void Session::process() {
   if (state_ == State::kOpen) process_loaded();
   store();
   if (!out_.empty()) write();
-  if (state_ == State::kOpen && client_.readable()) client_.again();
+  if (state_ == State::kOpen && client_.readable() && !waits_) client_.again();
 }
 
 void Session::resume() {
@@ -139,7 +141,7 @@ void Session::process_loaded() {
     } else if (streaming_) {
       if (!stream()) break;
     } else if (pin_ == Pin::kWaiting || (pin_ == Pin::kCommand && !blocking_) || ending_ || adopting_ != nullptr || under_way() >= relay_.config().pipeline ||
-               out_.size() + parked_bytes_ > kEnough) {
+               unsaid() + parked_bytes_ > kEnough) {
       waits_ = true;
     } else if (!frame()) {
       if (complaint_.empty()) break;
@@ -221,7 +223,7 @@ std::string_view Session::word(size_t index) const {
   if (reader_.is_inline() || rewritten_) return index < args().size() ? args()[index] : std::string_view();
   const auto known = reader_.args();
   const std::string_view all = bytes();
-  if (index >= known.size() || known[index].at + known[index].size > all.size()) return {};
+  if (index >= known.size() || size_t{known[index].at} + known[index].size > all.size()) return {};
   return all.substr(known[index].at, known[index].size);
 }
 
@@ -246,24 +248,54 @@ size_t Session::room(uint32_t seq) {
 
 size_t Session::room_to_say() const {
   const uint64_t most = kOut - kReserve;
-  return out_.size() >= most ? 0 : static_cast<size_t>(most - out_.size());
+  return unsaid() >= most ? 0 : static_cast<size_t>(most - unsaid());
 }
 
 bool Session::is_parked(uint32_t seq) const { return !parked_.empty() && parked_.begin()->first == seq; }
 
-void Session::deliver(uint32_t seq, std::string_view text) {
-  if (state_ != State::kOpen || text.empty()) return;
+// A piece of a reply has come. Whether it is its turn.
+bool Session::begin_piece(uint32_t seq, std::string_view text) {
   if (adopting_ != nullptr && adopting_->seq == seq && adopting_->first == 0) adopting_->first = text.front();
   if (ending_ && under_way() == 1 && head_text_.size() < 32) head_text_.append(text.substr(0, 32));
-  if (seq == head_ && !is_parked(seq) && text.size() <= room_of_head()) {  // errors come without asking for room
+  return seq == head_ && !is_parked(seq);
+}
+
+void Session::park(uint32_t seq, std::string_view text) {
+  parked_[seq].text.append(text);
+  parked_bytes_ += text.size();
+  if (parked_bytes_ > kMostParked) end("too-many-replies");
+}
+
+void Session::deliver(uint32_t seq, std::string_view text) {
+  if (state_ != State::kOpen || text.empty()) return;
+  if (begin_piece(seq, text) && text.size() <= room_of_head()) {  // errors come without asking for room
     say_reply(text);
   } else {
-    parked_[seq].text.append(text);
-    parked_bytes_ += text.size();
-    if (parked_bytes_ > kMostParked) return end("too-many-replies");
+    park(seq, text);
     if (seq == head_) flush_parked();
   }
   relay_.touch(*this);
+}
+
+void Session::pass(uint32_t seq, std::string_view text) {
+  if (state_ != State::kOpen || text.empty()) return;
+  if (!begin_piece(seq, text)) park(seq, text);
+  else if (unpacking_ != nullptr && unpacking_->wants(seq)) say_reply(text);
+  else if (!lend(text)) say(text);
+  relay_.touch(*this);
+}
+
+void Session::pass_raw(std::string_view text) {
+  if (!lend(text)) say(text);
+  relay_.touch(*this);
+}
+
+// Replies that follow each other go out as one piece. False: it must be copied.
+bool Session::lend(std::string_view text) {
+  if (!relay_.batching() || state_ != State::kOpen || !out_.empty() || !client_.writable()) return false;
+  if (!lent_.empty() && lent_.data() + lent_.size() != text.data()) return false;
+  lent_ = lent_.empty() ? text : std::string_view(lent_.data(), lent_.size() + text.size());
+  return true;
 }
 
 void Session::replied(uint32_t seq) {
@@ -314,6 +346,8 @@ void Session::deliver(const Lane::Entry& entry, std::string_view text) {
   parked_bytes_ += text.size();
   if (parked_bytes_ > kMostParked) end("too-many-replies");
 }
+
+void Session::pass(const Lane::Entry& entry, std::string_view text) { entry.part == 0 ? pass(entry.seq, text) : deliver(entry, text); }
 
 void Session::replied(const Lane::Entry& entry) {
   if (entry.part == 0) return replied(entry.seq);
@@ -372,7 +406,14 @@ bool Session::retract(uint32_t seq) {
 
 void Session::say(std::string_view text) {
   if (text.empty() || state_ != State::kOpen) return;
+  if (!lent_.empty()) put(std::exchange(lent_, {}));
+  if (state_ == State::kOpen) put(text);
+  relay_.touch(*this);
+}
+
+void Session::put(std::string_view text) {
   if (text.size() > out_.bound() - out_.size()) return end("stalled");
+  out_.lend(relay_.spare_ring());
   if (!out_.reserve(text.size())) return end("no-memory");
   for (const auto& span : out_.room()) {
     const size_t n = std::min(text.size(), span.size());
@@ -380,7 +421,6 @@ void Session::say(std::string_view text) {
     text.remove_prefix(n);
     out_.commit(n);
   }
-  relay_.touch(*this);
 }
 
 // What cannot be read as commands ends the conversation, as with the server.
@@ -398,7 +438,20 @@ void Session::flush() {
   else if (state_ == State::kOpen && client_.readable()) client_.again();
 }
 
+// What of it the client does not take now is copied.
+void Session::write_lent() {
+  std::string_view rest = std::exchange(lent_, {});
+  while (!rest.empty() && client_.writable()) {
+    const Result<size_t> n = client_.write(std::as_bytes(std::span(rest)));
+    if (n.ok()) rest.remove_prefix(*n);
+    else if (n.status().code() != Code::kAgain) return end("client-reset");
+    last_taken_ = relay_.loop().now();
+  }
+  if (!rest.empty()) put(rest);
+}
+
 void Session::write() {
+  if (!lent_.empty()) write_lent();
   if (state_ == State::kEnded) return;
   while (!out_.empty() && client_.writable()) {
     const Queue::Spans spans = out_.front();
@@ -408,7 +461,8 @@ void Session::write() {
       if (n.status().code() == Code::kAgain) break;
       return end("client-reset");
     }
-    out_.consume(*n);
+    out_.advance(*n);
+    out_.trim(relay_.spare_ring());
     last_taken_ = relay_.loop().now();
     if (say_ready() && !is_parked(head_)) continue;
     flush_parked();
@@ -459,7 +513,7 @@ void Session::on_timer(Timer&) {
 }
 
 void Session::drain() {
-  const auto quiet = [this] { return state_ == State::kOpen && pin_ == Pin::kNone && under_way() == 0 && rest_.empty() && out_.empty() && !gathering_; };
+  const auto quiet = [this] { return state_ == State::kOpen && pin_ == Pin::kNone && under_way() == 0 && rest_.empty() && in_.empty() && out_.empty() && !gathering_ && !waits_; };
   if (quiet()) {
     client_.try_reading();  // what came in this very turn was accepted too
     read();
@@ -479,9 +533,11 @@ void Session::close_when_said(std::string_view why) {
 void Session::end(std::string_view why) {
   if (state_ == State::kEnded) return;
   state_ = State::kEnded;
+  lent_ = {};
   timer_.disarm();
   stop_gathering();
   if (pin_ != Pin::kNone) relay_.stats().sub(Stat::kPinned);
+  end_aside();
   if (pin_ == Pin::kWaiting) relay_.cancel(*this);
   if (Lease* lease = std::exchange(lease_, nullptr); lease != nullptr) lease->end("client-closed");
   if (holds_up_ != UINT32_MAX) relay_.resume(std::exchange(holds_up_, UINT32_MAX));

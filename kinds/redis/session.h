@@ -59,13 +59,16 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   size_t room(uint32_t seq);
   size_t room(const Lane::Entry& entry) { return entry.part > 0 ? SIZE_MAX : room(entry.seq); }
   void deliver(const Lane::Entry& entry, std::string_view text);
+  // The same for bytes that stay where they are until the relay flushes whom it has touched: the client may have them from there.
+  void pass(const Lane::Entry& entry, std::string_view text);
+  void pass(uint32_t seq, std::string_view text);
+  void pass_raw(std::string_view text);
   void replied(const Lane::Entry& entry);
   void deliver_error(const Lane::Entry& entry, std::string_view text);
   bool retract(const Lane::Entry& entry);
   bool split_by_key(const Lane::Entry& entry, uint32_t node, std::string_view text);
   size_t room() { return room(head_); }
   void deliver(uint32_t seq, std::string_view text);
-  void deliver_raw(std::string_view text) { say(text); }
   void replied(uint32_t seq);
   void deliver_error(uint32_t seq, std::string_view text);
   // What came of the reply `seq` is taken back. False: the client has had some of it.
@@ -149,7 +152,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool hopeless(Lane& lane);
   bool share(const Command& command);
   Outcome early(Lane::Entry& entry);
-  std::optional<Outcome> into_lane(Lane::Entry& entry);
+  std::optional<Outcome> into_lane(Lane::Entry& entry, const Early& verdict, const std::vector<std::string_view>& words);
   std::optional<Outcome> into_spool(Lane::Entry& entry);
   bool send_shared(Lane& lane, const Command& command, Lane::Entry& entry);
   void written(const Lane::Entry& entry);
@@ -186,6 +189,11 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   size_t room_of_head();
   bool own_for_life();
 
+  // Reads of what waits for the server (read_queued.cpp).
+  bool read_queued();
+  void note_own(Pin pin);
+  void end_aside();
+
   // Replies and the end (session.cpp).
   uint32_t under_way() const { return next_ - head_; }
   size_t room_to_say() const;
@@ -193,6 +201,12 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void next_head();
   void answer(std::string_view text);
   void say(std::string_view text);
+  void put(std::string_view text);
+  bool begin_piece(uint32_t seq, std::string_view text);
+  void park(uint32_t seq, std::string_view text);
+  bool lend(std::string_view text);
+  void write_lent();
+  uint64_t unsaid() const { return out_.size() + lent_.size(); }
   void flush_parked();
   void all_answered();
   void refuse(std::string_view text);
@@ -218,6 +232,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool waits_ = false;          // for room, or for replies
   bool gathering_ = false;      // encoded_ grows with a command that is longer than a block
   bool too_long_ = false;       // to be gathered
+  bool aside_ = false;          // what its own connection does may write strings
   bool packed_ = false;         // the command at the front is, if it is to be
   bool rewritten_ = false;      // and is in encoded_, with other lengths than reader_ has seen
   bool marked_ = false;         // marks_ are taken, for the command at the front
@@ -225,7 +240,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool begun_ = false;          // MULTI is said, but not yet where
   bool chose_db_ = false;       // by SELECT
   uint8_t ordinal_ = 0;         // which of the lanes of a kind, while something is under way
-  Buffer in_;                   // while it is worked on
+  Buffer in_;                   // while it is worked on, and while much is in it
   std::string rest_;            // else: what came and is not done with, from the beginning of a command on
   size_t fed_ = 0;              // of that, what reader_ has seen
   RespRequest reader_;
@@ -234,6 +249,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   size_t encoded_sent_ = 0;
   std::string head_text_;       // how the reply to EXEC begins
   Queue out_;
+  std::string_view lent_;       // goes out first: it is still where it came. Only until flush(), and while out_ is empty
   uint32_t next_ = 0;           // the number of the next command
   uint32_t head_ = 0;           // the number of the reply that goes out next
   std::map<uint32_t, Parked> parked_;

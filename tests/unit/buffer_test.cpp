@@ -2,6 +2,7 @@
 // net/buffer: the window moves, blocks are lent and come back, one stays warm until nobody has asked for a while.
 #include "net/buffer.h"
 
+#include <array>
 #include <cstring>
 
 #include "tests/unit/testing.h"
@@ -52,6 +53,21 @@ TEST(Buffer, CanBeFilledToTheLastByte) {
   EXPECT_TRUE(buffer.room().empty());
 }
 
+TEST(Buffer, WhatIsLeftGoesToTheFront) {
+  BufferPool pool;
+  Buffer buffer;
+  ASSERT_TRUE(buffer.borrow(pool));
+  for (size_t i = 0; i < kBlock; ++i) buffer.room()[i] = test::pattern(i);
+  buffer.commit(kBlock);
+  buffer.compact();  // nothing is done
+  EXPECT_TRUE(buffer.room().empty());
+  buffer.consume(10);
+  buffer.compact();
+  EXPECT_EQ(buffer.size(), kBlock - 10);
+  EXPECT_EQ(buffer.room().size(), 10U);
+  for (size_t i = 0; i < buffer.size(); ++i) ASSERT_EQ(buffer.data()[i], test::pattern(i + 10));
+}
+
 TEST(Buffer, GivesItsBlockBackOnlyWhenEmpty) {
   BufferPool pool;
   Buffer buffer;
@@ -95,20 +111,21 @@ TEST(BufferPool, TheNextReaderHasTheWarmBlock) {
   EXPECT_FALSE(pool.holds_spare());
 }
 
-TEST(BufferPool, KeepsTwo) {
+TEST(BufferPool, KeepsSome) {
+  constexpr size_t kSpare = 4;
   BufferPool pool;
-  Buffer first, second, third;
-  ASSERT_TRUE(first.borrow(pool) && second.borrow(pool) && third.borrow(pool));
-  EXPECT_NE(first.room().data(), second.room().data());
-  const std::byte* const warm = second.room().data();
-  first.release(pool);
-  second.release(pool);
-  third.release(pool);
-  Buffer again, other;
-  ASSERT_TRUE(again.borrow(pool));
-  EXPECT_EQ(again.room().data(), warm);  // the last that came back
+  std::array<Buffer, kSpare + 1> buffers;
+  for (Buffer& buffer : buffers) ASSERT_TRUE(buffer.borrow(pool));
+  EXPECT_NE(buffers[0].room().data(), buffers[1].room().data());
+  const std::byte* const warm = buffers[kSpare - 1].room().data();
+  for (Buffer& buffer : buffers) buffer.release(pool);
   EXPECT_TRUE(pool.holds_spare());
-  ASSERT_TRUE(other.borrow(pool));
+  std::array<Buffer, kSpare> again;
+  for (Buffer& buffer : again) {
+    EXPECT_TRUE(pool.holds_spare());
+    ASSERT_TRUE(buffer.borrow(pool));
+  }
+  EXPECT_EQ(again[0].room().data(), warm);  // the last that was kept
   EXPECT_FALSE(pool.holds_spare());
 }
 
