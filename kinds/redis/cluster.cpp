@@ -48,6 +48,15 @@ void Cluster::stop() {
   late_.clear();
 }
 
+void Cluster::hand_over() {
+  const std::deque<Late> late = std::exchange(late_, {});
+  stop();
+  for (const Late& one : late) {
+    if (one.entry.early) relay_.early_queued(-1, -static_cast<int64_t>(one.command.size()));
+    relay_.reroute(one.entry, one.command, one.setting);
+  }
+}
+
 // ---- asking
 
 // The masters that are known, then those of the URL, in turn.
@@ -119,6 +128,10 @@ void Cluster::answered(std::string_view reply) {
   relay_.each_lane([&](const Lane& lane) { trouble = trouble || (!lane.ready() && lane.owed() > 0); });
   timer_.arm(trouble ? kInTrouble : kEver);
   relay_.cluster_known();
+}
+
+void Cluster::on_link_read() {
+  if (!stopped_) relay_.flush_touched();
 }
 
 void Cluster::on_link_lost(const std::string& why) { failed(why); }
@@ -271,15 +284,23 @@ bool Cluster::redirect(Lane& lane, const Lane::Entry& entry, std::string_view er
   moved.asked = moved.asking = to->ask;
   std::string command = lane.front();
   if (entry.asked) command.erase(0, kAsking.size());
-  if (!to->ask) {
+  Setting setting = lane.key().setting;
+  setting.replica = false;
+  if (entry.scripted && !is_member(address)) {  // who is sent where a client says, says our password there
+    doubt();
+    moved.asked = moved.asking = false;
+    put_off(moved, command, setting, std::nullopt, relay_.loop().now());
+    return true;
+  }
+  if (entry.scripted && !to->ask) {
+    doubt();
+  } else if (!to->ask) {
     const std::optional<uint32_t> before = node_of(to->slot);
     if (map_->moved(to->slot, address) && before) leave_behind(to->slot, *before);
     doubt();
   } else {
     command.insert(0, kAsking);
   }
-  Setting setting = lane.key().setting;
-  setting.replica = false;
   put(moved, command, setting, relay_.node(address));
   return true;
 }
@@ -302,9 +323,20 @@ void Cluster::put(const Lane::Entry& entry, const std::string& command, const Se
   }
   Lane* lane = to ? relay_.lane(setting, 0, *to) : nullptr;
   if (late_.empty() && lane != nullptr && lane->put(entry, command)) return;
-  late_.push_back({entry, command, setting, node, relay_.loop().now()});
+  put_off(entry, command, setting, node, relay_.loop().now());
+}
+
+void Cluster::put_off(const Lane::Entry& entry, const std::string& command, const Setting& setting, std::optional<uint32_t> node, Time since) {
+  late_.push_back({entry, command, setting, node, since});
   if (entry.early) relay_.early_queued(1, static_cast<int64_t>(command.size()));
   if (!late_timer_.armed()) late_timer_.arm(kLate);
+}
+
+// Whether the map has a node of that address.
+bool Cluster::is_member(std::string_view address) const {
+  const auto is_it = [address](const Node& node) { return node.address == address; };
+  return std::any_of(map_->shards().begin(), map_->shards().end(),
+                     [&](const Shard& shard) { return is_it(shard.master) || std::any_of(shard.replicas.begin(), shard.replicas.end(), is_it); });
 }
 
 void Cluster::try_late() {

@@ -35,6 +35,8 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   void start() { ask(); }
   // No more calls to the relay.
   void stop();
+  // The same, for another server is the relay's now: what found no room is given to the relay again, to find a place for it there.
+  void hand_over();
   bool known() const { return map_.has_value(); }
   // No node has said what the cluster is for longer than `timeout`.
   bool hopeless() const { return hopeless_; }
@@ -75,7 +77,7 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   void on_link_ready() override;
   void on_link_turn() override;
   size_t on_link_bytes(std::span<const std::byte> bytes) override;
-  void on_link_read() override {}
+  void on_link_read() override;
   void on_link_lost(const std::string& why) override;
   void on_timer(Timer& timer) override;
 
@@ -87,6 +89,8 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   void leave_behind(uint16_t slot, uint32_t node);
   void desert();
   std::optional<uint16_t> slot_of_command(std::string_view command);
+  bool is_member(std::string_view address) const;
+  void put_off(const Lane::Entry& entry, const std::string& command, const Setting& setting, std::optional<uint32_t> node, Time since);
   void try_late();
 
   RedisRelay& relay_;

@@ -27,11 +27,13 @@ struct BuiltIn {
 
 // Those that block are here too, for a server that does not say so. What has a scope here has it whatever the server says: others it may
 // name as belonging to several servers would no longer be done as a whole (MSETNX), or be answered by all where one will do (PING).
+// At words of HTTP a server closes the connection, which therefore must be the client's own.
 constexpr std::array kBuiltIn = std::to_array<BuiltIn>({
     {"asking", Use::kState}, {"auth", Use::kAuth}, {"blmove", Use::kAlone}, {"blmpop", Use::kAlone}, {"blpop", Use::kAlone}, {"brpop", Use::kAlone},
     {"brpoplpush", Use::kAlone}, {"bzmpop", Use::kAlone}, {"bzpopmax", Use::kAlone}, {"bzpopmin", Use::kAlone}, {"client", Use::kClient},
     {"copy", Use::kAlone}, {"debug", Use::kAlone}, {"discard", Use::kExec}, {"exec", Use::kExec}, {"failover", Use::kAlone}, {"function", Use::kAlone},
-    {"hello", Use::kHello}, {"migrate", Use::kAlone}, {"monitor", Use::kState}, {"move", Use::kAlone}, {"multi", Use::kMulti}, {"psubscribe", Use::kState},
+    {"hello", Use::kHello}, {"host:", Use::kState}, {"migrate", Use::kAlone}, {"monitor", Use::kState}, {"move", Use::kAlone}, {"multi", Use::kMulti},
+    {"post", Use::kState}, {"psubscribe", Use::kState},
     {"psync", Use::kState}, {"punsubscribe", Use::kState}, {"quit", Use::kQuit}, {"readonly", Use::kState}, {"readwrite", Use::kState}, {"replconf", Use::kState},
     {"reset", Use::kReset}, {"save", Use::kAlone}, {"script", Use::kAlone}, {"select", Use::kSelect}, {"shutdown", Use::kAlone}, {"ssubscribe", Use::kState},
     {"subscribe", Use::kState}, {"sunsubscribe", Use::kState}, {"swapdb", Use::kAlone}, {"sync", Use::kState}, {"unsubscribe", Use::kState},

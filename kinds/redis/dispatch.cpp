@@ -33,6 +33,13 @@ bool empties(std::string_view name) {
   return text == "flushall" || text == "flushdb" || text == "swapdb";
 }
 
+// Runs what a client has written: its errors may be anything.
+bool is_script(std::string_view name) {
+  if (name.size() < 4 || ((name.front() | 0x20) != 'e' && (name.front() | 0x20) != 'f')) return false;
+  const std::string begin = lower(name.substr(0, 5));
+  return begin.starts_with("eval") || begin == "fcall";
+}
+
 // A number as the server reads it; nothing: it is none, or none that a database could have.
 std::optional<uint32_t> database(std::string_view text) {
   const auto number = parse_integer(text);
@@ -356,6 +363,7 @@ bool Session::send_shared(Lane& lane, const Command& command, Lane::Entry& entry
   entry.session = handle_;
   entry.seq = next_;
   entry.repeatable = command.repeatable;
+  entry.scripted = is_script(word(0));
   if (lane.full()) return wait_for_room();
   if (relay_.config().read_queued && !command.repeatable) entry.wide = relay_.will_write(command, args(), setting_.db);
   if (!lane.put(entry, bytes())) return wait_for_room();
@@ -578,6 +586,7 @@ void Session::lease_lost(const std::string& why, const std::string& refusal, boo
   relay_.stats().add(Stat::kLostCommands, under_way());
   for (; under_way() > 0; ++head_) say("-ERR relay: connection to the server was lost; the command may have been executed\r\n");
   if (pin == Pin::kTransaction) return close_when_said("server-lost");
+  adopting_.reset();
   relay_.stats().sub(Stat::kPinned);
   pin_ = Pin::kNone;
   relay_.touch(*this);

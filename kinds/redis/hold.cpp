@@ -27,13 +27,15 @@ bool is_for_long(std::string_view error) { return begins_with(error, {"-BUSY ", 
 
 }  // namespace
 
-bool Lane::is_for_now(std::string_view error) { return begins_with(error, {"-LOADING ", "-MASTERDOWN ", "-CLUSTERDOWN ", "-TRYAGAIN "}); }
+bool Lane::is_for_now(std::string_view error) {
+  return begins_with(error, {"-LOADING ", "-MASTERDOWN ", "-CLUSTERDOWN ", "-TRYAGAIN ", "-ERR max number of clients reached"});
+}
 
 // Whether an error is one that goes by: then the command waits for that, and no more are sent.
 bool Lane::hold(Entry& entry, std::string_view error) {
   if (!entry.early && relay_.find(entry.session) == nullptr) return false;
   const bool demoted = error.starts_with("-READONLY ") && (wrote_ || entry.early);
-  const bool refused = demoted || is_for_now(error) || (entry.early && is_for_long(error));
+  const bool refused = !entry.scripted && (demoted || is_for_now(error) || (entry.early && is_for_long(error)));
   if (!refused) {
     if (!goes_again(entry)) return false;
     keep_back();

@@ -47,8 +47,8 @@ std::string_view made_up(Made made) {
 }
 
 Lane::Lane(RedisRelay& relay, uint32_t id, Key key)
-    : relay_(relay), id_(id), key_(std::move(key)), link_(relay, *this), retry_(relay.loop(), *this), patience_(relay.loop(), *this),
-      pause_(relay.config().dial.retry_min), queue_(relay.most_early() + 2 * kSyncBytes), used_(relay.loop().now()) {}
+    : relay_(relay), id_(id), key_(std::move(key)), own_login_(key_.setting.login == relay.setting().login), link_(relay, *this),
+      retry_(relay.loop(), *this), patience_(relay.loop(), *this), pause_(relay.config().dial.retry_min), queue_(relay.most_early() + 2 * kSyncBytes), used_(relay.loop().now()) {}
 
 Lane::~Lane() = default;
 
@@ -322,7 +322,9 @@ void Lane::scatter() {
   done_aside_ = late_ = writes_ = wide_writes_ = 0;
   relay_.early_moved();
   end("scattered");
-  for (auto& [entry, bytes] : out) relay_.reroute(entry, bytes, key_.setting);
+  Setting setting = key_.setting;
+  if (own_login_) setting.login = {};  // which may be another by now
+  for (auto& [entry, bytes] : out) relay_.reroute(entry, bytes, setting);
 }
 
 // ---- what goes to the server
@@ -433,7 +435,7 @@ Lane::Reply Lane::begin_reply(char first, const Entry& entry) const {
 }
 
 size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
-  if (entries_.empty()) {
+  if (entries_.empty() || (sent_ == queue_.read() && !reader_.begun() && bytes.front() != std::byte{'>'})) {
     // A last word, such as that it is full.
     link_.fail(bytes.front() == std::byte{'-'} ? std::string(text_of(bytes).substr(1, text_of(bytes).find('\r') - 1)) : "a reply that nobody has asked for");
     return 0;
@@ -455,16 +457,29 @@ size_t Lane::on_link_bytes(std::span<const std::byte> bytes) {
     link_.fail(n.status().reason());
     return 0;
   }
+  progress_ = relay_.loop().now();
   const std::string_view text = text_of(bytes.first(*n));
   if (session != nullptr) {
     session->pass(entry, text);
     passed_ = true;
   } else if (reply_ == Reply::kKeep) {
     kept_.append(entry.early && !reader_.is_error() ? text.substr(0, kLongestHead - std::min(kLongestHead, kept_.size())) : text);
-    if (kept_.size() > kLongestError) link_.fail("an endless error");
+    if (kept_.size() > kLongestError) outgrown(entry);
   }
-  if (reader_.done()) reply_ended(reader_.is_push());
+  if (!reader_.done()) return *n;
+  reply_ended(reader_.is_push());
+  if (sent_ < queue_.read()) link_.fail("an answer to half a command");  // of which the other half is of no use to it
   return *n;
+}
+
+// A client may have written it (in a script), so it is nothing against the server: it goes through, unread. Of what was answered the
+// beginning is enough.
+void Lane::outgrown(const Entry& entry) {
+  if (entry.early) return kept_.resize(kLongestError);
+  if (Session* session = relay_.find(entry.session); session != nullptr) session->deliver(entry, kept_);
+  kept_.clear();
+  passed_ = true;
+  reply_ = Reply::kPass;
 }
 
 void Lane::reply_ended(bool push) {
@@ -493,7 +508,7 @@ void Lane::reply_ended(bool push) {
     return keep_back();
   }
   wrote_ = wrote_ || !entry.repeatable;
-  if (entry.tells_type) told_type(entry);
+  if (entry.tells_type && !error) told_type(entry);
   const Entry done = entry;
   if (session != nullptr && how == Reply::kKeep) session->deliver(done, kept_);
   kept_.clear();
@@ -523,7 +538,7 @@ void Lane::error_came(Entry& entry, Session* session) {
   if (entry.early) early_answered(entry);
   const Entry done = entry;
   done_with_front();
-  if (held_.empty() && held_since_ != Time{} && !is_for_now(kept_)) go_on();
+  if (held_.empty() && held_since_ != Time{} && (done.scripted || !is_for_now(kept_))) go_on();
   if (session == nullptr) return;
   session->deliver(done, kept_);
   session->replied(done);

@@ -60,6 +60,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
     bool repeatable : 1 = false;
     bool asking : 1 = false;       // its bytes begin with an ASKING, which has a reply of its own
     bool asked : 1 = false;        // they do, whether or not that was answered
+    bool scripted : 1 = false;     // a client's script may have made its error up
     bool wide : 1 = false;         // there is no telling what it writes
     bool tells_type : 1 = false;   // its key was thought to be of another type: a reply that is no error says that it is not
   };
@@ -80,6 +81,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   size_t owed() const { return entries_.size() + held_.size(); }
   Time since() const { return link_.since(); }  // when it was connected
   Time used() const { return used_; }  // when a command came last
+  void use(Time now) { used_ = now; }  // one is about to come
   // Early commands that ever came, and those that are done with. In their order, so: done >= what came before X means all before X.
   // The same of all.
   uint64_t put_total() const { return put_; }
@@ -136,6 +138,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void dial();
   void write();
   Reply begin_reply(char first, const Entry& entry) const;
+  void outgrown(const Entry& entry);
   void reply_ended(bool push);
   void done_with_front(bool answered = true);
   void error_came(Entry& entry, Session* session);
@@ -169,6 +172,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   RedisRelay& relay_;
   const uint32_t id_;
   Key key_;
+  const bool own_login_;  // it is the relay's
   Link link_;
   Timer retry_;     // after a loss, or until what was held is tried again
   Timer patience_;  // without a server, or without a reply

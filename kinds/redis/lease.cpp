@@ -150,7 +150,7 @@ size_t Lease::on_link_bytes(std::span<const std::byte> bytes) {
   }
   const auto seq = static_cast<uint32_t>(owed_.front());
   if (heard) owner_->pass(seq, text_of(bytes.first(*n)));
-  if (!reader_.done()) return *n;
+  if (!reader_.done() || ended_) return *n;  // the client may have been ended by it
   const bool push = reader_.is_push();
   reader_.next();
   if (push) return *n;

@@ -22,6 +22,11 @@ std::string first_line(std::string_view reply) {
   return std::string(reply.substr(reply.starts_with('-') ? 1 : 0));
 }
 
+// No refusal: it may be otherwise a little later.
+bool is_for_now(std::string_view error) {
+  return error.starts_with("-LOADING ") || error.starts_with("-BUSY ") || error.starts_with("-MASTERDOWN ") || error.starts_with("-ERR max number of clients reached");
+}
+
 }  // namespace
 
 Link::Link(RedisRelay& relay, LinkUser& user) : relay_(relay), loop_(relay.loop()), user_(user), conn_(relay.loop(), *this) {}
@@ -96,12 +101,12 @@ void Link::ask(Asked what, std::initializer_list<std::string_view> words) {
 }
 
 // Says what makes a new connection, or one after RESET, what is wanted. Until a login is accepted nothing may be sent for whoever
-// it is of: it would be done with another's rights.
+// it is of: it would be done with another's rights. Until a database is, it would be done in another.
 void Link::become(const Setting& want) {
   const Login& login = want.login;
   if (!login.password.empty() && login.user.empty()) ask(Asked::kLogin, {"AUTH", login.password});
   if (!login.password.empty() && !login.user.empty()) ask(Asked::kLogin, {"AUTH", login.user, login.password});
-  careful_ = !login.password.empty() || (ask_commands_ && !relay_.commands().learned());
+  careful_ = !login.password.empty() || want.db != 0 || (ask_commands_ && !relay_.commands().learned());
   if (want.protocol == 3) ask(Asked::kProtocol, {"HELLO", "3"});
   if (want.db != 0) ask(Asked::kDatabase, {"SELECT", std::to_string(want.db)});
   if (want.replica) ask(Asked::kOther, {"READONLY"});
@@ -145,7 +150,7 @@ void Link::answered(std::string_view reply) {
     case Asked::kProtocol:
     case Asked::kDatabase:
       if (!error) break;
-      refusal_ = reply;
+      if (!is_for_now(reply)) refusal_ = reply;
       return fail((what == Asked::kLogin ? "the server refused the login: " : what == Asked::kDatabase ? "the server refused the database: " : "the server refused RESP3: ") +
                   first_line(reply));
     case Asked::kCommands:

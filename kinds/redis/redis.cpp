@@ -108,11 +108,13 @@ void RedisRelay::commit() {
   if (config_.tls != nullptr && config_.tls->dials) config_.dial.tls = &doors_.tls().target;
   CHECK(early_table_.configure(config_.asyn_commands, config_.early_exact).empty());  // redis_check has seen to it
   setting_ = Setting{{config_.server.user, config_.server.password}, static_cast<uint32_t>(*parse_integer(config_.server.db))};
-  nodes_.resize(1);
+  if (first) nodes_.resize(1);
+  for (Server& server : nodes_) server.left = server.left || elsewhere;
   nodes_[0] = {config_.dial, config_.server.place.text()};
   for (Server& server : nodes_) server.plan = plan_for(server.plan.target);
-  if (elsewhere && !first) leave_server();
+  if (elsewhere && !first) forget_server();
   if (elsewhere) settle_cluster();
+  if (elsewhere && !first) leave_server();
   for (Session* session = sessions_.front(); session != nullptr; session = sessions_.next(*session)) session->follow(setting_.db);
   tidy_.arm(kTidy);
   keep_ready();
@@ -126,13 +128,17 @@ void RedisRelay::settle_spool() {
   if (backlog_ != nullptr && config_.spool) backlog_->change(*config_.spool);
 }
 
-// Its URL has changed: what is under way there is brought to an end there, if it can be; what waits goes to the new one.
-void RedisRelay::leave_server() {
+// Its URL has changed: nothing is known of the new one.
+void RedisRelay::forget_server() {
   commands_ = {};
   databases_.clear();
   least_refused_ = UINT32_MAX;
   types_.clear();
   ++lanes_epoch_;
+}
+
+// What is under way there is brought to an end there, if it can be; what waits goes to the new one.
+void RedisRelay::leave_server() {
   for (size_t i = lanes_.size(); i-- > 0;) lanes_[i]->retire();    // may take itself out, and put new ones behind
   for (size_t i = leases_.size(); i-- > 0;) leases_[i]->retire();
   idle_.clear();
@@ -213,6 +219,7 @@ void RedisRelay::wait_for_room(Session& session) {
 }
 
 void RedisRelay::room() {
+  if (!waiting_.empty()) serve_waiting();
   if (waiting_for_room_.empty()) return;
   std::vector<Session*> now = std::exchange(waiting_for_room_, {});
   for (Session* session : now) session->queued = false;
@@ -251,17 +258,17 @@ Lane* RedisRelay::find_lane(const Lane::Key& key, uint8_t ordinal) {
 
 // There may be one connection more; if need be one goes that nobody uses.
 bool RedisRelay::has_place_for_one() {
-  if (lanes_.size() + leases_.size() < config_.max_connections) return true;
+  const auto has_room = [this] { return lanes_.size() + leases_.size() < config_.max_connections; };
+  if (has_room()) return true;
   if (!idle_.empty()) {
     idle_.front()->end("surplus");
-    return true;
+    return has_room();  // unless somebody has waited for it
   }
-  for (const auto& lane : lanes_) {
-    if (lane->owed() > 0 || !is_for_clients(*lane)) continue;
-    lane->end("surplus");
-    return true;
-  }
-  return false;
+  Lane* oldest = nullptr;
+  for (const auto& lane : lanes_)
+    if (lane->owed() == 0 && is_for_clients(*lane) && (oldest == nullptr || lane->used() < oldest->used())) oldest = lane.get();
+  if (oldest != nullptr) oldest->end("surplus");
+  return has_room();
 }
 
 Lane* RedisRelay::lane(const Setting& setting, uint8_t ordinal, uint32_t node) {
@@ -354,13 +361,14 @@ DialPlan RedisRelay::plan_for(const Endpoint& target) const {
 }
 
 void RedisRelay::settle_cluster() {
-  if (cluster_ != nullptr) {
-    cluster_->stop();
-    env_.loop.bury(std::move(cluster_));
+  std::unique_ptr<Cluster> before = std::move(cluster_);
+  if (config_.server.cluster) {
+    cluster_ = std::make_unique<Cluster>(*this);
+    cluster_->start();
   }
-  if (!config_.server.cluster) return;
-  cluster_ = std::make_unique<Cluster>(*this);
-  cluster_->start();
+  if (before == nullptr) return;
+  before->hand_over();
+  env_.loop.bury(std::move(before));
 }
 
 std::vector<std::string> RedisRelay::seeds() const {
@@ -373,11 +381,22 @@ uint32_t RedisRelay::node(const std::string& address) {
   const std::string tls = "tls://";
   const std::string all = config_.server.place.tls && !address.starts_with(tls) ? tls + address : address;
   for (size_t i = 0; i < nodes_.size(); ++i)
-    if (nodes_[i].place == all) return static_cast<uint32_t>(i);
+    if (nodes_[i].place == all && !nodes_[i].left) return static_cast<uint32_t>(i);
   const Result<Endpoint> endpoint = Endpoint::parse_target(all);
-  if (!endpoint.ok() || nodes_.size() >= kMostNodes) return 0;
-  nodes_.push_back({plan_for(*endpoint), all});
-  return static_cast<uint32_t>(nodes_.size() - 1);
+  if (!endpoint.ok()) return 0;
+  size_t free = 0;
+  while (free < nodes_.size() && !(nodes_[free].left && is_unknown(static_cast<uint32_t>(free)))) ++free;
+  if (free >= kMostNodes) return 0;
+  if (free == nodes_.size()) nodes_.emplace_back();
+  nodes_[free] = {plan_for(*endpoint), all};
+  return static_cast<uint32_t>(free);
+}
+
+// Nobody has that number of a node any more.
+bool RedisRelay::is_unknown(uint32_t node) const {
+  return std::none_of(lanes_.begin(), lanes_.end(), [node](const auto& lane) { return lane->key().node == node; }) &&
+         std::none_of(leases_.begin(), leases_.end(), [node](const auto& lease) { return lease->node() == node; }) &&
+         std::none_of(waiting_.begin(), waiting_.end(), [node](const Waiter& waiter) { return waiter.node == node; });
 }
 
 void RedisRelay::cluster_known() {
@@ -449,7 +468,7 @@ void RedisRelay::became_idle(Lease& lease) {
     if (lease.ready()) waiter.session->lease_ready(lease);
     return;
   }
-  if (idle_.size() >= config_.max_idle) return lease.end("surplus");
+  if (idle_.size() >= config_.max_idle || !waiting_.empty()) return lease.end("surplus");
   idle_.push_back(&lease);
 }
 
@@ -463,7 +482,8 @@ void RedisRelay::ended(Lease& lease) {
 }
 
 void RedisRelay::serve_waiting() {
-  while (!waiting_.empty() && lanes_.size() + leases_.size() < config_.max_connections) {
+  while (!waiting_.empty() && has_place_for_one()) {
+    if (waiting_.empty()) return;  // those whose turn it was have been served already
     const Waiter waiter = std::move(waiting_.front());
     waiting_.erase(waiting_.begin());
     add_lease(waiter.node).dial(waiter.session, waiter.want);

@@ -188,9 +188,11 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   void on_timer(Timer& timer) override;
 
   static Doors::Plan doors_of(const RedisConfig& config);
+  void forget_server();
   void leave_server();
   void settle_spool();
   void settle_cluster();
+  bool is_unknown(uint32_t node) const;
   DialPlan plan_for(const Endpoint& target) const;
   bool admits(const Addr& peer);
   bool refuse(const Addr& peer, Stat stat, std::string_view reason);
@@ -212,6 +214,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   struct Server {
     DialPlan plan;
     std::string place;
+    bool left = false;  // of a URL before this one: only its connections, as long as they are there, know it by its number
   };
   struct Waiter {
     Session* session;

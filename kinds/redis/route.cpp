@@ -125,15 +125,18 @@ bool Session::begin_transaction(const Command& command) {
 bool Session::share_parts(const Command& command, std::unique_ptr<Joint> joint, const std::vector<std::pair<uint32_t, std::string>>& parts) {
   std::vector<Lane*> lanes;
   std::map<Lane*, uint64_t> sizes;
+  const uint64_t epoch = relay_.lanes_epoch();
   for (const auto& [node, text] : parts) {
     node_ = node;
     Lane* lane = lane_for(setting_);
     if (lane == nullptr) return no_lane();
     if (lane->hopeless()) return hopeless(*lane);
-    if (relay_.smart() && !settled_beside(*lane)) return wait_for_early();
+    if (!settled_beside(*lane)) return wait_for_early();
     if (lane->full() || !lane->fits(sizes[lane] += text.size())) return wait_for_room();
+    lane->use(relay_.loop().now());
     lanes.push_back(lane);
   }
+  if (relay_.lanes_epoch() != epoch) return no_lane();  // for the last of them the first had to go
   joint->replies.resize(parts.size());
   joint->left = parts.size();
   const bool wide = relay_.will_write(command, args(), setting_.db);

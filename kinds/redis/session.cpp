@@ -21,6 +21,7 @@ constexpr size_t kMuch = 16 * 1024;        // of a client's bytes: they keep the
 constexpr int kRounds = 4;
 constexpr Delay kLastWords{5000};
 constexpr Delay kQuietDrain{1000};
+constexpr Delay kLook{20};  // whether there is a connection now
 constexpr std::string_view kRefusals[] = {"-EXECABORT", "-ERR EXEC without", "-ERR DISCARD without"};
 
 std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
@@ -132,7 +133,10 @@ void Session::resume() {
 void Session::process_loaded() {
   waits_ = false;
   while (state_ == State::kOpen && !waits_) {
-    if (pin_ == Pin::kLife && encoded_.empty()) {
+    if (!complaint_.empty()) {  // no more is read; the replies to what was said before come first
+      if (under_way() == 0) refuse(complaint_);
+      waits_ = true;
+    } else if (pin_ == Pin::kLife && encoded_.empty()) {
       if (!pass_on()) break;
     } else if (streaming_) {
       if (!stream()) break;
@@ -140,7 +144,7 @@ void Session::process_loaded() {
                unsaid() + parked_bytes_ > kEnough) {
       waits_ = true;
     } else if (!frame()) {
-      break;
+      if (complaint_.empty()) break;
     } else if (!dispatch()) {
       waits_ = true;
     }
@@ -170,14 +174,8 @@ bool Session::frame() {
     if (data.empty() && !full) return false;
     const Result<size_t> n = full ? Status{Code::kInvalid, "Protocol error: too big inline request"} : reader_.feed(data);
     if (!n.ok()) {
-      if (under_way() > 0) {
-        waits_ = true;  // its replies come first
-        stop_gathering();
-        reader_.next();
-        fed_ = 0;
-        return false;
-      }
-      refuse(reader_.complaint(n.status()));
+      complaint_ = reader_.complaint(n.status());
+      stop_gathering();
       return false;
     }
     fed_ += *n;
@@ -270,8 +268,12 @@ void Session::park(uint32_t seq, std::string_view text) {
 
 void Session::deliver(uint32_t seq, std::string_view text) {
   if (state_ != State::kOpen || text.empty()) return;
-  if (begin_piece(seq, text)) say_reply(text);
-  else park(seq, text);
+  if (begin_piece(seq, text) && text.size() <= room_of_head()) {  // errors come without asking for room
+    say_reply(text);
+  } else {
+    park(seq, text);
+    if (seq == head_) flush_parked();
+  }
   relay_.touch(*this);
 }
 
@@ -489,6 +491,7 @@ void Session::schedule() {
   if (state_ == State::kClosing) timer_.arm(kLastWords);
   else if (pin_ == Pin::kWaiting) timer_.arm(config.timeout);
   else if (holds_up_ != UINT32_MAX) timer_.arm(config.stall_timeout);
+  else if (pin_ == Pin::kNone && since_waiting_ != Time{}) timer_.arm(kLook);
   else if (relay_.draining()) timer_.arm(kQuietDrain);
 }
 
@@ -500,7 +503,7 @@ void Session::on_timer(Timer&) {
     gave_up(lease_ == nullptr ? "all connections to the server are in use (maxConnections)" : "cannot reach the server: " + lease_->trouble());
     return relay_.flush_touched();
   }
-  if (pin_ == Pin::kNone && since_waiting_ != Time{}) return process();
+  if (pin_ == Pin::kNone && since_waiting_ != Time{} && holds_up_ == UINT32_MAX) return process();
   if (holds_up_ != UINT32_MAX && now - last_taken_ >= config.stall_timeout) {
     relay_.stats().add(Stat::kStalled);
     return end("stalled");

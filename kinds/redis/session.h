@@ -244,6 +244,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   std::string rest_;            // else: what came and is not done with, from the beginning of a command on
   size_t fed_ = 0;              // of that, what reader_ has seen
   RespRequest reader_;
+  std::string complaint_;       // what the client has said is no command
   std::string encoded_;         // the command at the front, when it was a line, or is longer than a block
   size_t encoded_sent_ = 0;
   std::string head_text_;       // how the reply to EXEC begins
