@@ -13,7 +13,8 @@ namespace relay {
 
 inline constexpr std::array kSpoolKeys = {
     Key{.name = "spool", .type = KeyType::kText, .metavar = "DIR", .fallback = "",
-        .help = "a folder in which files hold what was acknowledged until the server has it, also over a restart (default: memory alone)"},
+        .help = "a folder in which files hold what was acknowledged until the server has it, also over a restart (default: memory alone)",
+        .restart = true},
     Key{.name = "spool-size", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "1GiB",
         .help = "with --spool: the most that the files may hold; when they are full, clients wait",
         .min = int64_t{Spool::kLeastBound}, .max = int64_t{1} << 50},

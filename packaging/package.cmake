@@ -23,12 +23,16 @@ set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME relay)
 set(CPACK_PACKAGE_VERSION ${RELAY_VERSION})
 set(CPACK_PACKAGE_CONTACT "The maintainers of relay <maintainers@relay.invalid>")
-set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "pairs connections of functions that cannot be connected to")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "relays connections of functions, and of Redis clients")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "Two functions or jobs in different clusters want to talk over TCP. Each
 runs only for a moment, and nobody can connect to it. relay listens for
 them: it stands beside the gateway of a cluster, takes the function's
 connection and the gateway's, whoever comes first, holds what the first
-one sends until the other is there, and then passes bytes both ways.")
+one sends until the other is there, and then passes bytes both ways.
+ .
+ It also stands between Redis clients and a server or cluster that is far
+away: it shares a few lasting connections among all clients, and may
+answer writes at once and do them in the background.")
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
 set(CPACK_DEBIAN_PACKAGE_SECTION net)

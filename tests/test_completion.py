@@ -125,13 +125,13 @@ def test_files(complete: Complete, tmp_path: Path) -> None:
     """`-c` offers configuration files and folders, and no others."""
     folder = tmp_path / "etc"
     (folder / "more").mkdir(parents=True)
-    for name in ("func1.toml", "func2.env", "other.txt"):
+    for name in ("func1.toml", "func2.env", "old.conf", "other.txt"):
         (folder / name).touch()
     for option in ("-c", "--config"):
         offered = {word.rstrip("/").rpartition("/")[2] for word in complete("run", option, "", cwd=folder)}
-        assert offered == {"func1.toml", "func2.env", "more"}
+        assert offered == {"func1.toml", "func2.env", "old.conf", "more"}
         offered = {word.rstrip("/").rpartition("/")[2] for word in complete(option, "", cwd=folder)}
-        assert offered == {"func1.toml", "func2.env", "more"}
+        assert offered == {"func1.toml", "func2.env", "old.conf", "more"}
     assert complete("-c", "x", "--log-format", "j") == ["json"]
 
 

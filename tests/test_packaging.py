@@ -68,7 +68,16 @@ def test_one_service_is_like_the_other(units: Path) -> None:
     """Both services have the same settings but for where their job's name comes in."""
     one, other = ([line for line in (units / unit).read_text().splitlines() if "=" in line and not line.startswith("#")] for unit in SERVICES)
     assert {line.split("=")[0] for line in one} == {line.split("=")[0] for line in other}
-    assert {line.split("=")[0] for line in set(one) ^ set(other)} == {"Description", "ExecStart", "RuntimeDirectory"}
+    assert {line.split("=")[0] for line in set(one) ^ set(other)} == {"Description", "ExecStart", "RuntimeDirectory", "StateDirectory"}
+
+
+@pytest.mark.parametrize("unit, folder", [("relay.service", "relay"), ("relay@.service", "relay-%i")])
+def test_a_spool_has_a_place(units: Path, unit: str, folder: str) -> None:
+    """Each service has a folder for its spool that outlives it, for itself alone; the manual says which."""
+    text = (units / unit).read_text()
+    assert f"\nStateDirectory={folder}\nStateDirectoryMode=0700\n" in text
+    manual = (ROOT / "man" / "relay.1").read_text()
+    assert "/var/lib/" + folder.replace("-%i", "- Ns Ar JOB") in manual
 
 
 def test_stop_outlasts_the_drain(units: Path) -> None:

@@ -81,6 +81,66 @@ def test_the_queue_answers_no_key_that_has_expired(lab: Lab) -> None:
     server.resume()
 
 
+def test_the_queue_answers_unpacked(lab: Lab) -> None:
+    """What is packed on its way is read as it was written, and other lengths ask the server."""
+    server = lab.redis_server()
+    relay = lab.redis_relay(server, mode="smart", readQueued=True, timeout="60s", gzip=6, compress=True)
+    warm(lab, relay)
+    client, other = lab.at(relay.address("client")), lab.at(relay.address("client"))
+    server.pause()
+    value = b"x" * 10_000
+    client.send(encode("SET", "a", value) + encode("GET", "a"))
+    answer = b"+OK\r\n$10000\r\n" + value + b"\r\n"
+    assert client.read(len(answer)) == answer
+    client.send(encode("SET", "a", value * 100) + encode("GET", "a"))
+    assert client.read(5) == OK
+    silent([client], other)
+    server.resume()
+    answer = b"$1000000\r\n" + value * 100 + b"\r\n"
+    assert client.read(len(answer)) == answer
+    assert relay.stats()["read_queued"] == 1
+
+
+@pytest.mark.parametrize("beside", ["resp3", "transaction", "blocked"])
+def test_what_is_written_beside_the_queue(lab: Lab, beside: str) -> None:
+    """While somebody writes over another connection, GET asks the server, so that it never answers with what that has overwritten; a blocked client does not count."""
+    server = lab.redis_server()
+    relay = lab.redis_relay(server, mode="smart", readQueued=True, timeout="60s")
+    warm(lab, relay)
+    client, other, writer = (lab.at(relay.address("client")) for _ in range(3))
+    if beside == "resp3":
+        writer.send(encode("HELLO", "3") + encode("GET", "warm"))
+        while not writer.read(1) == b"_":
+            pass
+        writer.read(2)
+    if beside == "transaction":
+        writer.send(encode("MULTI") + encode("SET", "a", "theirs"))
+        assert writer.read(14) == OK + b"+QUEUED\r\n"
+    if beside == "blocked":
+        writer.send(encode("BLPOP", "q", "0"))
+        relay.wait_stat("pinned", "==", 1)
+    server.pause()
+    if beside == "resp3":
+        writer.send(encode("APPEND", "a", "x"))
+        relay.wait_stat("under_way", "==", 1)
+    client.send(encode("SET", "a", "1") + encode("GET", "a"))
+    assert client.read(5) == OK
+    if beside == "blocked":
+        assert client.read(7) == b"$1\r\n1\r\n"
+    else:
+        silent([client], other)
+    server.resume()
+    if beside == "transaction":
+        assert client.read(7) == b"$1\r\n1\r\n"
+        writer.send(encode("EXEC"))
+        assert writer.read(9) == b"*1\r\n" + OK
+        client.send(encode("GET", "a"))
+        assert client.read(12) == b"$6\r\ntheirs\r\n"
+    if beside == "blocked":
+        server.direct().rpush("q", "e")
+    settled(relay)
+
+
 @pytest.fixture(scope="module")
 def reading() -> Iterator[tuple]:
     yield from pair(early="exact", readQueued=True)

@@ -249,8 +249,14 @@ def test_databases_that_there_are_not(lab: Lab) -> None:
     """A client that asks for one after the other costs the server and the log little."""
     server = lab.redis_server()
     relay = lab.redis_relay(server, mode="smart").allow("server-lost")
-    said_all = b"".join(encode("SELECT", str(1000 + number)) for number in range(100)) + encode("QUIT")
-    assert talk(relay.address("client"), [said_all]) == b"-ERR DB index is out of range\r\n" * 100 + OK
+    for numbers in (range(1000, 1100), range(2000, 1900, -1), range(999, 899, -1)):
+        said_all = b"".join(encode("SELECT", str(number)) for number in numbers) + encode("SELECT", "1") + encode("SELECT", "0") + encode("QUIT")
+        assert talk(relay.address("client"), [said_all]) == b"-ERR DB index is out of range\r\n" * 100 + OK * 3
+    one = lab.redis(relay, db=3)
+    one.set("a", "three")
+    assert one.get("a") == b"three"
+    settled(relay)
+    assert server.direct(db=3).get("a") == b"three"
     assert relay.stats()["dials"] < 10
     assert sum(line.event == "server-lost" for line in relay.lines) < 10
 
@@ -280,6 +286,29 @@ def test_a_wrong_type_is_remembered(lab: Lab) -> None:
     settled(relay)
     assert relay.stats()["early_different"] == 1
     assert server.direct().hget("a", "f") == b"v"
+
+
+def test_a_type_that_is_forgotten(lab: Lab) -> None:
+    """After FLUSHALL and its like, and after a command of another type has been done, nothing is known that is not so."""
+    server = lab.redis_server()
+    relay = lab.redis_relay(server, mode="smart", timeout="60s").allow("early-refused")
+    client, direct = warm(lab, relay), server.direct()
+    for command in (["FLUSHALL"], ["FLUSHDB"], ["SWAPDB", "0", "9"]):
+        client.sadd(command[0], "m")
+        client.execute_command(*command)
+        server.pause()
+        assert client.hset(command[0], "f", "v") == 1
+        server.resume()
+        settled(relay)
+    assert relay.stats()["early_different"] == 0
+    client.sadd("x", "m")
+    settled(relay)
+    direct.delete("x")
+    assert client.hset("x", "f", "v") == 1  # by the server, who says that it is none
+    server.pause()
+    assert client.hset("x", "f", "w") == 1
+    server.resume()
+    settled(relay)
 
 
 def test_a_wrong_type_is_remembered_of_a_long_command(lab: Lab) -> None:

@@ -326,6 +326,8 @@ class Moody:
 
     def answer(self, words: list[bytes]) -> bytes:
         name = words[0].upper()
+        if name == b"COMMAND":
+            return b"*1\r\n*6\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n"
         if name == b"GET":
             value = self.values.get(words[1])
             return b"$-1\r\n" if value is None else b"$%d\r\n%s\r\n" % (len(value), value)
@@ -353,3 +355,71 @@ def test_what_was_refused_for_now_is_not_done_after_what_came_later(lab: Lab, mo
     assert relay.stats()["early_refused"] == 0
     answer = b"$1\r\n4\r\n"
     assert client.read(len(answer)) == answer
+
+
+def moody_relay(lab: Lab, **keys: str) -> tuple[Moody, Relay]:
+    moody = Moody()
+    target = lab.target(moody.serve)
+    words = [word for key, value in keys.items() for word in (f"--{key}", value)]
+    return moody, allowed(lab.start("redis", "--listen", "127.0.0.1:0", "--url", target.address, "--mode", "smart", *words))
+
+
+def test_reads_behind_what_was_refused_for_now(lab: Lab) -> None:
+    """A read that the server has answered though it had refused the write before it is asked again."""
+    moody, relay = moody_relay(lab)
+    client = lab.at(relay.address("client"))
+    client.send(encode("GET", "warm"))  # so that it knows which commands read
+    assert client.read(5) == b"$-1\r\n"
+    moody.moods = [b"-LOADING x\r\n", b"-LOADING x\r\n"]
+    client.send(encode("SET", "a", "1") + encode("GET", "a") + encode("SET", "b", "2") + encode("GET", "b") + encode("GET", "a"))
+    answer = OK + b"$1\r\n1\r\n" + OK + b"$1\r\n2\r\n$1\r\n1\r\n"
+    assert client.read(len(answer)) == answer
+    assert relay.stats()["held"] > 0
+
+
+def test_a_server_that_refuses_writes_for_long(lab: Lab) -> None:
+    """Who waits behind a write that was answered and is refused for now is told why after the timeout; nothing is lost, and then all is well again."""
+    moody, relay = moody_relay(lab, timeout="300ms")
+    client = lab.at(relay.address("client"))
+    moody.moods = [b"-MISCONF no disk\r\n"] * 1000
+    client.send(encode("SET", "a", "1") + encode("SET", "b", "2") + encode("GET", "a"))
+    told = b"-ERR relay: what was answered before waits, for the server says: MISCONF no disk\r\n"
+    assert client.read(10 + len(told)) == OK * 2 + told
+    client.send(encode("GET", "b") + encode("MULTI") + encode("SET", "c", "3"))
+    assert client.read(2 * len(told) + 5) == told * 2 + OK
+    moody.moods = []
+    settled(relay)
+    client.send(encode("GET", "a") + encode("GET", "b") + encode("GET", "c"))
+    assert client.read(21) == b"$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n"
+    assert relay.stats()["early_refused"] == 0
+
+
+def test_a_transaction_without_a_server(lab: Lab) -> None:
+    """MULTI behind a write that was answered gets an error after the timeout, while the server is away."""
+    server = lab.redis_server()
+    relay = allowed(lab.redis_relay(server, mode="smart", timeout="300ms", retry_max="100ms"))
+    client = warm(lab, relay)
+    server.kill()
+    assert client.set("a", 1)
+    for command in (["MULTI"], ["BLPOP", "q", "0"], ["SUBSCRIBE", "c"]):
+        with pytest.raises(redis.ResponseError, match="cannot reach the server"):
+            client.execute_command(*command)
+    server.start()
+    until(lambda: server.direct().get("a") == b"1", "stored")
+
+
+def test_a_script_is_killed(lab: Lab) -> None:
+    """SCRIPT KILL goes to a busy server at once, though what was answered waits for that; and a client who waits is told that it is busy."""
+    server = lab.redis_server("--busy-reply-threshold", "20")
+    relay = allowed(lab.redis_relay(server, mode="smart", timeout="60s"))
+    client = warm(lab, relay)
+
+    def run() -> None:
+        with contextlib.suppress(redis.ResponseError):
+            server.direct().eval("while true do end", 0)
+
+    script = Task(run)
+    until(lambda: client.set("a", 1) and relay.stats()["held"] > 0, "the server is busy")
+    assert client.execute_command("SCRIPT", "KILL") in (True, b"OK")
+    script.result()
+    assert client.get("a") == b"1"

@@ -29,7 +29,7 @@ T get(const char* from) {
   return value;
 }
 
-constexpr std::array<uint32_t, 256> kTable = [] {
+constexpr std::array<uint32_t, 256> make_table() {
   constexpr uint32_t kPolynomial = 0x82f63b78;  // reflected
   std::array<uint32_t, 256> table{};
   for (uint32_t i = 0; i < table.size(); ++i) {
@@ -38,7 +38,8 @@ constexpr std::array<uint32_t, 256> kTable = [] {
     table[i] = crc;
   }
   return table;
-}();
+}
+constexpr std::array<uint32_t, 256> kTable = make_table();
 
 #if defined(__x86_64__)
 __attribute__((target("sse4.2"))) uint32_t crc32c_fast(std::string_view bytes, uint32_t before) {

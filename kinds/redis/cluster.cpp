@@ -44,7 +44,7 @@ void Cluster::stop() {
   patience_.disarm();
   late_timer_.disarm();
   for (const Late& late : late_)
-    if (late.entry.early) relay_.early_lost(1, "terminated");
+    if (late.entry.early && !relay_.early_stays(late.entry)) relay_.early_lost(1, "terminated");
   late_.clear();
 }
 
@@ -243,6 +243,13 @@ std::optional<uint16_t> Cluster::slot_of_command(std::string_view command) {
   if (found.keys == nullptr || !find_keys(*found.keys, words, indexes_)) return std::nullopt;
   const Placed placed = place(words, indexes_);
   return placed.where == Placed::Where::kNowhere ? std::nullopt : std::optional(placed.slot);
+}
+
+std::optional<uint32_t> Cluster::node_for(std::string_view command) {
+  if (!map_) return std::nullopt;
+  const std::optional<uint16_t> slot = slot_of_command(command);
+  if (!slot) return any();
+  return waits(*slot) ? std::nullopt : node_of(*slot);
 }
 
 bool Cluster::redirect(Lane& lane, const Lane::Entry& entry, std::string_view error) {

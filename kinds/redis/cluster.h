@@ -50,6 +50,8 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   std::optional<uint16_t> slot_behind(uint16_t slot);      // the first slot of the shard behind the one that has it
   // Whether a command for `slot` must wait for those that went to another node before.
   bool waits(uint16_t slot);
+  // Where a command that is all there goes; nothing: that is not known now, or it must wait.
+  std::optional<uint32_t> node_for(std::string_view command);
   // Whether `error` says that the command at the front of `lane` belongs elsewhere; then it is on its way there.
   bool redirect(Lane& lane, const Lane::Entry& entry, std::string_view error);
   // Over a lane to `node`, or to where its keys are, as soon as there is room.

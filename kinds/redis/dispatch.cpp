@@ -313,6 +313,7 @@ bool Session::share(const Command& command) {
   }
   Lane::Entry entry;
   if (relay_.smart() && reader_.done()) {
+    if (read_queued()) return true;
     const Outcome outcome = early(entry);
     if (outcome != Outcome::kNo) return outcome == Outcome::kDone;
   }
@@ -346,7 +347,7 @@ bool Session::hopeless(Lane& lane) {
 
 // `entry` may say something of the types of its keys already.
 bool Session::send_shared(Lane& lane, const Command& command, Lane::Entry& entry) {
-  if (relay_.smart() && !settled_beside(lane)) return wait_for_early();
+  if (!settled_beside(lane)) return wait_for_early();
   if (lane.hopeless()) return hopeless(lane);
   if (gathering_ && bytes().size() > BufferPool::kBlock) {  // too long to go between those of others
     blocking_ = false;
@@ -355,7 +356,9 @@ bool Session::send_shared(Lane& lane, const Command& command, Lane::Entry& entry
   entry.session = handle_;
   entry.seq = next_;
   entry.repeatable = command.repeatable;
-  if (lane.full() || !lane.put(entry, bytes())) return wait_for_room();
+  if (lane.full()) return wait_for_room();
+  if (relay_.config().read_queued && !command.repeatable) entry.wide = relay_.will_write(command, args(), setting_.db);
+  if (!lane.put(entry, bytes())) return wait_for_room();
   expect_reply(next_++);
   if (relay_.smart() && !command.repeatable) written(entry);
   relay_.stats().add(Stat::kCommands);
@@ -382,40 +385,60 @@ Session::Outcome Session::early(Lane::Entry& entry) {
     consumed();
     return Outcome::kDone;
   }
-  const auto each_key = [&](auto f) {
-    const size_t last = verdict.last_key < 0 ? words.size() + static_cast<size_t>(static_cast<int64_t>(verdict.last_key)) : static_cast<size_t>(verdict.last_key);
-    for (size_t i = verdict.first_key; i > 0 && i <= last && i < words.size(); i += std::max<size_t>(verdict.key_step, 1)) f(words[i]);
-  };
   bool known_better = false;
-  each_key([&](std::string_view key) { known_better = known_better || !relay_.types().may_be(setting_.db, key, verdict.needs); });
+  each_key(verdict, words, [&](std::string_view key) { known_better = known_better || !relay_.types().may_be(setting_.db, key, verdict.needs); });
   entry.tells_type = known_better;
   if (verdict.first_key == 1 && verdict.last_key == 1) {
     entry.needs = verdict.needs;
     entry.leaves = verdict.leaves;
   }
   // Replies are the same in both protocols, so all go over one lane, in their order; but there it must not overtake what is on the other.
-  if (known_better || (setting_.protocol != 2 && under_way() > 0)) return Outcome::kNo;
+  // What the spool owes goes over that one, too.
+  if (known_better || (setting_.protocol != 2 && under_way() > spool_owes_)) return Outcome::kNo;
+  entry.expected = verdict.reply;
+  entry.repeatable = verdict.repeatable;
+  if (const auto outcome = relay_.backlog() != nullptr ? into_spool(entry) : into_lane(entry, verdict, words); outcome) return *outcome;
+  if (empties(word(0))) relay_.types().clear();
+  each_key(verdict, words, [&](std::string_view key) { relay_.types().wrote(setting_.db, key, verdict.leaves); });
+  relay_.stats().add(Stat::kCommands);
+  relay_.stats().add(Stat::kSharedCommands);
+  relay_.stats().add(Stat::kEarly);
+  ++commands_;
+  consumed();
+  return Outcome::kDone;
+}
+
+// Nothing: it is taken, and answered.
+std::optional<Session::Outcome> Session::into_lane(Lane::Entry& entry, const Early& verdict, const std::vector<std::string_view>& words) {
   Setting plain = setting_;
   plain.protocol = 2;
   Lane* lane = lane_for(plain);
   if (lane == nullptr) return no_lane() ? Outcome::kDone : Outcome::kNotNow;
   entry.early = true;
-  entry.expected = verdict.reply;
-  entry.repeatable = verdict.repeatable;
   if (!settled_beside(*lane)) return wait_for_early() ? Outcome::kDone : Outcome::kNotNow;
   if (!relay_.early_fits(bytes().size()) || !lane->put(entry, bytes())) {
     relay_.wait_for_room(*this);
     return Outcome::kNotNow;
   }
-  if (empties(word(0))) relay_.types().clear();
-  each_key([&](std::string_view key) { relay_.types().wrote(setting_.db, key, verdict.leaves); });
-  relay_.stats().add(Stat::kCommands);
-  relay_.stats().add(Stat::kSharedCommands);
-  relay_.stats().add(Stat::kEarly);
-  ++commands_;
-  answer(made_up(verdict.reply));
-  consumed();
-  return Outcome::kDone;
+  relay_.wrote_early(*lane, verdict, words);
+  answer(made_up(entry.expected));
+  return std::nullopt;
+}
+
+// Nothing: it is taken, and will be answered. Of who has a login of his own the password would have to be in the file, too.
+std::optional<Session::Outcome> Session::into_spool(Lane::Entry& entry) {
+  if (!setting_.login.password.empty()) return Outcome::kNo;
+  entry.early = true;
+  entry.session = handle_;
+  entry.seq = next_;
+  switch (relay_.backlog()->take(entry, setting_.db, bytes())) {
+    case Backlog::Taken::kYes: break;
+    case Backlog::Taken::kNotNow: relay_.wait_for_room(*this); return Outcome::kNotNow;
+    case Backlog::Taken::kNever: entry.early = false; return Outcome::kNo;
+  }
+  ++next_;
+  ++spool_owes_;
+  return std::nullopt;
 }
 
 // ---- over a connection of its own
@@ -452,7 +475,10 @@ bool Session::own(Pin pin) {
   pin_ = pin;
   since_waiting_ = {};
   if (pin != Pin::kLife) expect_reply(next_);
+  note_own(pin);
+  if (relay_.smart() && empties(word(0))) relay_.types().clear();
   marked_ = packed_ = rewritten_ = false;
+  spool_mark_.reset();
   relay_.stats().add(Stat::kCommands);
   ++commands_;
   if (reader_.done() && !encoded_.empty()) {
@@ -532,6 +558,7 @@ void Session::unpin() {
   Lease* lease = std::exchange(lease_, nullptr);
   pin_ = Pin::kNone;
   multi_ = ending_ = holds_up_lease_ = false;
+  end_aside();
   head_text_.clear();
   lease->give_back();
 }
@@ -541,6 +568,7 @@ void Session::lease_lost(const std::string& why, const std::string& refusal, boo
   const bool whole = !streaming_ && !in_a_reply;
   lease_ = nullptr;
   holds_up_lease_ = false;
+  end_aside();
   if (state_ != State::kOpen) return;
   if (unpacking_ != nullptr && !unpacking_->ready().empty()) return end("server-lost");  // in the middle of a reply, for the client
   if (ended_in_) return close_when_said("client-closed");
@@ -581,6 +609,7 @@ void Session::gave_up(const std::string& why) {
 
 // Whether all that was answered early before this command is done, wherever: it goes another way, and must not overtake that.
 bool Session::settled() {
+  if (!loaded(std::nullopt)) return false;
   if (!relay_.has_early()) return true;
   if (!marked_ || moves_epoch_ != relay_.moves_epoch()) take_marks(nullptr);
   std::erase_if(marks_, [this](const Mark& mark) { return relay_.is_past(mark.lane, mark.put); });
@@ -589,20 +618,30 @@ bool Session::settled() {
 
 // The same, for what may be the same keys over other lanes than `lane`.
 bool Session::settled_beside(const Lane& lane) {
+  if (!loaded(lane.key().setting.db)) return false;
   if (!relay_.early_beside(lane)) return true;
   if (!marked_ || moves_epoch_ != relay_.moves_epoch()) take_marks(&lane);
   std::erase_if(marks_, [this](const Mark& mark) { return relay_.is_past(mark.lane, mark.put); });
   return marks_.empty();
 }
 
+// Whether all that was taken into the spool before this command, for that database or any, is in lanes.
+bool Session::loaded(std::optional<uint32_t> db) {
+  const Backlog* backlog = relay_.backlog();
+  if (backlog == nullptr) return true;
+  if (!spool_mark_) spool_mark_ = backlog->mark(db);
+  return backlog->is_past(*spool_mark_);
+}
+
 // There is no waiting for what a server does not do that is away, or refuses it.
 bool Session::wait_for_early() {
-  for (const Mark& mark : marks_) {
-    const Lane* lane = relay_.find_lane(mark.lane);
-    if (lane == nullptr || !lane->hopeless()) continue;
+  const Lane* away = spool_mark_ && !relay_.backlog()->is_past(*spool_mark_) ? relay_.hopeless_lane() : nullptr;
+  for (const Mark& mark : marks_)
+    if (const Lane* lane = relay_.find_lane(mark.lane); lane != nullptr && lane->hopeless()) away = lane;
+  if (away != nullptr) {
     relay_.stats().add(Stat::kErrors);
     selecting_.reset();
-    answer("-ERR relay: " + lane->complaint() + "\r\n");
+    answer("-ERR relay: " + away->complaint() + "\r\n");
     if (reader_.done()) consumed();
     else close_when_said("server-lost");  // a big one, of which the rest would follow
     return true;

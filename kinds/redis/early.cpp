@@ -166,7 +166,7 @@ struct Slots {
   std::array<uint8_t, kSlots> rows{};
 };
 
-constexpr Slots kIndex = [] {
+constexpr Slots make_index() {
   Slots out;
   out.rows.fill(kFree);
   for (size_t i = 0; i < kRows.size(); ++i) {
@@ -176,7 +176,8 @@ constexpr Slots kIndex = [] {
     out.rows[at] = static_cast<uint8_t>(i);
   }
   return out;
-}();
+}
+constexpr Slots kIndex = make_index();
 
 // Of no such row: kRows.size().
 size_t row_of(std::string_view text) {

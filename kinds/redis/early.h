@@ -40,6 +40,13 @@ struct Early {
   int64_t ttl_ms = 0;  // 0: for good
 };
 
+// Calls `f` with each key of the command that was decided on so.
+template <typename F>
+void each_key(const Early& early, std::span<const std::string_view> args, F f) {
+  const size_t last = early.last_key < 0 ? args.size() + static_cast<size_t>(static_cast<int64_t>(early.last_key)) : static_cast<size_t>(early.last_key);
+  for (size_t i = early.first_key; i > 0 && i <= last && i < args.size(); i += early.key_step > 0 ? early.key_step : 1) f(args[i]);
+}
+
 class EarlyTable {
  public:
   EarlyTable();

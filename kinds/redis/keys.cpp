@@ -9,6 +9,7 @@
 #include "kinds/redis/early.h"
 #include "lib/text.h"
 #include "net/sys.h"
+#include "ops/spool_keys.h"
 
 namespace relay::redis {
 namespace {
@@ -75,12 +76,14 @@ constexpr std::array kOwnKeys = {
         .help = "unpack gzip on its way back (default: if gzip packs)"},
     Key{.name = "compress-limit", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "4MiB",
         .help = "values that are longer than this are neither packed nor unpacked", .min = 1024, .max = 512 * 1024 * 1024},
+    Key{.name = "readQueued", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "false",
+        .help = "smart: a GET of what was SET last and still waits for the server is answered from there"},
     Key{.name = "queue-size", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "64MiB",
         .help = "smart: how much may wait for the server; when it is full, clients wait", .min = 64 * 1024, .max = int64_t{16} << 30},
     Key{.name = "log-keys", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "true",
         .help = "smart: whether the log may show the keys of commands that the server has refused"},
 };
-constexpr std::array kKeys = join(kOwnKeys, kTlsKeys);
+constexpr std::array kKeys = join(join(kOwnKeys, kSpoolKeys), kTlsKeys);
 
 // %40 is @; nothing: a bad escape.
 std::optional<std::string> unescape(std::string_view text) {
@@ -291,6 +294,8 @@ void redis_check(const Section& section, Faults& faults) {
   const std::vector<Endpoint> listen = section.endpoints("listen");
   for (const Endpoint& place : listen)
     if (place.kind != Endpoint::Kind::kUnix && !place.has_port) faults.push_back({section.where("listen"), place.text() + " has no port; write for example 127.0.0.1:6389"});
+  if (section.has("spool") && section.flag("readQueued"))
+    faults.push_back({section.where("readQueued"), "does not go together with spool: what is in the file is not looked through; take one of the two out"});
   EarlyTable table;
   if (const std::string why = table.configure(words_of(section, "asynCommands"), section.text("early") == "exact"); !why.empty())
     faults.push_back({section.where("asynCommands"), why});
@@ -330,8 +335,10 @@ RedisConfig redis_config(const Section& section) {
   config.early_exact = section.text("early") == "exact";
   config.asyn_commands = words_of(section, "asynCommands");
   config.ignore_commands = words_of(section, "ignoreCommands");
-  config.queue_size = config.smart ? section.size("queue-size") : 0;
+  config.spool = read_spool(section, config.name);
+  config.queue_size = config.smart || config.spool ? section.size("queue-size") : 0;
   config.log_keys = section.flag("log-keys");
+  config.read_queued = config.smart && section.flag("readQueued");
   config.pack = pack_rules(section);
   config.min_idle = static_cast<uint64_t>(section.integer("minIdleConnections"));
   config.max_connected = section.duration("maxConnectedSecs");

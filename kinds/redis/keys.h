@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "net/addr.h"
 #include "net/dial.h"
 #include "ops/config.h"
+#include "ops/spool.h"
 #include "ops/tls_keys.h"
 #include "wire/pack.h"
 
@@ -52,7 +54,9 @@ struct RedisConfig {
   std::vector<std::string> asyn_commands;
   std::vector<std::string> ignore_commands;
   PackRules pack;
+  bool read_queued = false;
   uint64_t queue_size = 0;  // of what was answered early; 0: sync
+  std::optional<Spool::Plan> spool;  // in sync mode only for what is in it
   Delay timeout{};
   Delay stall_timeout{};
   std::unique_ptr<TlsKeys> tls;  // nullptr: there is none on either side

@@ -18,6 +18,7 @@ constexpr size_t kLongestHead = 512;           // of a reply that only is compar
 constexpr Delay kSuspicion{1000};              // so long without a word, and a cluster may have changed
 constexpr Delay kLastPatience{1000};           // with a server that is no more to be used
 constexpr uint8_t kMostRepeats = 8;
+constexpr uint64_t kPiece = 64 * 1024;         // of what must not be repeated
 constexpr Delay kHold{50};                     // before what was held is tried again
 constexpr uint64_t kLongestShown = 4096;       // of a command, for the log and for what is known of its key
 constexpr std::string_view kLost = "connection to the server was lost; the command may have been executed";
@@ -42,6 +43,8 @@ void cut(Queue::Spans& spans, uint64_t size) {
   }
 }
 
+bool is_no_database(std::string_view refusal) { return refusal.starts_with("-ERR DB index is out of range") || refusal.starts_with("-ERR SELECT is not allowed"); }
+
 }  // namespace
 
 std::string_view made_up(Made made) {
@@ -56,7 +59,7 @@ std::string_view made_up(Made made) {
 
 Lane::Lane(RedisRelay& relay, uint32_t id, Key key)
     : relay_(relay), id_(id), key_(std::move(key)), link_(relay, *this), retry_(relay.loop(), *this), patience_(relay.loop(), *this),
-      pause_(relay.config().dial.retry_min), queue_(relay.config().queue_size + 2 * kSyncBytes), used_(relay.loop().now()) {}
+      pause_(relay.config().dial.retry_min), queue_(relay.most_early() + 2 * kSyncBytes), used_(relay.loop().now()) {}
 
 Lane::~Lane() = default;
 
@@ -127,23 +130,26 @@ void Lane::end(std::string_view why) {
   link_.close();
   put_back();
   uint64_t early = 0;
+  uint64_t lost = 0;
   relay_.stats().sub(Stat::kUnderWay, entries_.size());
   for (const Entry& entry : std::exchange(entries_, {})) {
     early += entry.early ? 1 : 0;
+    if (entry.early && !relay_.early_stays(entry)) ++lost;
     if (Session* session = entry.early ? nullptr : relay_.find(entry.session); session != nullptr) session->deliver_error(entry, kLost);
   }
-  if (early > 0) relay_.early_lost(early, why);
+  if (lost > 0) relay_.early_lost(lost, why);
   relay_.early_queued(-static_cast<int64_t>(early), -static_cast<int64_t>(queue_.size() - sync_bytes_));
   queue_.consume(queue_.size());
   early_done_ = early_put_;
-  done_aside_ = late_ = 0;
+  done_aside_ = late_ = writes_ = wide_writes_ = 0;
   relay_.ended(*this);
 }
 
 void Lane::on_link_lost(const std::string& why) {
   if (ended_) return;
   const bool refused = !link_.refusal().empty();
-  const bool for_clients = relay_.is_for_clients(*this);
+  // There is nobody who could be told of a refusal for what is in a spool; so it is tried again, unless there is no such database.
+  const bool for_clients = relay_.is_for_clients(*this) && (!has_spooled() || is_no_database(link_.refusal()));
   // A server that closes what nobody uses is within its rights; and what a client may not be is the client's business.
   const Level level = refused && for_clients ? Level::kDebug : owed() > 0 || refused ? Level::kWarn : Level::kInfo;
   if (log_enabled(level))
@@ -182,6 +188,12 @@ void Lane::wait_for_server() {
   patience_.arm(hopeless_ ? relay_.config().timeout : std::max(Delay{1}, relay_.config().timeout - (now - away_since_)));
 }
 
+// Whether a record is among what it owes.
+bool Lane::has_spooled() const {
+  const auto is_spooled = [](const Entry& entry) { return entry.spooled > 0; };
+  return std::any_of(entries_.begin(), entries_.end(), is_spooled) || std::any_of(held_.begin(), held_.end(), is_spooled);
+}
+
 // ---- what is kept, and what is not
 
 // Keeps those of entries_ that `keep(entry, end)` says to; `end` is where its bytes end in queue_. All go to be sent (again).
@@ -203,9 +215,10 @@ void Lane::sift(Keep keep) {
     relay_.stats().sub(Stat::kUnderWay);
     if (entry.early) early_is_done();
     if (entry.early) relay_.early_queued(-1, -static_cast<int64_t>(entry.size));
-    else sync_bytes_ -= entry.size;
+    else sync_is_done(entry);
   }
   if (dropped > 0) {
+    forget_all();
     Queue all(queue_.bound());
     std::swap(all, queue_);
     CHECK(queue_.reserve(all.size() - dropped));
@@ -240,7 +253,8 @@ bool Lane::outlives(Entry& entry, uint64_t end, bool first) {
       relay_.stats().add(Stat::kRepeated);
       return true;
     }
-    relay_.early_uncertain(copy(end - entry.size, entry.size));
+    relay_.early_uncertain(copy(end - entry.size, entry.size), "connection to the server was lost");
+    relay_.early_done(entry);
     return false;
   }
   Session* session = relay_.find(entry.session);
@@ -316,7 +330,7 @@ void Lane::scatter() {
   sync_bytes_ = 0;
   sent_ = queue_.read();
   early_done_ = early_put_;
-  done_aside_ = late_ = 0;
+  done_aside_ = late_ = writes_ = wide_writes_ = 0;
   relay_.early_moved();
   end("scattered");
   for (auto& [entry, bytes] : out) relay_.reroute(entry, bytes, key_.setting);
@@ -363,6 +377,7 @@ bool Lane::put(const Entry& entry, std::span<const std::string_view> pieces) {
   for (const std::string_view piece : pieces) append(piece);
   used_ = relay_.loop().now();
   if (entries_.empty()) progress_ = used_;
+  noted_ = (noted_ && owed() > 0) || (entry.spooled > 0 && !entry.repeatable);
   ++put_;
   entries_.push_back(entry);
   entries_.back().size = static_cast<uint32_t>(size);
@@ -371,27 +386,46 @@ bool Lane::put(const Entry& entry, std::span<const std::string_view> pieces) {
     relay_.early_queued(1, static_cast<int64_t>(size));
   } else {
     sync_bytes_ += size;
+    if (!entry.repeatable) ++writes_;
+    if (entry.wide) ++wide_writes_;
   }
   relay_.stats().add(Stat::kUnderWay);
   turn();
   return true;
 }
 
-// To write in the next turn: then the commands of all clients that have something now go together.
 void Lane::turn() {
   if (writing_ || !link_.sends()) return;
   writing_ = true;
   link_.again();
 }
 
+// So far. Of what must not be repeated the spool is told first, piece by piece: were the process killed then, all of the piece would be
+// in doubt.
+uint64_t Lane::may_write() {
+  const uint64_t all = std::min(queue_.written(), until_);
+  if (!noted_) return all;
+  uint64_t begin = queue_.read();
+  uint64_t first = all;  // where the first of them begins
+  uint64_t record = 0;
+  for (const Entry& entry : entries_) {
+    if (begin >= sent_ + kPiece) break;
+    if (begin + entry.size > sent_ && entry.spooled > 0 && !entry.repeatable) {
+      first = std::min(first, std::max(begin, sent_));
+      record = std::max(record, entry.spooled);
+    }
+    begin += entry.size;
+  }
+  return record == 0 || relay_.backlog()->may_send(record) ? std::min(all, begin) : first;
+}
+
 void Lane::write() {
   writing_ = false;
   if (!link_.sends() || suspicious_) return;
   const uint64_t before = sent_;
-  const uint64_t end = std::min(queue_.written(), until_);
-  while (sent_ < end && link_.writable()) {
+  for (uint64_t end = may_write(); sent_ < end && link_.writable(); end = may_write()) {
     Queue::Spans spans = queue_.from(sent_);
-    if (until_ != kAll) cut(spans, end - sent_);
+    if (end < queue_.written()) cut(spans, end - sent_);
     const iovec parts[] = {{spans[0].data(), spans[0].size()}, {spans[1].data(), spans[1].size()}};
     const Result<size_t> n = link_.write(std::span(parts).first(spans[1].empty() ? 1 : 2));
     if (!n.ok()) break;
@@ -488,7 +522,7 @@ void Lane::done_with_front(bool answered) {
     if (answered) relay_.early_done(entry);
     else relay_.early_moved();
   } else {
-    sync_bytes_ -= entry.size;
+    sync_is_done(entry);
   }
   queue_.advance(entry.size);
   entries_.pop_front();
@@ -559,6 +593,7 @@ void Lane::keep_back() {
 // What is held goes to the front of the queue. All is to be sent (again).
 void Lane::put_back() {
   if (held_.empty()) return;
+  forget_all();
   std::deque<Entry> rest = std::exchange(entries_, {});
   Queue behind(queue_.bound());
   std::swap(behind, queue_);
@@ -600,6 +635,12 @@ void Lane::go_on() {
   until_ = kAll;
   if (std::exchange(hopeless_, false)) relay_.room();
   turn();
+}
+
+void Lane::sync_is_done(const Entry& entry) {
+  sync_bytes_ -= entry.size;
+  if (!entry.repeatable) --writes_;
+  if (entry.wide) --wide_writes_;
 }
 
 void Lane::early_is_done() {

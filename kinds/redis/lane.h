@@ -18,6 +18,7 @@
 
 #include "kinds/redis/early.h"
 #include "kinds/redis/link.h"
+#include "kinds/redis/queued.h"
 #include "lib/json.h"
 #include "net/loop.h"
 #include "net/timer.h"
@@ -59,6 +60,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
     bool repeatable : 1 = false;
     bool asking : 1 = false;       // its bytes begin with an ASKING, which has a reply of its own
     bool asked : 1 = false;        // they do, whether or not that was answered
+    bool wide : 1 = false;         // there is no telling what it writes
     bool tells_type : 1 = false;   // its key was thought to be of another type: a reply that is no error says that it is not
   };
 
@@ -98,11 +100,26 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void resume();
   // The memory of an empty queue goes: it is kept warm while commands come.
   void tidy() { queue_.trim(); }
+  // Reading what the server has not got yet (read_queued.cpp). The command that was put last SETs `key`, for as long as `until`; something else
+  // is done to that key, or to any; the value that `key` will have, if that is known.
+  void remember(std::string_view key, Time until);
+  void forget(std::string_view key) {
+    if (queued_ != nullptr) queued_->forget(key);
+  }
+  void forget_all() {
+    if (queued_ != nullptr) queued_->clear();
+  }
+  bool read_queued(std::string_view key, std::string& value);
+  // Whether it has commands that write; and such where there is no telling what.
+  bool owes_writes() const { return has_early() || writes_ > 0; }
+  bool owes_wide_writes() const { return wide_writes_ > 0; }
   // No more commands come; it ends when nothing is owed.
   void retire();
   // Gives all that it owes to the relay, to find a place for it (RedisRelay::reroute), and ends.
   void scatter();
-  // What was not delivered is lost. The relay buries it.
+  // To write in the next turn: then the commands of all clients that have something now go together.
+  void turn();
+  // What was not delivered is lost, but for what is in a spool. The relay buries it.
   void end(std::string_view why);
   void status(Json& json) const;
 
@@ -128,9 +145,11 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void put_back();
   void try_again();
   void go_on();
-  void turn();
+  uint64_t may_write();
   void early_is_done();
+  void sync_is_done(const Entry& entry);
   void refuse_waiting();
+  bool has_spooled() const;
   uint64_t end_of_command(uint64_t offset) const;
   void early_answered(Entry& entry);
   void told_type(const Entry& entry);
@@ -173,6 +192,10 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   uint64_t early_done_ = 0;
   uint64_t done_aside_ = 0;  // done while older ones are held: they count when those are done
   uint64_t late_ = 0;        // those
+  bool noted_ = false;     // there are some that must not be repeated, and of which the spool is told before they are sent
+  std::unique_ptr<Queued> queued_;
+  uint64_t writes_ = 0;       // of clients who wait
+  uint64_t wide_writes_ = 0;  // of these
   bool wrote_ = false;     // the server has done a write over this one
   bool stuck_ = false;     // a client has no room for what comes
   bool hopeless_ = false;

@@ -88,7 +88,9 @@ void Lease::begin(uint32_t seq) {
 
 size_t Lease::send(std::string_view bytes) {
   bytes = bytes.substr(0, queue_.bound() - queue_.size());
-  if (bytes.empty() || !queue_.reserve(bytes.size())) return 0;
+  if (bytes.empty()) return 0;
+  queue_.lend(relay_.spare_ring());
+  if (!queue_.reserve(bytes.size())) return 0;
   const size_t taken = bytes.size();
   for (const auto& span : queue_.room()) {
     const size_t n = std::min(bytes.size(), span.size());
@@ -113,7 +115,8 @@ void Lease::write() {
     const iovec parts[] = {{spans[0].data(), spans[0].size()}, {spans[1].data(), spans[1].size()}};
     const Result<size_t> n = link_.write(std::span(parts).first(spans[1].empty() ? 1 : 2));
     if (!n.ok()) break;
-    queue_.consume(*n);
+    queue_.advance(*n);
+    queue_.trim(relay_.spare_ring());
   }
   if (finishing_ && queue_.empty()) link_.finish();
 }

@@ -9,6 +9,7 @@
 
 #include "lib/log.h"
 #include "lib/text.h"
+#include "ops/spool_keys.h"
 
 namespace relay::redis {
 namespace {
@@ -17,7 +18,6 @@ constexpr std::string_view kClient = "client";  // the role of all doors
 constexpr unsigned kDifferencesASecond = 10;
 constexpr Delay kTidy{10'000};
 constexpr Delay kUnused{60'000};
-constexpr size_t kLongestGathered = 32 * 1024 * 1024;
 constexpr size_t kGathered = 64 * 1024 * 1024;  // of all that are gathered; in smart mode it is queue-size
 constexpr size_t kMostNodes = 8192;
 constexpr size_t kMostDatabases = 1024;
@@ -50,7 +50,14 @@ constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"early_different", Type::kCounter, "early answers that the server's own differed from"},
     {"early_refused", Type::kCounter, "of these, those where the server's was an error: it was not done"},
     {"early_lost", Type::kCounter, "commands answered early of which it is not known whether they were done, or known that they were not"},
+    {"read_queued", Type::kCounter, "GETs that were answered from what waited for the server (readQueued)"},
     {"queue_full", Type::kCounter, "times that a client had to wait because the queue was full"},
+    {"spool_bytes", Type::kGauge, "bytes in the spool that the server has not done yet"},
+    {"spooled", Type::kCounter, "commands that were written to the spool"},
+    {"spool_full", Type::kCounter, "times that a client had to wait because the spool was full"},
+    {"spool_passed", Type::kCounter, "commands that the spool did not take, for want of space or for a fault, and that waited for the server"},
+    {"spool_failures", Type::kCounter, "times that the spool could not be written, or not be synced"},
+    {"spool_damaged", Type::kCounter, "damaged places that were passed over in the spool: what was there is lost"},
     {"dials", Type::kCounter, "times that the server was dialled"},
     {"dial_failures", Type::kCounter, "addresses of the server that could not be reached, and failed look-ups"},
     {"upstreams_lost", Type::kCounter, "connections that the server has ended"},
@@ -77,12 +84,17 @@ Doors::Plan RedisRelay::doors_of(const RedisConfig& config) {
 void RedisRelay::prepare(const Section& section, Faults& faults) {
   next_ = std::make_unique<RedisConfig>(redis_config(section));
   if (const std::string what = read_password(*next_); !what.empty()) faults.push_back({next_->name, "password-file: " + what});
+  if (next_->spool && nodes_.empty()) {
+    next_backlog_ = std::make_unique<Backlog>(*this);
+    if (std::optional<std::string> what = next_backlog_->open(*next_->spool); what) faults.push_back({next_->name, "spool: " + *what});
+  }
   doors_.prepare(doors_of(*next_), faults);
 }
 
 void RedisRelay::rollback() {
   doors_.rollback();
   next_.reset();
+  next_backlog_.reset();
 }
 
 void RedisRelay::commit() {
@@ -90,6 +102,8 @@ void RedisRelay::commit() {
   const bool elsewhere = first || !(config_.server == next_->server);
   config_ = std::move(*next_);
   next_.reset();
+  if (first) backlog_ = std::move(next_backlog_);
+  else settle_spool();
   doors_.commit(doors_of(config_));
   if (config_.tls != nullptr && config_.tls->dials) config_.dial.tls = &doors_.tls().target;
   CHECK(early_table_.configure(config_.asyn_commands, config_.early_exact).empty());  // redis_check has seen to it
@@ -102,6 +116,14 @@ void RedisRelay::commit() {
   for (Session* session = sessions_.front(); session != nullptr; session = sessions_.next(*session)) session->follow(setting_.db);
   tidy_.arm(kTidy);
   keep_ready();
+  if (backlog_ != nullptr) backlog_->start();
+}
+
+// Its files are opened at the start, and no others later.
+void RedisRelay::settle_spool() {
+  if ((backlog_ == nullptr ? std::string() : backlog_->dir()) != (config_.spool ? config_.spool->dir : std::string()))
+    LogLine(Level::kWarn, "needs-restart").text("relay", config_.name).text("key", "spool").text("remedy", "the old value stays in force until the process is started again");
+  if (backlog_ != nullptr && config_.spool) backlog_->change(*config_.spool);
 }
 
 // Its URL has changed: what is under way there is brought to an end there, if it can be; what waits goes to the new one.
@@ -165,6 +187,7 @@ void RedisRelay::ended(Session& session) {
   free_places_.push_back(session.handle().place);
   if (session.queued) std::erase(waiting_for_room_, &session);
   if (session.touched) std::erase(touched_, &session);
+  if (backlog_ != nullptr) backlog_->look();
   env_.loop.bury(session.release());
 }
 
@@ -308,14 +331,19 @@ void RedisRelay::ended(Lane& lane) {
 }
 
 void RedisRelay::reroute(const Lane::Entry& entry, const std::string& command, const Setting& setting) {
+  forget_queued();
   if (cluster_ != nullptr) return cluster_->place_again(entry, command, setting);
   Lane* to = lane(setting, 0, 0);
   if (to != nullptr && to->put(entry, command)) return;
-  if (entry.early) return early_lost(1, "no-room");
+  if (entry.early) return early_stays(entry) ? void() : early_lost(1, "no-room");
   if (Session* session = find(entry.session); session != nullptr) session->deliver_error(entry, "the server has changed; the command was not executed");
 }
 
-bool RedisRelay::redirect(Lane& lane, const Lane::Entry& entry, std::string_view error) { return cluster_ != nullptr && cluster_->redirect(lane, entry, error); }
+bool RedisRelay::redirect(Lane& lane, const Lane::Entry& entry, std::string_view error) {
+  if (cluster_ == nullptr || !cluster_->redirect(lane, entry, error)) return false;
+  forget_queued();
+  return true;
+}
 
 // ---- the cluster
 
@@ -488,9 +516,13 @@ bool RedisRelay::early_beside(const Lane& lane) const {
   });
 }
 
-bool RedisRelay::early_fits(uint64_t size) {
+bool RedisRelay::early_has_room(uint64_t size) const {
   const uint64_t all = stats_.get(Stat::kEarlyBytes) + stats_.get(Stat::kEarlyQueued) * sizeof(Lane::Entry);
-  if (all == 0 || all + size + sizeof(Lane::Entry) <= config_.queue_size) return true;
+  return all == 0 || all + size + sizeof(Lane::Entry) <= config_.queue_size;
+}
+
+bool RedisRelay::early_fits(uint64_t size) {
+  if (early_has_room(size)) return true;
   stats_.add(Stat::kQueueFull);
   return false;
 }
@@ -506,7 +538,25 @@ bool RedisRelay::is_past(uint32_t id, uint64_t put) const {
   return true;
 }
 
-void RedisRelay::early_done(const Lane::Entry&) {}
+void RedisRelay::early_done(const Lane::Entry& entry) {
+  if (entry.spooled > 0) backlog_->done_with(entry.spooled);
+}
+
+bool RedisRelay::early_stays(const Lane::Entry& entry) {
+  if (entry.spooled == 0) return false;
+  if (!stopping_) backlog_->done_with(entry.spooled);
+  return stopping_;
+}
+
+Lane* RedisRelay::lane_for_early(uint32_t db, std::string_view command) {
+  const std::optional<uint32_t> node = cluster_ == nullptr ? std::optional<uint32_t>(0) : cluster_->node_for(command);
+  return node ? lane(Setting{.login = {}, .db = db}, 0, *node) : nullptr;
+}
+
+const Lane* RedisRelay::hopeless_lane() const {
+  const auto at = std::find_if(lanes_.begin(), lanes_.end(), [this](const auto& lane) { return lane->hopeless() && lane->key().setting.login == setting_.login; });
+  return at == lanes_.end() ? nullptr : at->get();
+}
 
 // `command` may be cut off behind its first arguments.
 void RedisRelay::early_differs(std::string_view command, std::string_view error, Holds needs, uint32_t db) {
@@ -533,11 +583,11 @@ void RedisRelay::told_type(std::string_view command, Holds leaves, uint32_t db) 
   }
 }
 
-void RedisRelay::early_uncertain(std::string_view command) {
+void RedisRelay::early_uncertain(std::string_view command, std::string_view why) {
   stats_.add(Stat::kEarlyLost);
   std::vector<std::string_view> words;
   split_command(command, words);
-  tell_early("early-uncertain", words.empty() ? "" : words[0], words.size() > 1 ? words[1] : "", "connection to the server was lost");
+  tell_early("early-uncertain", words.empty() ? "" : words[0], words.size() > 1 ? words[1] : "", why);
 }
 
 void RedisRelay::early_lost(uint64_t count, std::string_view why) {
@@ -567,17 +617,19 @@ void RedisRelay::drain() {
     session->drain();
     session = next;
   }
+  if (backlog_ != nullptr) backlog_->look();
 }
 
 void RedisRelay::stop(std::string_view why) {
   doors_.close();
-  draining_ = true;
+  draining_ = stopping_ = true;
   if (cluster_ != nullptr) cluster_->stop();
   tidy_.disarm();
   waiting_.clear();
   while (Session* session = sessions_.front()) session->end(why);
   while (!leases_.empty()) leases_.back()->end(why);
   while (!lanes_.empty()) lanes_.back()->end(why);
+  if (backlog_ != nullptr) backlog_->close();
 }
 
 // ---- showing
@@ -588,6 +640,11 @@ void RedisRelay::status(Json& json, size_t most) {
   if (last_error_.empty()) json.null("last_error");
   else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');
   if (cluster_ != nullptr) json.begin('{', "cluster").flag("known", cluster_->known()).number("masters", cluster_->known() ? cluster_->masters().size() : 0).end('}');
+  if (backlog_ != nullptr) {
+    json.begin('{', "spool");
+    backlog_->status(json);
+    json.end('}');
+  }
   json.begin('[', "upstreams");
   for (const auto& lane : lanes_) {
     json.begin('{');
@@ -625,7 +682,9 @@ const Kind kKind = {
     .keys = redis_keys,
     .stats = stat_rows,
     .check = redis_check,
-    .descriptors = [](const Section& section) { return static_cast<uint64_t>(section.integer("clients") + section.integer("maxConnections")); },
+    .descriptors = [](const Section& section) {
+      return static_cast<uint64_t>(section.integer("clients") + section.integer("maxConnections")) + (has_spool(section) ? Spool::kDescriptors : 0);
+    },
     .title = redis_title,
     .places = [](const Section& section) { return section.endpoints("listen"); },
     .make = [](const Env& env) -> std::unique_ptr<Relay> { return std::make_unique<RedisRelay>(env); },

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kinds/redis/cluster.h"
+#include "kinds/redis/backlog.h"
 #include "kinds/redis/commands.h"
 #include "kinds/redis/early.h"
 #include "kinds/redis/keys.h"
@@ -27,7 +28,8 @@ namespace relay::redis {
 enum class Stat : uint8_t {
   kClients, kPinned, kUpstreams, kUnderWay,
   kAccepted, kRefusedBusy, kRefusedDraining, kCommands, kSharedCommands, kPins, kErrors, kProtocolErrors, kRepeated, kLostCommands,
-  kHeld, kMoved, kAsked, kEarly, kEarlyQueued, kEarlyBytes, kEarlyDifferent, kEarlyRefused, kEarlyLost, kQueueFull,
+  kHeld, kMoved, kAsked, kEarly, kEarlyQueued, kEarlyBytes, kEarlyDifferent, kEarlyRefused, kEarlyLost, kReadQueued, kQueueFull,
+  kSpoolBytes, kSpooled, kSpoolFull, kSpoolPassed, kSpoolFailures, kSpoolDamaged,
   kDials, kDialFailures, kUpstreamsLost, kStalled, kAcceptPauses, kTlsHandshakes, kTlsHandshakeFailures,
   kCount,
 };
@@ -45,7 +47,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   bool reads_files() const override { return config_.reads_files(); }
   void drain() override;
   void stop(std::string_view why) override;
-  bool idle() const override { return stats_.get(Stat::kClients) == 0 && !has_early(); }
+  bool idle() const override { return stats_.get(Stat::kClients) == 0 && (backlog_ != nullptr ? backlog_->closed() : !has_early()); }
   const std::string& name() const override { return config_.name; }
   std::span<const uint64_t> values() const override { return stats_.values(); }
   void status(Json& json, size_t most) override;
@@ -123,7 +125,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   bool batching() const { return batching_; }
   void touch(Session& session);
   void flush_touched();
-  // From one client's replies to another's.
+  // For queues that come and go within a turn: the next one has the ring of the last.
   Queue::Ring& spare_ring() { return spare_ring_; }
   // `session` waits for room in a lane, or for what was answered early; all are called when there is some.
   void wait_for_room(Session& session);
@@ -131,7 +133,9 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   bool crowded() const { return lanes_.size() == 1 && lanes_[0]->full() && !lanes_[0]->stuck(); }
   void room();
 
-  // What is answered early.
+  // What is answered early. In memory, or in a spool and in memory as far as it fits (nullptr: there is no spool).
+  static constexpr size_t kLongestGathered = 32 * 1024 * 1024;
+  Backlog* backlog() { return backlog_.get(); }
   bool smart() const { return config_.smart; }
   bool ignores(std::string_view name) const;
   const EarlyTable& early_table() const { return early_table_; }
@@ -139,17 +143,34 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   bool has_early() const { return stats_.get(Stat::kEarlyQueued) > 0; }
   // Whether lanes beside `lane` for the same data have some.
   bool early_beside(const Lane& lane) const;
-  bool early_fits(uint64_t size);
+  bool early_has_room(uint64_t size) const;
+  bool early_fits(uint64_t size);  // the same; if not, a client waits
+  // What may be in one lane.
+  uint64_t most_early() const { return config_.queue_size + (backlog_ != nullptr ? kLongestGathered : 0); }
+  // The lane for a command of the relay's own login; nullptr: none yet.
+  Lane* lane_for_early(uint32_t db, std::string_view command);
+  const Lane* hopeless_lane() const;  // one of those that are; nullptr: none is
   void early_queued(int64_t count, int64_t bytes);
   bool is_past(uint32_t lane, uint64_t put) const;
   Lane* find_lane(uint32_t id);  // nullptr: it is gone
   uint64_t moves_epoch() const { return moves_epoch_; }  // changes when early commands change their lane
   void early_moved() { ++moves_epoch_; }
   void early_done(const Lane::Entry& entry);
+  // Its lane ends. Whether it is kept, in the spool, for the next start; else it is lost.
+  bool early_stays(const Lane::Entry& entry);
   void early_differs(std::string_view command, std::string_view error, Holds needs, uint32_t db);
   void told_type(std::string_view command, Holds leaves, uint32_t db);
-  void early_uncertain(std::string_view command);
+  void early_uncertain(std::string_view command, std::string_view why);
   void early_lost(uint64_t count, std::string_view why);
+  // Reads from what waits for the server (read_queued.cpp). A command of a client who waits is about to go to database `db`: true if there is no
+  // telling what it writes. One that was answered has just been put on `lane`. A connection of a client's own, over which something may be written.
+  bool will_write(const Command& command, const std::vector<std::string_view>& words, uint32_t db);
+  void wrote_early(Lane& lane, const Early& early, const std::vector<std::string_view>& words);
+  void begin_aside();
+  void end_aside() { --asides_; }
+  void forget_queued();
+  // The lane over which early commands of such a client go; nullptr: there is none.
+  Lane* queue_of(const Setting& setting, uint32_t node);
   // Commands that are longer than a block.
   bool gathers(std::string_view name) const { return (smart() && early_table_.knows(name)) || packs(name); }
   bool may_gather(size_t have, size_t more);
@@ -168,6 +189,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
 
   static Doors::Plan doors_of(const RedisConfig& config);
   void leave_server();
+  void settle_spool();
   void settle_cluster();
   DialPlan plan_for(const Endpoint& target) const;
   bool admits(const Addr& peer);
@@ -179,6 +201,9 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   Lease& add_lease(uint32_t node);
   void keep_ready();
   void tell_early(std::string_view event, std::string_view command, std::string_view key, std::string_view error);
+
+  bool written_beside(const Lane& lane) const;
+  void forget_queued(std::string_view key, uint32_t db);
 
   struct Place {
     Session* session = nullptr;
@@ -216,6 +241,8 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   List<Session> sessions_;
   Timer tidy_;
   std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<Backlog> backlog_;
+  std::unique_ptr<Backlog> next_backlog_;  // what is prepared
   std::vector<uint32_t> indexes_;
   std::vector<uint32_t> databases_;  // that the server is known to have
   uint32_t least_refused_ = UINT32_MAX;  // of databases that it has not
@@ -224,6 +251,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   std::map<std::string, uint64_t, std::less<>> differences_;  // by command
   std::vector<std::string_view> scratch_;
   uint64_t gathered_ = 0;
+  uint64_t asides_ = 0;
   uint64_t lanes_epoch_ = 0;
   uint64_t moves_epoch_ = 0;
   std::string last_error_;
@@ -231,6 +259,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   uint32_t next_id_ = 1;
   uint32_t next_lane_ = 0;
   bool draining_ = false;
+  bool stopping_ = false;
   bool batching_ = false;
   Time differences_since_{};
   unsigned differences_told_ = 0;

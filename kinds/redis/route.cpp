@@ -136,6 +136,7 @@ bool Session::share_parts(const Command& command, std::unique_ptr<Joint> joint, 
   }
   joint->replies.resize(parts.size());
   joint->left = parts.size();
+  const bool wide = relay_.will_write(command, args(), setting_.db);
   const uint32_t seq = next_++;
   expect_reply(seq);
   joints_[seq] = std::move(joint);
@@ -145,6 +146,7 @@ bool Session::share_parts(const Command& command, std::unique_ptr<Joint> joint, 
     entry.seq = seq;
     entry.part = static_cast<uint32_t>(i + 1);
     entry.repeatable = command.repeatable;
+    entry.wide = wide;
     if (!lanes[i]->put(entry, parts[i].second)) deliver_error(entry, "out of memory");
   }
   relay_.stats().add(Stat::kCommands);

@@ -214,6 +214,7 @@ void Session::consumed() {
   fed_ = 0;
   if (!encoded_.empty()) stop_gathering();
   marked_ = packed_ = rewritten_ = false;
+  spool_mark_.reset();
   since_waiting_ = {};
   reader_.next();
 }
@@ -385,6 +386,13 @@ void Session::deliver_error(uint32_t seq, std::string_view text) {
   replied(seq);
 }
 
+void Session::spool_answer(uint32_t seq, std::string_view text) {
+  if (state_ == State::kEnded) return;
+  --spool_owes_;
+  deliver(seq, text);
+  replied(seq);
+}
+
 bool Session::retract(uint32_t seq) {
   if (seq == head_) return false;
   if (const auto at = parked_.find(seq); at != parked_.end()) {
@@ -526,6 +534,7 @@ void Session::end(std::string_view why) {
   timer_.disarm();
   stop_gathering();
   if (pin_ != Pin::kNone) relay_.stats().sub(Stat::kPinned);
+  end_aside();
   if (pin_ == Pin::kWaiting) relay_.cancel(*this);
   if (Lease* lease = std::exchange(lease_, nullptr); lease != nullptr) lease->end("client-closed");
   if (holds_up_ != UINT32_MAX) relay_.resume(std::exchange(holds_up_, UINT32_MAX));

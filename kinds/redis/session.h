@@ -76,6 +76,9 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   // It cannot go on until this client takes its replies.
   void hold_up(const Lane& lane);
   void hold_up(Lease& lease);
+  // Reply `seq` that the spool owed: there it is; or it does not owe it any more, and it will come over a lane.
+  void spool_answer(uint32_t seq, std::string_view text);
+  void spool_left() { --spool_owes_; }
   void lease_ready(Lease& lease);
   void lease_lost(const std::string& why, const std::string& refusal, bool in_a_reply);
   // The URL has another database now: it is that of clients who have chosen none.
@@ -149,6 +152,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool hopeless(Lane& lane);
   bool share(const Command& command);
   Outcome early(Lane::Entry& entry);
+  std::optional<Outcome> into_lane(Lane::Entry& entry, const Early& verdict, const std::vector<std::string_view>& words);
+  std::optional<Outcome> into_spool(Lane::Entry& entry);
   bool send_shared(Lane& lane, const Command& command, Lane::Entry& entry);
   void written(const Lane::Entry& entry);
   bool stops_something() const;
@@ -163,6 +168,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void joined(uint32_t seq);
   bool nobody_has_it();
   bool settled();
+  bool loaded(std::optional<uint32_t> db);
   bool wait_for_early();
   bool settled_beside(const Lane& lane);
   void take_marks(const Lane* but);
@@ -182,6 +188,11 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool say_ready();
   size_t room_of_head();
   bool own_for_life();
+
+  // Reads of what waits for the server (read_queued.cpp).
+  bool read_queued();
+  void note_own(Pin pin);
+  void end_aside();
 
   // Replies and the end (session.cpp).
   uint32_t under_way() const { return next_ - head_; }
@@ -221,6 +232,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool waits_ = false;          // for room, or for replies
   bool gathering_ = false;      // encoded_ grows with a command that is longer than a block
   bool too_long_ = false;       // to be gathered
+  bool aside_ = false;          // what its own connection does may write strings
   bool packed_ = false;         // the command at the front is, if it is to be
   bool rewritten_ = false;      // and is in encoded_, with other lengths than reader_ has seen
   bool marked_ = false;         // marks_ are taken, for the command at the front
@@ -248,6 +260,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   std::unique_ptr<Adoption> adopting_;
   std::optional<uint32_t> selecting_;  // kWaiting: the database that it is to be in if the server does not refuse it
   std::vector<Mark> marks_;
+  std::optional<uint64_t> spool_mark_;  // taken, for the command at the front
+  uint32_t spool_owes_ = 0;     // replies
   uint64_t lanes_epoch_ = 0;
   uint64_t moves_epoch_ = 0;
   Lease* lease_ = nullptr;

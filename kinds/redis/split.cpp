@@ -146,7 +146,10 @@ Split::Split(std::span<const std::string_view> args, uint8_t stride, bool by_key
     uint16_t slot;
   };
   std::vector<Key> sorted((args.size() - 1) / stride);
-  for (uint32_t i = 0; i < sorted.size(); ++i) sorted[i] = Key{i, slot_of(args[1 + size_t{i} * stride])};
+  for (uint32_t i = 0; i < sorted.size(); ++i) {
+    const std::string_view key = args[1 + size_t{i} * stride];
+    sorted[i] = Key{i, slot_of(key)};
+  }
   // By slot; those of one slot in the order of the command, which counts where a key comes twice.
   std::sort(sorted.begin(), sorted.end(), [](const Key& a, const Key& b) { return a.slot != b.slot ? a.slot < b.slot : a.number < b.number; });
   keys_.reserve(sorted.size());

@@ -32,7 +32,7 @@ _relay_files() {
   compopt -o filenames 2>/dev/null
   local path
   while IFS= read -r path; do
-    [[ -d $path || $path == *.toml || $path == *.env ]] && COMPREPLY+=("$path")
+    [[ -d $path || $path == *.toml || $path == *.env || $path == *.conf ]] && COMPREPLY+=("$path")
   done < <(compgen -f -- "$1")
 }
 
@@ -48,6 +48,9 @@ _relay_values() {
     elif [[ $line == "$3 FILE"* ]]; then
       compopt -o filenames 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -f -- "$4")
+    elif [[ $line == "$3 DIR"* ]]; then
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -d -- "$4")
     elif [[ $line == "$3 HOST:PORT"* ]]; then
       compopt -o nospace 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -A hostname -- "$4")

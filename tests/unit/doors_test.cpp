@@ -64,7 +64,7 @@ class DoorsTest : public ::testing::Test {
   }
 
   const std::string relay = "r";
-  const SockOptions options;
+  const SockOptions options{};
   test::Folder folder;
   Loop loop;
   ListenPool pool;
