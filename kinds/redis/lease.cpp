@@ -182,8 +182,9 @@ size_t Lease::take_error(std::span<const std::byte> bytes) {
     if (owner_->lease_moved(seq, *node, ask)) return taken;
     error = "-TRYAGAIN relay: the keys are on their way to another node; try again\r\n";
   }
-  owner_->deliver(seq, error);
-  if (owner_ != nullptr) owner_->replied(seq);
+  Session* owner = owner_;
+  owner->deliver(seq, error);
+  if (owner_ == owner) owner->replied(seq);  // it may have ended
   return taken;
 }
 
