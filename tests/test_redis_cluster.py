@@ -403,6 +403,24 @@ def test_live_resharding(lab: Lab) -> None:
         assert {client.get(f"{name}:{number}") for name in names} == {b"%d" % count}
 
 
+def test_slot_that_has_moved_for_commands_of_their_own(lab: Lab) -> None:
+    """A command that waits, or is in a transaction, finds the node of its keys also when the slot has moved since the relay has asked."""
+    cluster = lab.redis_cluster()
+    relay = lab.cluster_relay(cluster)
+    client, other = lab.redis(relay), lab.redis(relay)
+    client.set("warm", 1)
+    cluster.reshard([slot_of("q")], cluster.other_than(cluster.master_of("q")))
+    task = Task(client.blpop, "q", 10)
+    until(lambda: other.rpush("q", "e") == 1, "pushed")
+    assert task.result() == (b"q", b"e")
+    cluster.reshard([slot_of("q")], cluster.other_than(cluster.master_of("q")))
+    other.execute_command("MULTI")
+    assert raises(other, "GET", "q").startswith("TRYAGAIN relay") or answer(other, "GET", "q") == b"QUEUED"
+    other.execute_command("DISCARD")
+    with other.pipeline() as pipeline:
+        assert pipeline.set("{q}a", 1).get("{q}a").execute() == [True, b"1"]
+
+
 def test_failover_by_hand(lab: Lab) -> None:
     """A replica takes over in good order while clients write: no error, nothing lost."""
     cluster = lab.redis_cluster()
