@@ -249,13 +249,25 @@ void Backlog::done_with(uint64_t end) {
   else ask();
 }
 
-// A disk that fails does not hold up the lanes: then there is this note in the kernel's memory alone.
+// A disk that fails does not hold up the lanes for ever, and with them all who wait for replies: then the note is in the kernel's memory
+// alone, or nowhere.
 bool Backlog::may_send(uint64_t end) {
-  const bool noted = spool_.sent(end).ok();
-  if (noted && (fsync_ != Spool::Fsync::kAlways || sync_failed_ || spool_.sent_synced() >= end)) return true;
+  if (!spool_.sent(end).ok()) {
+    const Time now = relay_.loop().now();
+    if (not_noted_since_ == Time{}) not_noted_since_ = now;
+    if (now - not_noted_since_ >= relay_.config().timeout) {
+      if (!std::exchange(not_noted_said_, true)) LogLine(Level::kError, "spool-not-noted").text("relay", relay_.config().name).text("dir", dir_);
+      return true;
+    }
+    lanes_wait_ = true;
+    later_.arm(kLook);
+    return false;
+  }
+  not_noted_since_ = {};
+  not_noted_said_ = false;
+  if (fsync_ != Spool::Fsync::kAlways || sync_failed_ || spool_.sent_synced() >= end) return true;
   lanes_wait_ = true;
-  if (noted) spool_.sync();
-  else later_.arm(kLook);
+  spool_.sync();
   return false;
 }
 
@@ -300,10 +312,9 @@ void Backlog::close() {
   static_cast<void>(spool_.flush());
   count();
   if (spool_.empty()) return;
-  LogLine line(Level::kWarn, "spool-kept");
-  line.text("relay", relay_.config().name).text("dir", dir_).number("bytes", spool_.backlog());
-  if (loaded() >= old_end_)
-    line.number("commands", unread_ + static_cast<uint64_t>(std::count_if(loaded_.begin(), loaded_.end(), [](const Loaded& one) { return !one.done; })));
+  const uint64_t known = unread_ + static_cast<uint64_t>(std::count_if(loaded_.begin(), loaded_.end(), [](const Loaded& one) { return !one.done; }));
+  LogLine(Level::kWarn, "spool-kept").text("relay", relay_.config().name).text("dir", dir_).number("bytes", spool_.backlog())
+      .count("commands", loaded() >= old_end_ ? static_cast<int64_t>(known) : 0);
 }
 
 // ---- showing

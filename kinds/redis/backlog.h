@@ -140,6 +140,8 @@ class Backlog final : private SpoolUser, private TimerUser {
   bool sync_failed_ = false;      // the last time
   uint64_t unsafe_until_ = 0;     // what a sync has failed for
   Time unsafe_deadline_{};        // then who waits for that is told
+  Time not_noted_since_{};        // may_send() finds the file not writable
+  bool not_noted_said_ = false;
   bool lanes_wait_ = false;       // may_send() was false
   bool closed_ = false;
 };
