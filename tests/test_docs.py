@@ -29,7 +29,7 @@ from harness.until import until
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "man").glob("*.?"))
 KINDS = sorted((ROOT / "kinds").glob("*/*.cpp"))
-OTHERS = [ROOT / "relay.cpp", *sorted((ROOT / "ops").glob("*.cpp")), *sorted((ROOT / "run").glob("*.cpp"))]
+OTHERS = [ROOT / "relay.cpp", *(path for room in ("net", "ops", "run") for path in sorted((ROOT / room).glob("*.cpp")))]
 SOURCES = [*OTHERS, *KINDS]
 # A kind's command, its folder and page, the sections with its keys, and what it cannot do without.
 COMMANDS = {
