@@ -305,6 +305,21 @@ bool Cluster::redirect(Lane& lane, const Lane::Entry& entry, std::string_view er
   return true;
 }
 
+std::optional<uint32_t> Cluster::told(std::string_view error, uint32_t node, bool& ask) {
+  const std::optional<Redirect> to = parse_redirect(error);
+  if (!to || !map_) return std::nullopt;
+  const std::string address = map_->address(*to, host_of(relay_.place(node)));
+  if (address.empty()) return std::nullopt;
+  ask = to->ask;
+  relay_.stats().add(to->ask ? Stat::kAsked : Stat::kMoved);
+  if (!to->ask) {
+    const std::optional<uint32_t> before = node_of(to->slot);
+    if (map_->moved(to->slot, address) && before) leave_behind(to->slot, *before);
+    doubt();
+  }
+  return relay_.node(address);
+}
+
 void Cluster::place_again(const Lane::Entry& entry, const std::string& command, const Setting& setting) {
   Lane::Entry again = entry;
   std::string bytes = command;

@@ -58,6 +58,8 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   bool redirect(Lane& lane, const Lane::Entry& entry, std::string_view error);
   // Over a lane to `node`, or to where its keys are, as soon as there is room.
   void put(const Lane::Entry& entry, const std::string& command, const Setting& setting, std::optional<uint32_t> node);
+  // Where `error`, of `node`, sends who has got it; the map is mended. Nothing: it is another error.
+  std::optional<uint32_t> told(std::string_view error, uint32_t node, bool& ask);
   // Finds a lane for a command that has lost its own.
   void place_again(const Lane::Entry& entry, const std::string& command, const Setting& setting);
 

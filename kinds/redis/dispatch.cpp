@@ -12,6 +12,7 @@ namespace relay::redis {
 namespace {
 
 constexpr std::string_view kOk = "+OK\r\n";
+constexpr uint8_t kMostMoves = 16;  // of a command over a lease
 constexpr Delay kLook{20};  // whether there is a connection now
 
 std::string lower(std::string_view text) {
@@ -74,6 +75,12 @@ bool Session::dispatch() {
       return true;
     }
     append_command(encoded_, *words);
+  }
+  if (whole && pin_ != Pin::kLife && relay_.ignores(word(0))) {
+    if (pin_ != Pin::kNone && under_way() > 0) return false;
+    answer(kOk);
+    consumed();
+    return true;
   }
   if (whole && relay_.packs(word(0))) pack();
   Command command = relay_.commands().find(word(0));
@@ -314,11 +321,6 @@ Lane* Session::lane_for(const Setting& setting) {
 }
 
 bool Session::share(const Command& command) {
-  if (relay_.ignores(word(0)) && reader_.done()) {
-    answer(kOk);
-    consumed();
-    return true;
-  }
   Lane::Entry entry;
   if (relay_.smart() && reader_.done()) {
     if (read_queued()) return true;
@@ -471,6 +473,7 @@ bool Session::take_lease(Pin pin) {
 void Session::lease_ready(Lease& lease) {
   if (acquiring_ || pin_ != Pin::kWaiting) return;  // it will see; or it has it already
   lease_ = &lease;
+  if (resending_) return resend();
   load();
   if (state_ != State::kOpen) return;
   own(wanted_);
@@ -482,6 +485,9 @@ void Session::lease_ready(Lease& lease) {
 // The command at the front begins its way there.
 bool Session::own(Pin pin) {
   pin_ = pin;
+  moves_ = 0;
+  alone_.clear();
+  if (relay_.cluster() != nullptr && pin == Pin::kCommand && under_way() == 0 && reader_.done() && bytes().size() <= BufferPool::kBlock) alone_.assign(bytes());
   since_waiting_ = {};
   if (pin != Pin::kLife) expect_reply(next_);
   note_own(pin);
@@ -519,6 +525,34 @@ bool Session::own(Pin pin) {
   }
   streaming_ = pin != Pin::kLife || !encoded_.empty();
   return true;
+}
+
+bool Session::lease_moved(uint32_t seq, uint32_t node, bool ask) {
+  if (pin_ != Pin::kCommand || streaming_ || under_way() != 1 || seq != head_ || alone_.empty() || ended_in_ || ++moves_ > kMostMoves) return false;
+  asks_ = ask;
+  resending_ = true;
+  pin_ = Pin::kWaiting;
+  since_waiting_ = relay_.loop().now();
+  Lease* before = std::exchange(lease_, nullptr);
+  before->give_back();
+  acquiring_ = true;
+  lease_ = relay_.acquire(*this, setting_, node);
+  acquiring_ = false;
+  if (lease_ != nullptr && lease_->ready()) resend();
+  else schedule();
+  return true;
+}
+
+void Session::resend() {
+  resending_ = false;
+  pin_ = Pin::kCommand;
+  since_waiting_ = {};
+  if (std::exchange(asks_, false)) {
+    lease_->begin_unheard();
+    static_cast<void>(lease_->send("*1\r\n$6\r\nASKING\r\n"));
+  }
+  lease_->begin(head_);
+  static_cast<void>(lease_->send(alone_));  // there is room: nothing else is in it
 }
 
 // Gives the connection what there is of the command that is on its way. False: there is no more, or no room.
@@ -605,6 +639,10 @@ void Session::gave_up(const std::string& why) {
   since_waiting_ = {};
   multi_ = false;
   selecting_.reset();
+  if (std::exchange(resending_, false)) {
+    end_aside();
+    return deliver_error(head_, why);
+  }
   say(why.starts_with('-') ? why : "-ERR relay: " + why + "\r\n");
   if (!reader_.done()) return close_when_said("server-lost");  // a big one, of which the rest would follow
   load();

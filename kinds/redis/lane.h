@@ -142,6 +142,8 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void reply_ended(bool push);
   void done_with_front(bool answered = true);
   void error_came(Entry& entry, Session* session);
+  // When the server is not able to do things for now (hold.cpp). Whether an error says so: not done, and not for what the command is.
+  static bool is_for_now(std::string_view error);
   bool hold(Entry& entry, std::string_view error);
   bool goes_again(const Entry& entry) const;
   void keep_back();

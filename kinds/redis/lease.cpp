@@ -13,6 +13,7 @@ namespace relay::redis {
 namespace {
 
 constexpr uint64_t kQueue = 128 * 1024;
+constexpr size_t kLongestError = 64 * 1024;
 
 std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
@@ -143,6 +144,7 @@ size_t Lease::on_link_bytes(std::span<const std::byte> bytes) {
     owner_->pass_raw(text_of(bytes));
     return bytes.size();
   }
+  if (heard && !opaque_ && relay_.cluster() != nullptr && (!error_.empty() || (!reader_.begun() && bytes.front() == std::byte{'-'}))) return take_error(bytes);
   const Result<size_t> n = reader_.feed(bytes);
   if (!n.ok()) {
     link_.fail(n.status().reason());
@@ -158,6 +160,31 @@ size_t Lease::on_link_bytes(std::span<const std::byte> bytes) {
   if (heard) relay_.stats().sub(Stat::kUnderWay);
   if (heard && owner_ != nullptr) owner_->replied(seq);
   return *n;
+}
+
+// Which may say that the keys are at another node: a client that knows nothing of clusters does not hear that.
+size_t Lease::take_error(std::span<const std::byte> bytes) {
+  const Result<size_t> n = reader_.feed(bytes);
+  if (!n.ok() || error_.size() + *n > kLongestError) {
+    link_.fail(n.ok() ? "an endless error" : n.status().reason());
+    return 0;
+  }
+  const size_t taken = *n;
+  error_.append(text_of(bytes.first(taken)));
+  if (!reader_.done()) return taken;
+  reader_.next();
+  std::string error = std::exchange(error_, {});
+  const auto seq = static_cast<uint32_t>(owed_.front());
+  owed_.pop_front();
+  relay_.stats().sub(Stat::kUnderWay);
+  bool ask = false;
+  if (const std::optional<uint32_t> node = relay_.cluster()->told(error, node_, ask); node) {
+    if (owner_->lease_moved(seq, *node, ask)) return taken;
+    error = "-TRYAGAIN relay: the keys are on their way to another node; try again\r\n";
+  }
+  owner_->deliver(seq, error);
+  if (owner_ != nullptr) owner_->replied(seq);
+  return taken;
 }
 
 void Lease::resume() { link_.again(); }

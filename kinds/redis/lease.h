@@ -65,6 +65,7 @@ class Lease final : public Mortal, private LinkUser, private TimerUser {
   void on_timer(Timer& timer) override;
   void write();
   void forget_owed();
+  size_t take_error(std::span<const std::byte> bytes);
 
   RedisRelay& relay_;
   const uint32_t node_;
@@ -74,6 +75,7 @@ class Lease final : public Mortal, private LinkUser, private TimerUser {
   Queue queue_;                 // commands, until they are sent
   std::deque<uint64_t> owed_;   // replies, by the session's numbers
   RespReply reader_;
+  std::string error_;           // in a cluster: the one that is being read
   bool opaque_ = false;
   bool finishing_ = false;
   bool retired_ = false;

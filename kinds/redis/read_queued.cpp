@@ -37,7 +37,8 @@ bool writes_anything(std::string_view name) {
 
 // Waits, or reads; what it takes is of a list, a sorted set or a stream, and where it puts it there is no string.
 bool writes_no_string(std::string_view name, const Command& command) {
-  return command.read_only || is_one_of(name, {"blpop", "brpop", "blmove", "brpoplpush", "blmpop", "bzpopmin", "bzpopmax", "bzmpop", "xread", "xreadgroup", "wait", "waitaof", "client", "select"});
+  return command.read_only || is_one_of(name, {"blpop", "brpop", "blmove", "brpoplpush", "blmpop", "bzpopmin", "bzpopmax", "bzmpop", "xread", "xreadgroup", "wait",
+                                               "waitaof", "client", "select"});
 }
 
 }  // namespace

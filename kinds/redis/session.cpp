@@ -510,7 +510,8 @@ void Session::on_timer(Timer&) {
     relay_.stats().add(Stat::kStalled);
     return end("stalled");
   }
-  if (relay_.draining() && now - last_taken_ >= kQuietDrain) return end("drained");
+  const bool due = under_way() > 0 && pin_ != Pin::kLife;  // a reply
+  if (relay_.draining() && !due && now - last_taken_ >= kQuietDrain) return end("drained");
   schedule();
 }
 

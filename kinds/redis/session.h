@@ -80,6 +80,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void spool_answer(uint32_t seq, std::string_view text);
   void spool_left() { --spool_owes_; }
   void lease_ready(Lease& lease);
+  // What reply `seq` is owed to must be said to `node`. False: it cannot be.
+  bool lease_moved(uint32_t seq, uint32_t node, bool ask);
   void lease_lost(const std::string& why, const std::string& refusal, bool in_a_reply);
   // The URL has another database now: it is that of clients who have chosen none.
   void follow(uint32_t db) { setting_.db = chose_db_ ? setting_.db : db; }
@@ -176,6 +178,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool own(Pin pin);
   bool stream();
   bool pass_on();
+  void resend();
   void unpin();
   void gave_up(const std::string& why);
   bool wait();
@@ -237,6 +240,9 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool rewritten_ = false;      // and is in encoded_, with other lengths than reader_ has seen
   bool marked_ = false;         // marks_ are taken, for the command at the front
   bool after_ping_ = false;     // WAIT
+  bool resending_ = false;      // alone_ waits for a lease
+  bool asks_ = false;           // which wants an ASKING first
+  uint8_t moves_ = 0;           // of alone_
   bool begun_ = false;          // MULTI is said, but not yet where
   bool chose_db_ = false;       // by SELECT
   uint8_t ordinal_ = 0;         // which of the lanes of a kind, while something is under way
@@ -247,6 +253,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   std::string complaint_;       // what the client has said is no command
   std::string encoded_;         // the command at the front, when it was a line, or is longer than a block
   size_t encoded_sent_ = 0;
+  std::string alone_;           // in a cluster: the command that is under way over a lease, if it may have to be sent elsewhere
   std::string head_text_;       // how the reply to EXEC begins
   Queue out_;
   std::string_view lent_;       // goes out first: it is still where it came. Only until flush(), and while out_ is empty
