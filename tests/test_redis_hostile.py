@@ -150,6 +150,21 @@ def test_half_a_command_is_none(lab: Lab) -> None:
 
 # ---- connections of one's own
 
+@pytest.mark.parametrize("said", [b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$30000000\r\n" + b"x" * 200_000, encode("WATCH", "a") + encode("BLPOP", "a", "0") + encode("EXEC"),
+                                  encode("BLPOP", "a", "0") + encode("MULTI") + encode("EXEC")], ids=["half", "watch", "behind"])
+def test_who_finishes_in_the_middle(lab: Lab, said: bytes) -> None:
+    """A client that goes in the middle of a long command, or behind one that waits, leaves no connection behind."""
+    server = lab.redis_server()
+    relay = allowed(lab.redis_relay(server))
+    peer = lab.at(relay.address("client"))
+    peer.send(said)
+    relay.wait_stat("pinned", "==", 1)
+    peer.finish()
+    peer.gone()
+    relay.wait_stat("pinned", "==", 0)
+    assert server.direct().ping()
+
+
 def test_a_connection_is_found_when_a_shared_one_is_idle(lab: Lab) -> None:
     """With all connections in use, who waits for one of its own gets it once a shared one is not used any more."""
     server = lab.redis_server()

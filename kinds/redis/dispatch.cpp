@@ -106,6 +106,7 @@ bool Session::dispatch_to(const Command& command) {
     case Use::kMulti:
     case Use::kWatch:
       if (under_way() == 0) multi_ = command.use == Use::kMulti;
+      blocking_ = false;
       return take_lease(Pin::kTransaction);
     case Use::kSelect: return select();
     case Use::kAuth: return auth();
@@ -153,9 +154,9 @@ bool Session::dispatch_own(const Command& command) {
     case Use::kMulti: multi_ = true; break;
     case Use::kExec: ending_ = argc == 1; break;
     case Use::kUnwatch: ending_ = argc == 1 && !multi_; break;
-    case Use::kShared:
     case Use::kAlone:
-    case Use::kWait:
+    case Use::kWait: blocking_ = blocking_ || !multi_; break;
+    case Use::kShared:
     case Use::kWatch: break;
     case Use::kQuit: return quit();
   }

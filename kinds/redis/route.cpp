@@ -113,7 +113,7 @@ bool Session::begin_transaction(const Command& command) {
     case Use::kHello:
     case Use::kClient:
     case Use::kReset:
-    case Use::kQuit: return take_lease(Pin::kTransaction);
+    case Use::kQuit: blocking_ = false; return take_lease(Pin::kTransaction);
   }
   consumed();
   return true;

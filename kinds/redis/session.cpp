@@ -79,7 +79,7 @@ void Session::on_ready(Conn&) {
   if (state_ != State::kOpen || !waits_) return;
   // While it is not read, for what it has said is not done with, its end shows here.
   if (client_.broken()) return end("client-reset");
-  if (client_.finished() && pin_ == Pin::kCommand && blocking_ && !ended_in_) {
+  if (client_.finished() && (pin_ == Pin::kCommand || pin_ == Pin::kTransaction) && blocking_ && !ended_in_) {
     ended_in_ = true;  // what is behind a command that waits is not done any more, by the server neither: be it half sent
     lease_->finish();
   }
@@ -154,7 +154,9 @@ void Session::process_loaded() {
 
 // The client has finished, and what it has said before is done with, or will never be.
 void Session::no_more() {
-  const bool all_said = pin_ == Pin::kCommand ? blocking_ && !streaming_ : (pin_ == Pin::kLife || pin_ == Pin::kTransaction) && !waits_;
+  const bool half = streaming_ && !waits_;  // of a command of which the rest will not come
+  const bool for_long = (pin_ == Pin::kLife && !waits_) || (pin_ == Pin::kTransaction && (!waits_ || blocking_));
+  const bool all_said = half || for_long || (pin_ == Pin::kCommand && blocking_ && !streaming_);
   if (all_said && lease_ != nullptr) return lease_->finish();  // as with the server itself, which then stops waiting
   if (pin_ == Pin::kNone && !waits_ && under_way() == 0) close_when_said("client-closed");
 }
