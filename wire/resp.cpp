@@ -49,11 +49,10 @@ bool take_quoted(char quote, std::string_view& text, std::string& word) {
     const char c = text.front();
     text.remove_prefix(1);
     if (c == quote) return text.empty() || is_space(text.front());
-    if (c != '\\' || text.empty()) {
-      word += c;
-    } else if (quote == '"') {
+    const bool escapes = c == '\\' && !text.empty();
+    if (escapes && quote == '"') {
       word += unescape(text);
-    } else if (text.front() == '\'') {
+    } else if (escapes && text.front() == '\'') {
       word += '\'';
       text.remove_prefix(1);
     } else {
@@ -159,6 +158,27 @@ std::string RespRequest::complaint(const Status& why) const {
   return text + ", got '" + (met_ == '\r' || met_ == '\n' ? ' ' : met_) + '\'';
 }
 
+Status RespRequest::take_line(std::string_view text, size_t& at) {
+  const size_t end = text.find('\n', at);
+  const size_t n = end == std::string_view::npos ? text.size() - at : end - at + 1;
+  size_ += n;
+  at += n;
+  if (size_ > limits_.line) return fail("Protocol error: too big inline request");
+  if (end != std::string_view::npos) state_ = State::kDone;
+  return {};
+}
+
+Status RespRequest::take_number(std::string_view text, size_t& at) {
+  auto number = RespNumber::State::kMore;
+  for (; number == RespNumber::State::kMore && at < text.size(); ++size_) number = number_.feed(text[at++]);
+  return state_ == State::kCount ? counted(number) : sized(number);
+}
+
+Status RespRequest::take_char(std::string_view text, size_t& at) {
+  ++size_;
+  return step(text[at++]);
+}
+
 Result<size_t> RespRequest::feed(std::span<const std::byte> bytes) {
   const std::string_view text = text_of(bytes);
   size_t at = 0;
@@ -171,23 +191,10 @@ Result<size_t> RespRequest::feed(std::span<const std::byte> bytes) {
       if (bulk_ == 0) state_ = State::kCr;
       continue;
     }
-    if (state_ == State::kInline) {
-      const size_t end = text.find('\n', at);
-      const size_t n = end == std::string_view::npos ? text.size() - at : end - at + 1;
-      size_ += n;
-      at += n;
-      if (size_ > limits_.line) return fail("Protocol error: too big inline request");
-      if (end != std::string_view::npos) state_ = State::kDone;
-      continue;
-    }
-    if (state_ == State::kCount || state_ == State::kLength) {
-      auto number = RespNumber::State::kMore;
-      for (; number == RespNumber::State::kMore && at < text.size(); ++size_) number = number_.feed(text[at++]);
-      if (const Status status = state_ == State::kCount ? counted(number) : sized(number); !status.ok()) return status;
-      continue;
-    }
-    ++size_;
-    if (const Status status = step(text[at++]); !status.ok()) return status;
+    const Status status = state_ == State::kInline                                  ? take_line(text, at)
+                          : state_ == State::kCount || state_ == State::kLength ? take_number(text, at)
+                                                                                : take_char(text, at);
+    if (!status.ok()) return status;
   }
   if (state_ == State::kFailed) return Status{Code::kInvalid, "Protocol error"};
   return at;

@@ -73,6 +73,9 @@ class RespRequest {
 
  private:
   enum class State : uint8_t { kStart, kInline, kCount, kDollar, kLength, kBulk, kCr, kLf, kDone, kFailed };
+  Status take_line(std::string_view text, size_t& at);
+  Status take_number(std::string_view text, size_t& at);
+  Status take_char(std::string_view text, size_t& at);
   Status step(char c);
   Status counted(RespNumber::State state);
   Status sized(RespNumber::State state);
