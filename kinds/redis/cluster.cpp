@@ -370,7 +370,7 @@ void Cluster::try_late() {
     if (stopped) late_.push_back(late);
     else put(late.entry, late.command, late.setting, late.node);
     if (stopped && late.entry.early) relay_.early_queued(1, static_cast<int64_t>(late.command.size()));
-    stopped = late_.size() > 0;
+    stopped = !late_.empty();
     if (late_.size() > before) late_.back().since = since;
   }
   if (!late_.empty()) late_timer_.arm(kLate);

@@ -30,7 +30,7 @@ struct ServerUrl {
   std::string db = "0";
 
   // The Status goes on where the text stops, which is never shown: there may be a password in it.
-  static Result<ServerUrl> parse(std::string_view url);
+  static Result<ServerUrl> parse(std::string_view text);
   bool operator==(const ServerUrl& other) const;
 };
 

@@ -44,7 +44,7 @@ void Lease::on_link_ready() {
 
 void Lease::give_back() {
   owner_ = nullptr;
-  const uint64_t most = static_cast<uint64_t>(relay_.config().max_connected.count());
+  const auto most = static_cast<uint64_t>(relay_.config().max_connected.count());
   const bool old = most > 0 && static_cast<uint64_t>((relay_.loop().now() - link_.since()).count()) >= most;
   if (retired_ || old || !link_.ready()) return end("released");
   patience_.arm(relay_.config().timeout);
