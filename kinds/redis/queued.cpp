@@ -16,7 +16,7 @@ uint64_t hash_of(std::string_view key) { return std::hash<std::string_view>{}(ke
 
 void Queued::put(std::string_view key, const Place& place) {
   if (key.size() > kLongestKey) return;
-  if (table_ == nullptr) table_.reset(new (std::nothrow) Table{});
+  if (table_ == nullptr) table_ = std::unique_ptr<Table>{new (std::nothrow) Table{}};  // without memory nothing is known
   if (table_ == nullptr) return;
   const uint64_t hash = hash_of(key);
   (*table_)[place_of(hash)] = {hash, place, age_};
