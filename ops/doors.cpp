@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "lib/check.h"
 #include "lib/log.h"
 
 namespace relay {
@@ -66,6 +67,7 @@ void Doors::rollback() {
 // What has to be the same for a door to stay as it is.
 std::string Doors::place_of(const Endpoint& where, const TlsKeys* tls) {
   if (!where.tls) return where.text();
+  CHECK(tls != nullptr);
   return where.text() + " " + std::to_string(tls->handshake_limit) + " " + std::to_string(tls->handshake_timeout.count());
 }
 

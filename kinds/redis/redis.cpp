@@ -500,7 +500,7 @@ void RedisRelay::keep_ready() {
     return;
   }
   if (Lane* own = lane(setting_, 0, 0); own != nullptr) own->start();
-  if (leases_.size() != 0 && idle_.empty()) return;  // the server is not there, or all are in use
+  if (!leases_.empty() && idle_.empty()) return;  // the server is not there, or all are in use
   while (idle_.size() < config_.min_idle && leases_.size() < config_.min_idle && lanes_.size() + leases_.size() < config_.max_connections) add_lease(0).dial(nullptr, setting_);
 }
 

@@ -93,15 +93,15 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   void lane_troubled();
   bool is_ready(uint32_t node) const;  // some lane to it
   bool is_usable(uint32_t node);       // nothing is known against it
-  bool is_answered(uint32_t lane, uint64_t put) const;
-  void desert(uint32_t lane);
+  bool is_answered(uint32_t id, uint64_t put) const;
+  void desert(uint32_t id);
   // The cluster, if the server is one.
   Cluster* cluster() { return cluster_.get(); }
   void cluster_known();
   uint32_t node(const std::string& address);
   std::vector<std::string> seeds() const;
   std::vector<uint32_t>& indexes() { return indexes_; }
-  void resume(uint32_t lane);
+  void resume(uint32_t id);
   void ended(Lane& lane);
   // Finds another lane for what one had.
   void reroute(const Lane::Entry& entry, const std::string& command, const Setting& setting);
@@ -151,7 +151,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   Lane* lane_for_early(uint32_t db, std::string_view command);
   const Lane* hopeless_lane() const;  // one of those that are; nullptr: none is
   void early_queued(int64_t count, int64_t bytes);
-  bool is_past(uint32_t lane, uint64_t put) const;
+  bool is_past(uint32_t id, uint64_t put) const;
   Lane* find_lane(uint32_t id);  // nullptr: it is gone
   uint64_t moves_epoch() const { return moves_epoch_; }  // changes when early commands change their lane
   void early_moved() { ++moves_epoch_; }

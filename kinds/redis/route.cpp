@@ -39,19 +39,23 @@ bool Session::nobody_has_it() {
   return true;
 }
 
+// No node has said yet what the cluster is.
+bool Session::no_map() {
+  const Cluster& cluster = *relay_.cluster();
+  if (!cluster.hopeless()) return wait_for_room();
+  relay_.stats().add(Stat::kErrors);
+  answer("-ERR relay: cannot reach the server: " + cluster.trouble() + "\r\n");
+  consumed();
+  return true;
+}
+
 bool Session::dispatch_cluster(Command command) {
   Cluster& cluster = *relay_.cluster();
   if (command.use == Use::kQuit || command.use == Use::kReset) {
     begun_ = false;
     return dispatch_to(command);
   }
-  if (!cluster.known()) {
-    if (!cluster.hopeless()) return wait_for_room();
-    relay_.stats().add(Stat::kErrors);
-    answer("-ERR relay: cannot reach the server: " + cluster.trouble() + "\r\n");
-    consumed();
-    return true;
-  }
+  if (!cluster.known()) return no_map();
   if (command.container && reader_.done()) {
     const Use use = command.use;
     command = relay_.commands().find(word(0), word(1));
@@ -82,14 +86,19 @@ bool Session::dispatch_cluster(Command command) {
     return true;
   }
   if (command.read_only && command.use == Use::kShared && relay_.config().replicas && placed.where == Placed::Where::kTogether) {
-    const std::optional<uint32_t> replica = cluster.replica_of(placed.slot);
-    setting_.replica = replica && relay_.is_usable(*replica);
-    if (setting_.replica) node_ = *replica;
-    const bool done = dispatch_to(command);
-    setting_.replica = false;
-    return done;
+    return read_from_replica(command, placed.slot);
   }
   return dispatch_to(command);
+}
+
+// From the master if there is no replica to be had.
+bool Session::read_from_replica(const Command& command, uint16_t slot) {
+  const std::optional<uint32_t> replica = relay_.cluster()->replica_of(slot);
+  setting_.replica = replica && relay_.is_usable(*replica);
+  if (setting_.replica) node_ = *replica;
+  const bool done = dispatch_to(command);
+  setting_.replica = false;
+  return done;
 }
 
 // Behind a MULTI that no server has heard of yet.

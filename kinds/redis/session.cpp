@@ -130,6 +130,12 @@ void Session::resume() {
   if (waits_) process();
 }
 
+// No more of its commands are looked at for now.
+bool Session::is_held() const {
+  return pin_ == Pin::kWaiting || (pin_ == Pin::kCommand && !blocking_) || ending_ || adopting_ != nullptr || under_way() >= relay_.config().pipeline ||
+         unsaid() + parked_bytes_ > kEnough;
+}
+
 void Session::process_loaded() {
   waits_ = false;
   while (state_ == State::kOpen && !waits_) {
@@ -140,12 +146,9 @@ void Session::process_loaded() {
       if (!pass_on()) break;
     } else if (streaming_) {
       if (!stream()) break;
-    } else if (pin_ == Pin::kWaiting || (pin_ == Pin::kCommand && !blocking_) || ending_ || adopting_ != nullptr || under_way() >= relay_.config().pipeline ||
-               unsaid() + parked_bytes_ > kEnough) {
-      waits_ = true;
-    } else if (!frame()) {
+    } else if (const bool held = is_held(); !held && !frame()) {
       if (complaint_.empty()) break;
-    } else if (!dispatch()) {
+    } else if (held || !dispatch()) {
       waits_ = true;
     }
   }
@@ -174,16 +177,22 @@ bool Session::frame() {
       if (full || too_long_) return true;
     }
     if (data.empty() && !full) return false;
-    const Result<size_t> n = full ? Status{Code::kInvalid, "Protocol error: too big inline request"} : reader_.feed(data);
-    if (!n.ok()) {
-      complaint_ = reader_.complaint(n.status());
-      stop_gathering();
-      return false;
-    }
-    fed_ += *n;
-    if (reader_.done() && gathering_) static_cast<void>(gather());
-    if (reader_.done() && reader_.argc() == 0 && !reader_.is_inline()) consumed();
+    if (!feed(data, full)) return false;
   }
+  return true;
+}
+
+// False: what comes is no command.
+bool Session::feed(std::span<const std::byte> data, bool full) {
+  const Result<size_t> n = full ? Status{Code::kInvalid, "Protocol error: too big inline request"} : reader_.feed(data);
+  if (!n.ok()) {
+    complaint_ = reader_.complaint(n.status());
+    stop_gathering();
+    return false;
+  }
+  fed_ += *n;
+  if (reader_.done() && gathering_) static_cast<void>(gather());
+  if (reader_.done() && reader_.argc() == 0 && !reader_.is_inline()) consumed();
   return true;
 }
 

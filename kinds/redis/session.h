@@ -128,7 +128,9 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void read();
   void process();
   void process_loaded();
+  bool is_held() const;
   bool frame();
+  bool feed(std::span<const std::byte> data, bool full);
   bool gather();
   void stop_gathering();
   void consumed();
@@ -169,6 +171,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool share_scan(const Command& command);
   void joined(uint32_t seq);
   bool nobody_has_it();
+  bool no_map();
+  bool read_from_replica(const Command& command, uint16_t slot);
   bool settled();
   bool loaded(std::optional<uint32_t> db);
   bool wait_for_early();

@@ -42,7 +42,7 @@ const KeyTypes::Entry* KeyTypes::find(uint64_t hash) const {
 }
 
 void KeyTypes::put(uint64_t hash, uint64_t types) {
-  if (table_ == nullptr) table_.reset(new (std::nothrow) Table{});
+  if (table_ == nullptr) table_ = std::unique_ptr<Table>{new (std::nothrow) Table{}};
   if (table_ != nullptr) (*table_)[(hash >> 8) % kPlaces] = hash | types;
 }
 
