@@ -5,6 +5,7 @@ A Rival is a recipe; a Running is one process of it with a folder, a port and a 
 in order to find out whether it is up: to some rivals a connection is work, so the kernel's table of sockets is asked instead.
 """
 
+import re
 import ctypes
 import os
 import random
@@ -172,7 +173,7 @@ class Running:
     def __init__(self, rival, pairs=64, target_port=None):
         self.rival = rival
         self.process = None
-        self.folder = tempfile.mkdtemp(prefix=f"bench-{rival.name.replace(' ', '-')}-")
+        self.folder = tempfile.mkdtemp(prefix=f"bench-{re.sub(r'[^a-zA-Z0-9]+', '-', rival.name)}-")
         self.target_port = target_port or free_port()
         self.port = self.target_port if rival.direct else free_port()
         while self.port == self.target_port and not rival.direct:
