@@ -76,7 +76,10 @@ def say(peer: Peer, answer: bytes, *commands: bytes) -> None:
 def read_until(peer: Peer, end: bytes) -> bytes:
     answer = b""
     while not answer.endswith(end):
-        answer += peer.read(1)
+        try:
+            answer += peer.read(1)
+        except AssertionError as late:
+            raise AssertionError(f"only {answer!r}") from late
     return answer
 
 
