@@ -2,11 +2,14 @@
 """The Redis relay with a spool: what was answered outlives the relay, in its order, and is done twice only where that does no harm."""
 # Issue: point 7.
 
+import contextlib
 import random
 import resource
+import shutil
 import signal
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +76,10 @@ def say(peer: Peer, answer: bytes, *commands: bytes) -> None:
 def read_until(peer: Peer, end: bytes) -> bytes:
     answer = b""
     while not answer.endswith(end):
-        answer += peer.read(1)
+        try:
+            answer += peer.read(1)
+        except AssertionError as late:
+            raise AssertionError(f"only {answer!r}") from late
     return answer
 
 
@@ -234,7 +240,7 @@ def test_few_are_in_doubt(lab: Lab) -> None:
     warm(lab, spooled.relay)
     server.pause()
     client = spooled.client()
-    count, value = volume(4000), "x" * 4000
+    count, value = 4000, "x" * 4000  # more than sockets hold
     sender = Task(client.send, b"".join(encode("APPEND", f"k{number}", value) for number in range(count)))
     assert client.read(4 * count) == ONE * count
     sender.result()
@@ -333,6 +339,23 @@ def test_a_full_spool(lab: Lab) -> None:
     assert server.direct().dbsize() == 3 * count
 
 
+@contextlib.contextmanager
+def faults(lab: Lab, relay: Relay, *calls: str) -> Iterator[None]:
+    """These calls of the relay fail meanwhile."""
+    if shutil.which("strace") is None:
+        pytest.skip("there is no strace")
+    words = [word for call in calls for word in ("-e", f"inject={call}")]
+    log = lab.folder / "strace"
+    with log.open("w") as said, subprocess.Popen(["strace", "-p", str(relay.pid), *words], stderr=said) as process:
+        try:
+            until(lambda: "attached" in log.read_text() or process.poll() is not None, "strace")
+            if process.poll() is not None:
+                pytest.skip(f"strace does not work here: {log.read_text()}")
+            yield
+        finally:
+            process.terminate()
+
+
 def limit_files(relay: Relay, size: int) -> None:
     """No file may be longer: to the relay that is a disk that is full."""
     hard = resource.prlimit(relay.pid, resource.RLIMIT_FSIZE)[1]
@@ -391,6 +414,36 @@ def test_a_full_disk_without_a_server(lab: Lab) -> None:
     spooled.start()
     spooled.done()
     assert set(server.direct().keys()) == set(stored)
+
+
+def test_a_disk_that_does_not_sync(lab: Lab) -> None:
+    """With fsync = always, when the disk fails: who waits for it is answered when the server has done the command, or told; others wait for the server."""
+    server = lab.redis_server()
+    spooled = Spooled(lab, server, fsync="always", timeout="2s", no_seccomp=True)
+    relay = spooled.relay.allow("spool-sync-failed", "sync-waits", "early-uncertain")
+    client, other = spooled.client(), spooled.client()
+    say(client, ONE, encode("SADD", "s", "1"))
+    spooled.done()
+    with faults(lab, relay, "io_submit:error=EAGAIN", "fdatasync:error=EIO"):
+        server.pause()
+        client.send(encode("SADD", "s", "1"))
+        relay.wait_log("spool-sync-failed")
+        server.resume()
+        assert client.read(4) == ONE  # not its own, but it is done
+        say(client, b":0\r\n", encode("SADD", "s", "1"))
+        assert relay.relay_status()["spool"]["failing"]
+    until(lambda: not relay.relay_status()["spool"]["failing"], "the disk is well again")
+    say(client, ONE, encode("SADD", "s", "1"))
+    spooled.done()
+    server.kill()
+    with faults(lab, relay, "io_submit:error=EAGAIN", "fdatasync:error=EIO"):
+        client.send(encode("SET", "a", "1"))
+        read_until(client, b"the disk of the spool has failed; the command will be executed, unless the machine fails, too\r\n")
+        other.send(encode("SET", "a", "2"))
+        assert b"cannot reach the server" in read_until(other, b"\r\n")
+    server.start()
+    spooled.done()
+    assert server.direct().get("a") == b"1"
 
 
 def test_two_databases_and_one_that_there_is_not(lab: Lab) -> None:
@@ -453,6 +506,32 @@ def test_what_the_server_refuses(lab: Lab) -> None:
     assert relay.stats()["early_refused"] == 1
     assert relay.wait_log("early-refused")["key"] == "a"
     assert server.direct().get("b") == b"1"
+
+
+def test_a_cluster(lab: Lab) -> None:
+    """In front of a cluster each command goes to the node of its key, also after a restart, and in the order of its node."""
+    cluster = lab.redis_cluster()
+    folder = lab.folder / "spool"
+    folder.mkdir()
+    keys = {"mode": "smart", "spool": folder, "name": "app", "asynCommands": "APPEND", "queue_size": "64KiB", "timeout": "60s"}
+    relay = lab.cluster_relay(cluster, **keys)
+    count = volume(300)
+    client = lab.at(relay.address("client"))
+    said = [encode("APPEND", f"k{number % 50}", f"{number},") for number in range(count)]
+    say(client, ONE * (count // 2), *said[: count // 2])
+    relay.wait_stat("spool_bytes", "==", 0)
+    before = relay.stats()["early_lost"]
+    relay.process.kill()
+    relay.kill()
+    lab.relays.remove(relay)
+    relay = lab.cluster_relay(cluster, **keys)
+    client = lab.at(relay.address("client"))
+    say(client, ONE * (count - count // 2), *said[count // 2 :])
+    for key in range(min(50, count)):
+        wanted = "".join(f"{number}," for number in range(key, count, 50)).encode()
+        say(client, b"$%d\r\n%s\r\n" % (len(wanted), wanted), encode("GET", f"k{key}"))
+    relay.wait_stat("spool_bytes", "==", 0)
+    assert before == relay.stats()["early_lost"] == 0
 
 
 def test_a_login_of_its_own(lab: Lab) -> None:

@@ -276,8 +276,9 @@ bool Backlog::may_send(uint64_t end) {
 void Backlog::on_synced(const Status& status) {
   sync_failed_ = !status.ok();
   if (sync_failed_) {
+    const bool told = !owed_.empty() && owed_.front().end <= unsafe_until_;  // it fails again and again: that must not put off their end
+    if (!told) unsafe_deadline_ = relay_.loop().now() + relay_.config().timeout;
     unsafe_until_ = spool_.written();
-    unsafe_deadline_ = relay_.loop().now() + relay_.config().timeout;
   }
   ask();
 }
