@@ -58,8 +58,8 @@ class Fake:
 
 
 def in_front_of(lab: Lab, fake: Fake, **keys: str) -> Relay:
-    words = [word for key, value in keys.items() for word in ("--" + key.replace("_", "-"), value)]
-    return allowed(lab.start("redis", "--listen", "127.0.0.1:0", "--url", f"redis://{fake.address}", "--log-level", "debug", *words))
+    words = [word for key, value in {"url": f"redis://{fake.address}", **keys}.items() for word in ("--" + key.replace("_", "-"), value)]
+    return allowed(lab.start("redis", "--listen", "127.0.0.1:0", "--log-level", "debug", *words))
 
 
 def raises(client: redis.Redis, *words: object) -> str:
@@ -183,6 +183,32 @@ def test_a_connection_is_found_when_a_shared_one_is_idle(lab: Lab) -> None:
     server.resume()
     assert task.result() == [b"1"]
     assert relay.stats()["upstreams"] <= 2
+
+
+def test_who_goes_before_the_connection_is_there(lab: Lab) -> None:
+    """A connection that is made for a client who has waited for a place, and is gone when it is ready, is not his any more."""
+    hold = threading.Event()
+
+    def answer(fake: Fake, words: list[bytes]) -> bytes:
+        if words[0] == b"AUTH" and len(fake.target.peers) > 2:
+            hold.wait(seconds(10))
+        return OK
+
+    fake = Fake(lab, answer)
+    relay = in_front_of(lab, fake, url=f"redis://:pw@{fake.address}", maxConnections="2", shared_connections="1")
+    first, second = lab.at(relay.address("client")), lab.at(relay.address("client"))
+    first.send(encode("WATCH", "a"))
+    assert first.read(5) == OK
+    second.send(encode("WATCH", "a"))
+    relay.wait_stat("pinned", "==", 2)
+    first.reset()
+    relay.wait_stat("dials", "==", 3)
+    second.reset()
+    relay.wait_stat("clients", "==", 0)
+    hold.set()
+    third = lab.at(relay.address("client"))
+    third.send(encode("WATCH", "a"))
+    assert third.read(5) == OK
 
 
 def test_a_server_that_goes_while_a_database_is_chosen(lab: Lab) -> None:

@@ -335,6 +335,7 @@ void RedisRelay::ended(Lane& lane) {
   env_.loop.bury(std::move(*at));
   lanes_.erase(at);
   serve_waiting();
+  for (Session* session : waiting_for_room_) session->poke();  // it may be what they wait for that has gone
 }
 
 void RedisRelay::reroute(const Lane::Entry& entry, const std::string& command, const Setting& setting) {
@@ -464,6 +465,7 @@ void RedisRelay::became_idle(Lease& lease) {
   if (first != waiting_.end()) {
     const Waiter waiter = std::move(*first);
     waiting_.erase(first);
+    waiter.session->lease_comes(lease);
     lease.lend(*waiter.session, waiter.want);
     if (lease.ready()) waiter.session->lease_ready(lease);
     return;
@@ -486,7 +488,9 @@ void RedisRelay::serve_waiting() {
     if (waiting_.empty()) return;  // those whose turn it was have been served already
     const Waiter waiter = std::move(waiting_.front());
     waiting_.erase(waiting_.begin());
-    add_lease(waiter.node).dial(waiter.session, waiter.want);
+    Lease& lease = add_lease(waiter.node);
+    waiter.session->lease_comes(lease);
+    lease.dial(waiter.session, waiter.want);
   }
 }
 

@@ -79,6 +79,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   // Reply `seq` that the spool owed: there it is; or it does not owe it any more, and it will come over a lane.
   void spool_answer(uint32_t seq, std::string_view text);
   void spool_left() { --spool_owes_; }
+  void lease_comes(Lease& lease) { lease_ = &lease; }  // the one that it waits for: it is its owner from now on
   void lease_ready(Lease& lease);
   // What reply `seq` is owed to must be said to `node`. False: it cannot be.
   bool lease_moved(uint32_t seq, uint32_t node, bool ask);
