@@ -37,14 +37,14 @@ def test_tls_on_both_sides(lab: Lab) -> None:
         address = relay.address("client").removeprefix("tls://")
         with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 10) as plain, \
                 client_context(ca.cert).wrap_socket(plain, server_hostname="localhost") as sock:
-            sender = Task(sock.sendall, b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$300000\r\n" + b"x" * 300_000 + b"\r\nSTRLEN a\r\nQUIT\r\n" if works else b"PING\r\nQUIT\r\n")
+            # One thread: a TLS socket of Python's is not for two, and little comes back while it sends.
+            sock.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$300000\r\n" + b"x" * 300_000 + b"\r\nSTRLEN a\r\nQUIT\r\n" if works else b"PING\r\nQUIT\r\n")
             answer = b""
             try:
                 while piece := sock.recv(1 << 16):
                     answer += piece
             except ssl.SSLEOFError:
                 pass
-            sender.result()
         if works:
             assert answer == b"+OK\r\n:300000\r\n+OK\r\n"
             assert relay.stats()["tls_handshakes"] >= 2
