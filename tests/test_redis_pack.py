@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.lab import Lab
-from harness.scale import volume
+from harness.scale import SLOW, volume
 from test_redis_smart import OK, settled
 from test_redis_sync import encode, talk
 
@@ -106,7 +106,7 @@ def test_a_slow_reader_of_much(lab: Lab) -> None:
     expected = bulk(big) + OK + bulk(VALUE) + b"*2\r\n" + bulk(VALUE) + bulk(big) + b"+PONG\r\n"
     for _ in range(count):
         assert peer.read(len(expected)) == expected
-        assert relay.memory() < before + (16 << 20)
+        assert SLOW or relay.memory() < before + (16 << 20)  # a sanitizer keeps freed memory
 
 
 def test_the_formats(lab: Lab) -> None:
