@@ -344,7 +344,7 @@ class TomlReader::Pieces {
   }
 
   // The names that kinds go by in `kind`, or in `protocol`.
-  std::vector<std::string_view> names_of(const KindKeys& kind, std::string_view key) const {
+  static std::vector<std::string_view> names_of(const KindKeys& kind, std::string_view key) {
     if (key == kKind) return {kind.name};
     const Section section(kind.keys);
     const Key* const protocol = section.find(kProtocol);

@@ -485,3 +485,41 @@ def test_a_slot_that_nobody_has_and_a_deaf_client(lab: Lab) -> None:
     deaf.send(encode("GET", key) * 300 + encode("GET", nowhere))
     relay.wait_stat("stalled", "==", 1)
     assert len(other.get(key)) == 50_000
+
+
+@pytest.mark.parametrize("how", ["dies", "says nothing"])
+def test_who_has_finished_is_told_of_a_lost_server(lab: Lab, how: str) -> None:
+    """A client that has finished and waits for its last reply gets an error when the server is lost, and its connection is closed."""
+    server = lab.redis_server()
+    relay = allowed(lab.redis_relay(server, timeout="300ms" if how == "says nothing" else "10s"))
+    peer = lab.at(relay.address("client"))
+    server.pause()
+    peer.send(encode("INCR", "n"))
+    relay.wait_stat("under_way", "==", 1)
+    peer.finish()
+    if how == "dies":
+        server.kill()
+    what = b"connection to the server was lost" if how == "dies" else b"no answer from the server within the timeout"
+    assert peer.read_all() == b"-ERR relay: %b; the command may have been executed\r\n" % what
+    relay.wait_stat("clients", "==", 0)
+
+
+def test_a_silent_server_behind_a_connection_of_ones_own(lab: Lab) -> None:
+    """A transaction, or another command that does not wait, is told of a server that says nothing; one that waits is left alone."""
+    server = lab.redis_server()
+    relay = allowed(lab.redis_relay(server, timeout="300ms"))
+    waiting, inside, asking = (lab.at(relay.address("client")) for _ in range(3))
+    waiting.send(encode("BLPOP", "q", "0"))
+    inside.send(encode("MULTI") + encode("SET", "a", "1"))
+    assert inside.read(14) == b"+OK\r\n+QUEUED\r\n"
+    relay.wait_stat("pinned", "==", 2)
+    server.pause()
+    silent = b"-ERR relay: no answer from the server within the timeout; the command may have been executed\r\n"
+    asking.send(encode("CLIENT", "KILL", "ID", "999999"))
+    inside.send(encode("EXEC"))
+    assert inside.read_all() == silent
+    answer = asking.read(len(b"-ERR relay: "))
+    assert answer == b"-ERR relay: "  # it may have had to wait for its connection
+    server.resume()
+    server.direct().rpush("q", "e")
+    assert waiting.read(len(b"*2\r\n$1\r\nq\r\n$1\r\ne\r\n")) == b"*2\r\n$1\r\nq\r\n$1\r\ne\r\n"

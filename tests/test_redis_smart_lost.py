@@ -423,3 +423,18 @@ def test_a_script_is_killed(lab: Lab) -> None:
     assert client.execute_command("SCRIPT", "KILL") in (True, b"OK")
     script.result()
     assert client.get("a") == b"1"
+
+
+def test_a_command_that_the_server_does_not_survive(lab: Lab) -> None:
+    """What was answered is not given up, but who runs the relay hears which command it is; once the server takes it, all is done."""
+    server = lab.redis_server("--client-query-buffer-limit", "1mb")
+    relay = lab.redis_relay(server, mode="smart", retry_min="5ms", retry_max="10ms").allow("server-lost", "early-stuck")
+    client = lab.redis(relay)
+    assert client.set("big", b"x" * 3_000_000)
+    assert client.set("behind", "1")
+    line = relay.wait_log("early-stuck")
+    assert (line["command"], line["key"]) == ("SET", "big")
+    server.direct().config_set("client-query-buffer-limit", "64mb")
+    relay.wait_stat("early_queued", "==", 0)
+    assert server.direct().strlen("big") == 3_000_000
+    assert server.direct().get("behind") == b"1"

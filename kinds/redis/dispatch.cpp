@@ -524,6 +524,7 @@ bool Session::own(Pin pin) {
     lease_->begin(next_++);
   }
   streaming_ = pin != Pin::kLife || !encoded_.empty();
+  if (!timer_.armed()) schedule();
   return true;
 }
 
@@ -617,9 +618,10 @@ void Session::lease_lost(const std::string& why, const std::string& refusal, boo
   if (ended_in_) return close_when_said("client-closed");
   if (pin == Pin::kWaiting) return gave_up(refusal.empty() ? "cannot reach the server: " + why : refusal);
   if (pin == Pin::kLife || !whole) return close_when_said("server-lost");
-  if (under_way() == 0) say("-ERR relay: connection to the server was lost; the transaction is discarded\r\n");
+  const std::string what = "-ERR relay: " + (why == Lease::kSilent ? why : "connection to the server was lost");
+  if (under_way() == 0) say(what + "; the transaction is discarded\r\n");
   relay_.stats().add(Stat::kLostCommands, under_way());
-  for (; under_way() > 0; ++head_) say("-ERR relay: connection to the server was lost; the command may have been executed\r\n");
+  for (; under_way() > 0; ++head_) say(what + "; the command may have been executed\r\n");
   if (pin == Pin::kTransaction) return close_when_said("server-lost");
   adopting_.reset();
   relay_.stats().sub(Stat::kPinned);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kinds/redis/redis.h"
+#include "lib/check.h"
 #include "lib/log.h"
 
 namespace relay::redis {
@@ -240,6 +241,7 @@ bool Lane::outlives(Entry& entry, uint64_t end, bool first) {
   if (entry.early) {
     if (entry.repeatable) {
       relay_.stats().add(Stat::kRepeated);
+      if (first && ++entry.repeats % kMostRepeats == 0) relay_.early_stuck(copy(end - entry.size, std::min<uint64_t>(entry.size, kLongestShown)), entry.size);
       return true;
     }
     relay_.early_uncertain(copy(end - entry.size, entry.size), "connection to the server was lost");
@@ -370,6 +372,7 @@ bool Lane::put(const Entry& entry, std::span<const std::string_view> pieces) {
   if (entries_.empty()) progress_ = used_;
   noted_ = (noted_ && owed() > 0) || (entry.spooled > 0 && !entry.repeatable);
   ++put_;
+  CHECK(!ended_);
   entries_.push_back(entry);
   entries_.back().size = static_cast<uint32_t>(size);
   if (entry.early) {

@@ -83,6 +83,7 @@ void Lease::on_link_lost(const std::string& why) {
 // ---- bytes
 
 void Lease::begin(uint32_t seq) {
+  moved_ = relay_.loop().now();
   owed_.push_back(seq);
   relay_.stats().add(Stat::kUnderWay);
 }
@@ -115,6 +116,7 @@ void Lease::write() {
     const Result<size_t> n = link_.write(std::span(parts).first(spans[1].empty() ? 1 : 2));
     if (!n.ok()) break;
     queue_.consume(*n);
+    moved_ = relay_.loop().now();
   }
   if (finishing_ && queue_.empty()) link_.finish();
 }
@@ -131,6 +133,7 @@ size_t Lease::on_link_bytes(std::span<const std::byte> bytes) {
     return 0;
   }
   const bool heard = opaque_ || owed_.front() != kUnheard;
+  moved_ = relay_.loop().now();
   if (owner_ == nullptr) return bytes.size();
   if (heard) {
     const size_t room = opaque_ ? owner_->room() : owner_->room(static_cast<uint32_t>(owed_.front()));

@@ -25,6 +25,8 @@ class Session;
 
 class Lease final : public Mortal, private LinkUser, private TimerUser {
  public:
+  static constexpr std::string_view kSilent = "no answer from the server within the timeout";
+
   Lease(RedisRelay& relay, uint32_t node);
   ~Lease() override;
 
@@ -38,6 +40,9 @@ class Lease final : public Mortal, private LinkUser, private TimerUser {
   const std::string& trouble() const { return link_.trouble(); }
   const std::string& refusal() const { return link_.refusal(); }
   Time since() const { return link_.since(); }
+  // When bytes went either way last. While a client's reply is owed, its Session sees to it that this is not too long ago.
+  Time moved() const { return moved_; }
+  void fail(std::string_view why) { link_.fail(why); }
 
   // A command begins whose reply is the session's number `seq`; then its bytes, as many as are taken.
   void begin(uint32_t seq);
@@ -76,6 +81,7 @@ class Lease final : public Mortal, private LinkUser, private TimerUser {
   std::deque<uint64_t> owed_;   // replies, by the session's numbers
   RespReply reader_;
   std::string error_;           // in a cluster: the one that is being read
+  Time moved_{};
   bool opaque_ = false;
   bool finishing_ = false;
   bool retired_ = false;

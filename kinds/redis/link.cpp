@@ -63,7 +63,7 @@ void Link::on_dialed(const Addr& to) {
   if (conn_.tls() != nullptr) relay_.stats().add(Stat::kTlsHandshakes);
   if (log_enabled(Level::kDebug)) LogLine(Level::kDebug, "connected").text("relay", relay_.config().name).text("addr", to.text());
   become(want_);
-  begin_greeting();
+  conn_.again();  // not from within dial(): its user may be in the middle of something
 }
 
 void Link::on_dial_failed(const Addr& to, const Status& why, unsigned round, Delay retry) {
@@ -181,6 +181,7 @@ size_t Link::take_greeting(std::span<const std::byte> bytes) {
 // ---- bytes
 
 void Link::on_ready(Conn&) {
+  if (state_ == State::kDialing) begin_greeting();
   write_greeting();
   if (state_ != State::kClosed) user_.on_link_turn();
   if (conn_.is_open()) read();

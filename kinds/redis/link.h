@@ -65,7 +65,7 @@ class Link final : private ConnUser, private DialUser {
   Link(RedisRelay& relay, LinkUser& user);
   ~Link();
 
-  // Dials until it is there or close() is called. `want`: what is said first.
+  // Dials until it is there or close() is called; its user hears of that later, not from within this. `want`: what is said first.
   void dial(const DialPlan& plan, const Setting& want, bool ask_commands);
   // For the next user: forgets all that the last one has left (RESET), and becomes `want`. REQUIRES: ready.
   void greet_again(const Setting& want);

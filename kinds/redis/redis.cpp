@@ -139,7 +139,9 @@ void RedisRelay::forget_server() {
 
 // What is under way there is brought to an end there, if it can be; what waits goes to the new one.
 void RedisRelay::leave_server() {
-  for (size_t i = lanes_.size(); i-- > 0;) lanes_[i]->retire();    // may take itself out, and put new ones behind
+  std::vector<uint32_t> old;
+  for (const auto& lane : lanes_) old.push_back(lane->id());
+  for (const uint32_t id : old) desert(id);  // what it owes may end others, and makes new ones
   for (size_t i = leases_.size(); i-- > 0;) leases_[i]->retire();
   idle_.clear();
 }
@@ -342,7 +344,7 @@ void RedisRelay::reroute(const Lane::Entry& entry, const std::string& command, c
   forget_queued();
   if (cluster_ != nullptr) return cluster_->place_again(entry, command, setting);
   Lane* to = lane(setting, 0, 0);
-  if (to != nullptr && to->put(entry, command)) return;
+  if (to != nullptr && (entry.early || !to->hopeless()) && to->put(entry, command)) return;
   if (entry.early) return early_stays(entry) ? void() : early_lost(1, "no-room");
   if (Session* session = find(entry.session); session != nullptr) session->deliver_error(entry, "the server has changed; the command was not executed");
 }
@@ -423,10 +425,9 @@ bool RedisRelay::is_answered(uint32_t id, uint64_t put) const {
   return true;
 }
 
-// Its node is no master any more.
+// Its node is no master any more, or it is another server's.
 void RedisRelay::desert(uint32_t id) {
-  for (const auto& lane : lanes_)
-    if (lane->id() == id) return lane->retire();
+  if (Lane* lane = find_lane(id); lane != nullptr) lane->retire();
 }
 
 // ---- leases
@@ -612,6 +613,12 @@ void RedisRelay::early_uncertain(std::string_view command, std::string_view why)
   std::vector<std::string_view> words;
   split_command(command, words);
   tell_early("early-uncertain", words.empty() ? "" : words[0], words.size() > 1 ? words[1] : "", why);
+}
+
+void RedisRelay::early_stuck(std::string_view command, uint64_t size) {
+  std::vector<std::string_view> words;
+  split_command(command, words);
+  tell_early("early-stuck", words.empty() ? "" : words[0], words.size() > 1 ? words[1] : "", "each time that the server had these " + std::to_string(size) + " bytes the connection was lost");
 }
 
 void RedisRelay::early_lost(uint64_t count, std::string_view why) {

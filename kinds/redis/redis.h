@@ -162,6 +162,8 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   void told_type(std::string_view command, Holds leaves, uint32_t db);
   void early_uncertain(std::string_view command, std::string_view why);
   void early_lost(uint64_t count, std::string_view why);
+  // Again and again the server has gone when it had this one.
+  void early_stuck(std::string_view command, uint64_t size);
   // Reads from what waits for the server (read_queued.cpp). A command of a client who waits is about to go to database `db`: true if there is no
   // telling what it writes. One that was answered has just been put on `lane`. A connection of a client's own, over which something may be written.
   bool will_write(const Command& command, const std::vector<std::string_view>& words, uint32_t db);

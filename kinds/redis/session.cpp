@@ -74,7 +74,8 @@ void Session::on_ready(Conn&) {
   if (state_ == State::kEnded) return;
   last_taken_ = holds_up_ == UINT32_MAX ? relay_.loop().now() : last_taken_;
   write();
-  if (state_ == State::kOpen && waits_) process();
+  if (waits_) process();
+  else if (ended_in_ && state_ == State::kOpen) no_more();
   if (state_ == State::kOpen) read();
   if (state_ != State::kOpen || !waits_) return;
   // While it is not read, for what it has said is not done with, its end shows here.
@@ -497,6 +498,9 @@ void Session::hold_up(Lease&) { holds_up_lease_ = true; }
 
 // ---- limits and the end
 
+// Its connection owes a reply, and to nothing that waits.
+bool Session::is_due() const { return (pin_ == Pin::kCommand || pin_ == Pin::kTransaction) && !blocking_ && under_way() > 0; }
+
 void Session::schedule() {
   const RedisConfig& config = relay_.config();
   if (state_ == State::kClosing) timer_.arm(kLastWords);
@@ -504,6 +508,7 @@ void Session::schedule() {
   else if (holds_up_ != UINT32_MAX) timer_.arm(config.stall_timeout);
   else if (pin_ == Pin::kNone && since_waiting_ != Time{}) timer_.arm(kLook);
   else if (relay_.draining()) timer_.arm(kQuietDrain);
+  else if (is_due()) timer_.arm(config.timeout - std::min(config.timeout - Delay{1}, relay_.loop().now() - lease_->moved()));
 }
 
 void Session::on_timer(Timer&) {
@@ -519,6 +524,7 @@ void Session::on_timer(Timer&) {
     relay_.stats().add(Stat::kStalled);
     return end("stalled");
   }
+  if (is_due() && !streaming_ && !holds_up_lease_ && now - lease_->moved() >= config.timeout) return lease_->fail(Lease::kSilent);
   const bool due = under_way() > 0 && pin_ != Pin::kLife;  // a reply
   if (relay_.draining() && !due && now - last_taken_ >= kQuietDrain) return end("drained");
   schedule();

@@ -130,6 +130,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void process();
   void process_loaded();
   bool is_held() const;
+  bool is_due() const;
   bool frame();
   bool feed(std::span<const std::byte> data, bool full);
   bool gather();
