@@ -437,7 +437,7 @@ def described() -> dict[str, tuple[str, set[str]]]:
 def test_each_event_is_documented() -> None:
     """relay(1) has each event that the sources log, its level and its fields, and no others."""
     events, pages = logged(), described()
-    for event in ("resolve-failed", "dial-failed", "import-failed", "early-refused", "early-uncertain", "cluster-unknown"):  # which of them, or how urgent, a variable says
+    for event in ("resolve-failed", "dial-failed", "import-failed", "early-refused", "early-uncertain", "early-stuck", "cluster-unknown"):  # which of them, or how urgent, a variable says
         assert f'"{event}"' in source(*KINDS), event
         events[event] = ({"Warn"}, pages[event][1])
     assert set(events) == set(pages)
