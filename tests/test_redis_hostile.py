@@ -165,6 +165,24 @@ def test_who_finishes_in_the_middle(lab: Lab, said: bytes) -> None:
     assert server.direct().ping()
 
 
+def test_who_has_gone_before_its_command_waits(lab: Lab) -> None:
+    """A client that goes while its first command is under way does not wait for ever in its second one, whatever is behind that."""
+    server = lab.redis_server()
+    relay = allowed(lab.redis_relay(server))
+    lab.redis(relay).client_list()  # its connection is in hand from now on
+    relay.wait_stat("pinned", "==", 0)
+    peer = lab.at(relay.address("client"))
+    server.pause()
+    peer.send(encode("GET", "a") + encode("BLPOP", "q", "0") + encode("QUIT"))
+    relay.wait_stat("under_way", "==", 1)
+    peer.finish()
+    server.resume()
+    assert peer.read(5) == b"$-1\r\n"
+    peer.gone()
+    relay.wait_stat("clients", "==", 1)
+    relay.wait_stat("pinned", "==", 0)
+
+
 def test_a_connection_is_found_when_a_shared_one_is_idle(lab: Lab) -> None:
     """With all connections in use, who waits for one of its own gets it once a shared one is not used any more."""
     server = lab.redis_server()

@@ -77,8 +77,12 @@ void Session::on_ready(Conn&) {
   if (waits_) process();
   else if (ended_in_ && state_ == State::kOpen) no_more();
   if (state_ == State::kOpen) read();
+  look_for_end();
+}
+
+// While it is not read, for what it has said is not done with, its end shows here.
+void Session::look_for_end() {
   if (state_ != State::kOpen || !waits_) return;
-  // While it is not read, for what it has said is not done with, its end shows here.
   if (client_.broken()) return end("client-reset");
   if (client_.finished() && (pin_ == Pin::kCommand || pin_ == Pin::kTransaction) && blocking_ && !ended_in_) {
     ended_in_ = true;  // what is behind a command that waits is not done any more, by the server neither: be it half sent
@@ -125,6 +129,7 @@ void Session::process() {
   store();
   if (!out_.empty()) write();
   if (state_ == State::kOpen && client_.readable() && !waits_) client_.again();
+  look_for_end();
 }
 
 void Session::resume() {

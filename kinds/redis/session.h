@@ -127,6 +127,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void load();
   void store();
   void read();
+  void look_for_end();
   void process();
   void process_loaded();
   bool is_held() const;
