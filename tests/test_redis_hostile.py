@@ -17,6 +17,7 @@ from harness.process import Relay
 from harness.scale import seconds
 from harness.sockets import Peer
 from harness.task import Task
+from harness.until import until
 from test_redis_smart import settled
 from test_redis_smart_lost import allowed
 from test_redis_sync import encode
@@ -541,3 +542,36 @@ def test_a_silent_server_behind_a_connection_of_ones_own(lab: Lab) -> None:
     server.resume()
     server.direct().rpush("q", "e")
     assert waiting.read(len(b"*2\r\n$1\r\nq\r\n$1\r\ne\r\n")) == b"*2\r\n$1\r\nq\r\n$1\r\ne\r\n"
+
+
+@pytest.mark.parametrize("way", ["get", "multi", "much", "answer"])
+def test_what_nobody_waits_for_goes_out_together(lab: Lab, way: str) -> None:
+    """Behind a command that is under way others are gathered, until its answer comes, somebody waits for them, or they are many."""
+    said = bytearray()
+
+    def serve(peer: Peer) -> None:
+        with contextlib.suppress(OSError):
+            while data := peer.sock.recv(1 << 20):
+                said.extend(data)
+                if said.endswith(b"COMMAND\r\n"):
+                    peer.send(b"-ERR unknown command\r\n")
+
+    target = lab.target(serve)
+    relay = allowed(lab.start("redis", "--listen", "127.0.0.1:0", "--mode", "smart", "--url", f"redis://{target.address}"))
+    client, other = lab.at(relay.address("client")), lab.at(relay.address("client"))
+    client.send(encode("SET", "a", "1"))
+    assert client.read(5) == OK
+    until(lambda: encode("SET", "a", "1") in said, "the first command")
+    client.send(encode("SET", "b", "1"))
+    assert client.read(5) == OK
+    for _ in range(3):  # turns of the relay, in which it could have gone
+        other.send(encode("PING"))
+        assert other.read(7) == b"+PONG\r\n"
+    assert encode("SET", "b", "1") not in said
+    if way == "answer":
+        target.peers[0].send(OK)
+    else:
+        other.send({"get": encode("GET", "c"), "multi": encode("MULTI"), "much": encode("SET", "d", b"x" * 300_000)}[way])
+    until(lambda: encode("SET", "b", "1") in said, "the second command")
+    relay.kill()
+    lab.relays.remove(relay)  # what it owes nobody takes

@@ -686,8 +686,11 @@ bool Session::loaded(std::optional<uint32_t> db) {
 // There is no waiting for what a server does not do that is away, or refuses it.
 bool Session::wait_for_early() {
   const Lane* away = spool_mark_ && !relay_.backlog()->is_past(*spool_mark_) ? relay_.hopeless_lane() : nullptr;
-  for (const Mark& mark : marks_)
-    if (const Lane* lane = relay_.find_lane(mark.lane); lane != nullptr && lane->hopeless()) away = lane;
+  for (const Mark& mark : marks_) {
+    Lane* lane = relay_.find_lane(mark.lane);
+    if (lane != nullptr) lane->hurry();
+    if (lane != nullptr && lane->hopeless()) away = lane;
+  }
   if (away != nullptr) {
     relay_.stats().add(Stat::kErrors);
     selecting_.reset();

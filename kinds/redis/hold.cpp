@@ -97,7 +97,7 @@ void Lane::put_back() {
   append(bytes);
   for (const auto& span : behind.front()) append(text_of(span));
   entries_.insert(entries_.end(), rest.begin(), rest.end());
-  sent_ = queue_.read();
+  sent_ = goal_ = queue_.read();
 }
 
 // One command goes ahead, once those that were sent behind the first refusal are answered; the others when the server has done that one.

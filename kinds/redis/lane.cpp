@@ -20,6 +20,7 @@ constexpr Delay kSuspicion{1000};              // so long without a word, and a 
 constexpr Delay kLastPatience{1000};           // with a server that is no more to be used
 constexpr uint8_t kMostRepeats = 8;
 constexpr uint64_t kPiece = 64 * 1024;         // of what must not be repeated
+constexpr uint64_t kGathered = 256 * 1024;     // of what nobody waits for, before it goes out behind what is under way
 constexpr uint64_t kLongestShown = 4096;       // of a command, for the log and for what is known of its key
 constexpr std::string_view kLost = "connection to the server was lost; the command may have been executed";
 constexpr std::string_view kSilent = "no answer from the server";
@@ -221,7 +222,7 @@ void Lane::sift(Keep keep) {
       }
     }
   }
-  sent_ = queue_.read();
+  sent_ = goal_ = queue_.read();
 }
 
 // The connection is gone. What the server cannot have executed, because it has not had it whole, and what may be done twice, is kept
@@ -319,7 +320,7 @@ void Lane::scatter() {
   relay_.early_queued(-early, -static_cast<int64_t>(queue_.size() - sync_bytes_));
   queue_.consume(queue_.size());
   sync_bytes_ = 0;
-  sent_ = queue_.read();
+  sent_ = goal_ = queue_.read();
   early_done_ = early_put_;
   done_aside_ = late_ = writes_ = wide_writes_ = 0;
   relay_.early_moved();
@@ -388,8 +389,16 @@ bool Lane::put(const Entry& entry, std::span<const std::string_view> pieces) {
   return true;
 }
 
+// What nobody waits for goes out together, when what went before is answered: each packet wakes who is on its way, and the server.
+bool Lane::gathers() const { return sent_ >= goal_ && sync_bytes_ == 0 && sent_ > queue_.read() && queue_.written() - sent_ < kGathered; }
+
+void Lane::hurry() {
+  goal_ = queue_.written();
+  if (sent_ < goal_) turn();
+}
+
 void Lane::turn() {
-  if (writing_ || !link_.sends()) return;
+  if (writing_ || !link_.sends() || gathers()) return;
   writing_ = true;
   link_.again();
 }
@@ -415,7 +424,8 @@ uint64_t Lane::may_write() {
 
 void Lane::write() {
   writing_ = false;
-  if (!link_.sends() || suspicious_) return;
+  if (!link_.sends() || suspicious_ || gathers()) return;
+  goal_ = queue_.written();
   const uint64_t before = sent_;
   for (uint64_t end = may_write(); sent_ < end && link_.writable(); end = may_write()) {
     Queue::Spans spans = queue_.from(sent_);
@@ -533,6 +543,7 @@ void Lane::done_with_front(bool answered) {
   }
   queue_.advance(entry.size);
   entries_.pop_front();
+  if (sent_ == queue_.read() && sent_ < queue_.written()) turn();
 }
 
 void Lane::error_came(Entry& entry, Session* session) {

@@ -115,6 +115,8 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   bool owes_wide_writes() const { return wide_writes_ > 0; }
   // The memory of an empty queue goes: it is kept warm while commands come.
   void tidy() { queue_.trim(); }
+  // Somebody waits for what was answered early: it goes out with the next turn.
+  void hurry();
   // No more commands come; it ends when nothing is owed.
   void retire();
   // Gives all that it owes to the relay, to find a place for it (RedisRelay::reroute), and ends.
@@ -151,6 +153,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void try_again();
   void go_on();
   uint64_t may_write();
+  bool gathers() const;
   void early_is_done();
   void sync_is_done(const Entry& entry);
   void refuse_waiting();
@@ -179,6 +182,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   Delay pause_{};
   Queue queue_;
   uint64_t sent_ = 0;  // offset in queue_
+  uint64_t goal_ = 0;  // so far it goes out, whatever is under way
   uint64_t sync_bytes_ = 0;  // of clients who wait, in queue_
   std::deque<Entry> entries_;
   RespReply reader_;
