@@ -26,6 +26,8 @@ constexpr std::array<Unit, 4> kSizes = {{{"", 1}, {"KiB", 1ULL << 10}, {"MiB", 1
 constexpr size_t kQuoteLimit = 120;
 constexpr size_t kLongestUrls = 16'384;
 
+char small(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
 std::optional<uint64_t> parse_with_unit(std::string_view text, std::span<const Unit> units) {
   const char* const end = text.data() + text.size();
   uint64_t number = 0;
@@ -191,6 +193,16 @@ std::string hide_password(std::string_view url) {
     out.append(one.substr(0, colon < at ? colon + 1 : login)).append("***").append(one.substr(at));
   }
   return out;
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = small(c);
+  return out;
+}
+
+bool same_word(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return small(x) == small(y); });
 }
 
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates) {

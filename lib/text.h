@@ -45,6 +45,10 @@ std::string quote(std::string_view text);
 // a user. Several URLs may stand there, with spaces or commas between them. One in doubt hides more, not less.
 std::string hide_password(std::string_view url);
 
+// ASCII's capitals as small letters, as names of commands and hosts are compared; and whether two are the same but for that.
+std::string lower(std::string_view text);
+bool same_word(std::string_view a, std::string_view b);
+
 // The candidate nearest to `word` (Damerau-Levenshtein, upper and lower case alike), or an empty view if none is near enough to be
 // what was meant.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);

@@ -9,7 +9,6 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-#include <strings.h>
 
 #include <algorithm>
 #include <array>
@@ -77,10 +76,6 @@ std::string address_text(const ASN1_OCTET_STRING* ip) {
   return addr.host_text();
 }
 
-bool matches(const std::string& name, const std::string& wanted) {
-  return name.size() == wanted.size() && ::strncasecmp(name.data(), wanted.data(), name.size()) == 0;
-}
-
 // OpenSSL has its own opinion (`good`); for a server ours comes on top: the names.
 int on_verify(int good, X509_STORE_CTX* store) {
   SSL* const ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
@@ -94,7 +89,7 @@ int on_verify(int good, X509_STORE_CTX* store) {
   if (ask)
     for (const std::string& name : names)
       for (const std::string& wanted : shared.names)
-        if (matches(name, wanted)) return 1;
+        if (same_word(name, wanted)) return 1;
   shared.refused_names.clear();
   for (const std::string& name : names) shared.refused_names += (shared.refused_names.empty() ? "" : ", ") + printable(name.substr(0, 100));
   if (shared.refused_names.size() > 300) shared.refused_names.resize(300);

@@ -13,8 +13,6 @@ namespace {
 constexpr uint64_t kMostPending = uint64_t{1} << 40;  // values in one reply, bytes in one value
 constexpr uint8_t kMostDigits = 13;
 
-std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;

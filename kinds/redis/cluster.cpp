@@ -23,8 +23,6 @@ constexpr size_t kLongestMap = 4 * 1024 * 1024;
 constexpr std::string_view kQuestion = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n";
 constexpr std::string_view kAsking = "*1\r\n$6\r\nASKING\r\n";
 
-std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
 std::string_view host_of(std::string_view address) {
   if (address.starts_with("tls://")) address.remove_prefix(6);
   address = address.substr(0, address.rfind(':'));

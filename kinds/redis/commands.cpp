@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstring>
 
+#include "lib/text.h"
 #include "wire/resp.h"
 
 namespace relay::redis {
@@ -48,18 +49,6 @@ constexpr std::array kBuiltIn = std::to_array<BuiltIn>({
     {"script|load", Use::kAlone, Scope::kNodes, Join::kFirst}, {"script|flush", Use::kAlone, Scope::kNodes, Join::kFirst},
     {"script|exists", Use::kAlone, Scope::kMasters, Join::kAnd},
 });
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-std::string lower(std::string_view name) {
-  std::string out(name);
-  for (char& c : out) c = lower(c);
-  return out;
-}
-
-bool same(std::string_view any_case, std::string_view lower_case) {
-  return std::equal(any_case.begin(), any_case.end(), lower_case.begin(), lower_case.end(), [](char a, char b) { return lower(a) == b; });
-}
 
 // Eight bytes at a time, with the bit set that makes letters small: other characters that become alike by that are told apart when names
 // are compared. Who makes a name that meets many commands gains nothing: at most half the table is used.
@@ -183,8 +172,8 @@ const Commands::Entry* Commands::look(std::string_view name, std::string_view ar
     const Entry& entry = entries_[found];
     if (entry.container != (sub ? name.size() : 0)) continue;
     const std::string_view text = std::string_view(names_).substr(entry.name, entry.size);
-    if (!sub && same(name, text)) return &entry;
-    if (sub && same(name, text.substr(0, name.size())) && same(argument, text.substr(name.size() + 1))) return &entry;
+    if (!sub && same_word(name, text)) return &entry;
+    if (sub && same_word(name, text.substr(0, name.size())) && same_word(argument, text.substr(name.size() + 1))) return &entry;
   }
 }
 

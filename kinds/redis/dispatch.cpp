@@ -15,13 +15,6 @@ constexpr std::string_view kOk = "+OK\r\n";
 constexpr uint8_t kMostMoves = 16;  // of a command over a lease
 constexpr Delay kLook{20};  // whether there is a connection now
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
-
 // As the server has it: what can be printed, and no spaces.
 bool is_name(std::string_view name) {
   return std::all_of(name.begin(), name.end(), [](char c) { return c >= '!' && c <= '~'; });
@@ -39,6 +32,11 @@ bool is_script(std::string_view name) {
   if (name.size() < 4 || ((name.front() | 0x20) != 'e' && (name.front() | 0x20) != 'f')) return false;
   const std::string begin = lower(name.substr(0, 5));
   return begin.starts_with("eval") || begin == "fcall";
+}
+
+// What is another client to the server from then on, or may be.
+bool is_for_life(Use use) {
+  return use == Use::kState || use == Use::kSelect || use == Use::kAuth || use == Use::kHello || use == Use::kClient || use == Use::kReset;
 }
 
 // A number as the server reads it; nothing: it is none, or none that a database could have.
@@ -122,44 +120,22 @@ bool Session::dispatch_to(const Command& command) {
 // Behind a command that may wait for ever: to the same connection, so that the server sees all that comes, and the client's end in its
 // turn.
 bool Session::dispatch_behind(const Command& command) {
-  switch (command.use) {
-    case Use::kState:
-    case Use::kSelect:
-    case Use::kAuth:
-    case Use::kHello:
-    case Use::kClient:
-    case Use::kReset: return own_for_life();
-    case Use::kMulti:
-    case Use::kWatch: multi_ = command.use == Use::kMulti; return own(Pin::kTransaction);
-    case Use::kShared:
-    case Use::kAlone:
-    case Use::kWait:
-    case Use::kExec:
-    case Use::kUnwatch: break;
-    case Use::kQuit: return quit();
-  }
-  return own(Pin::kCommand);
+  if (is_for_life(command.use)) return own_for_life();
+  if (command.use == Use::kQuit) return quit();
+  const bool begins = command.use == Use::kMulti || command.use == Use::kWatch;
+  if (begins) multi_ = command.use == Use::kMulti;
+  return own(begins ? Pin::kTransaction : Pin::kCommand);
 }
 
 // In a transaction, or between WATCH and what ends it.
 bool Session::dispatch_own(const Command& command) {
+  if (is_for_life(command.use)) return own_for_life();
+  if (command.use == Use::kQuit) return quit();
   const uint64_t argc = reader_.is_inline() ? args().size() : reader_.argc();
-  switch (command.use) {
-    case Use::kState:
-    case Use::kSelect:
-    case Use::kAuth:
-    case Use::kHello:
-    case Use::kClient:
-    case Use::kReset: return own_for_life();
-    case Use::kMulti: multi_ = true; break;
-    case Use::kExec: ending_ = argc == 1; break;
-    case Use::kUnwatch: ending_ = argc == 1 && !multi_; break;
-    case Use::kAlone:
-    case Use::kWait: blocking_ = blocking_ || !multi_; break;
-    case Use::kShared:
-    case Use::kWatch: break;
-    case Use::kQuit: return quit();
-  }
+  if (command.use == Use::kMulti) multi_ = true;
+  if (command.use == Use::kExec) ending_ = argc == 1;
+  if (command.use == Use::kUnwatch) ending_ = argc == 1 && !multi_;
+  if (command.use == Use::kAlone || command.use == Use::kWait) blocking_ = blocking_ || !multi_;
   return own(Pin::kTransaction);
 }
 

@@ -341,9 +341,7 @@ bool right_number(size_t count, int arity) {
 }
 
 bool is_other(std::string_view name) {
-  std::string word = " ";
-  for (const char c : name) word += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return name.find(' ') == std::string_view::npos && kOthers.find(word + ' ') != std::string_view::npos;
+  return name.find(' ') == std::string_view::npos && kOthers.find(' ' + lower(name) + ' ') != std::string_view::npos;
 }
 
 }  // namespace

@@ -16,8 +16,6 @@ namespace {
 
 constexpr Delay kHold{50};  // before what was held is tried again
 
-std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
 bool begins_with(std::string_view text, std::initializer_list<std::string_view> words) {
   return std::any_of(words.begin(), words.end(), [text](std::string_view word) { return text.starts_with(word); });
 }

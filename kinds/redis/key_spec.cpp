@@ -16,11 +16,6 @@ constexpr int64_t kMostIndex = 1'000'000;  // no rule means more
 constexpr size_t kMostRules = 32;
 constexpr int64_t kMostFields = 64;
 
-bool same(std::string_view a, std::string_view lower) {
-  const auto alike = [](char c, char l) { return (c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c) == l; };
-  return std::equal(a.begin(), a.end(), lower.begin(), lower.end(), alike);
-}
-
 // ---- what is built in
 
 KeyRule range(int32_t from, int32_t last = 0, int32_t step = 1) {
@@ -148,9 +143,7 @@ bool set_begin(std::string_view type, const std::vector<Field>& fields, KeyRule&
   rule.begin = KeyRule::Begin::kKeyword;
   rule.from = number(fields, "startfrom", -kMostIndex, understood);
   for (const Field& field : fields)
-    if (field.name == "keyword") rule.keyword = field.text.substr(0, 64);
-  for (char& c : rule.keyword)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    if (field.name == "keyword") rule.keyword = lower(field.text.substr(0, 64));
   return understood && !rule.keyword.empty() && rule.from != 0;
 }
 
@@ -204,7 +197,7 @@ int64_t begin_of(const KeyRule& rule, Args args) {
   const auto argc = static_cast<int64_t>(args.size());
   const bool back = rule.from < 0;
   for (int64_t i = back ? argc + rule.from : rule.from; i > 0 && i < argc - (back ? 0 : 1); i += back ? -1 : 1)
-    if (same(args[static_cast<size_t>(i)], rule.keyword)) return i + 1;
+    if (same_word(args[static_cast<size_t>(i)], rule.keyword)) return i + 1;
   return 0;
 }
 
@@ -241,9 +234,9 @@ bool sort_keys(Args args, std::vector<uint32_t>& indexes) {
   if (args.size() < 2) return false;
   size_t store = 0;
   for (size_t i = 2; i < args.size(); ++i) {
-    if (same(args[i], "limit")) i += 2;
-    else if (same(args[i], "get") || same(args[i], "by")) i += 1;
-    else if (same(args[i], "store") && i + 1 < args.size()) store = i + 1;
+    if (same_word(args[i], "limit")) i += 2;
+    else if (same_word(args[i], "get") || same_word(args[i], "by")) i += 1;
+    else if (same_word(args[i], "store") && i + 1 < args.size()) store = i + 1;
   }
   indexes.push_back(1);
   if (store != 0) indexes.push_back(static_cast<uint32_t>(store));
@@ -260,9 +253,9 @@ bool keys_behind(size_t word, Args args, std::vector<uint32_t>& indexes) {
 bool migrate_keys(Args args, std::vector<uint32_t>& indexes) {
   if (args.size() < 6) return false;
   for (size_t i = 6; i < args.size(); ++i) {
-    if (same(args[i], "auth")) i += 1;
-    else if (same(args[i], "auth2")) i += 2;
-    else if (same(args[i], "keys")) return keys_behind(i, args, indexes);
+    if (same_word(args[i], "auth")) i += 1;
+    else if (same_word(args[i], "auth2")) i += 2;
+    else if (same_word(args[i], "keys")) return keys_behind(i, args, indexes);
   }
   indexes.push_back(3);
   return true;

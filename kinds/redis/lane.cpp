@@ -25,8 +25,6 @@ constexpr uint64_t kLongestShown = 4096;       // of a command, for the log and 
 constexpr std::string_view kLost = "connection to the server was lost; the command may have been executed";
 constexpr std::string_view kSilent = "no answer from the server";
 
-std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
 void cut(Queue::Spans& spans, uint64_t size) {
   for (auto& span : spans) {
     span = span.first(std::min<uint64_t>(size, span.size()));

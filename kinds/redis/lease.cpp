@@ -15,8 +15,6 @@ namespace {
 constexpr uint64_t kQueue = 128 * 1024;
 constexpr size_t kLongestError = 64 * 1024;
 
-std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
 }  // namespace
 
 Lease::Lease(RedisRelay& relay, uint32_t node) : relay_(relay), node_(node), link_(relay, *this), patience_(relay.loop(), *this), queue_(kQueue) {}

@@ -15,8 +15,6 @@ namespace {
 constexpr size_t kLongestGreeting = 8 * 1024 * 1024;  // COMMAND's reply is some 250 KiB
 constexpr int kRounds = 4;
 
-std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
 std::string first_line(std::string_view reply) {
   reply = reply.substr(0, reply.find('\r'));
   return std::string(reply.substr(reply.starts_with('-') ? 1 : 0));

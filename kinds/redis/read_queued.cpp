@@ -8,11 +8,11 @@
 //   a connection of a client's own        for a transaction, or a command that may write strings: all, for as long as it lasts
 //   a connection for a client's life      all, when it begins; what it writes later is as if another program wrote it
 #include <algorithm>
-#include <strings.h>
 #include <utility>
 
 #include "kinds/redis/redis.h"
 #include "kinds/redis/session.h"
+#include "lib/text.h"
 #include "wire/pack.h"
 
 namespace relay::redis {
@@ -21,10 +21,9 @@ namespace {
 constexpr uint32_t kLongestRead = 64 * 1024;   // of a command that is remembered, and of what GET answers
 constexpr int64_t kLongestLife = int64_t{365} * 24 * 3600 * 1000;
 
-bool is(std::string_view name, std::string_view lower) { return name.size() == lower.size() && strncasecmp(name.data(), lower.data(), lower.size()) == 0; }
 
 bool is_one_of(std::string_view name, std::initializer_list<std::string_view> words) {
-  return std::any_of(words.begin(), words.end(), [name](std::string_view word) { return is(name, word); });
+  return std::any_of(words.begin(), words.end(), [name](std::string_view word) { return same_word(name, word); });
 }
 
 // Has no keys that can be told, and writes none.
@@ -60,7 +59,7 @@ bool Lane::read_queued(std::string_view key, std::string& value) {
   std::vector<std::string_view>& words = relay_.scratch();
   split_command(command, words);
   if (words.size() < 3 || words[1] != key) return false;
-  value = words[is(words[0], "set") ? 2 : 3];
+  value = words[same_word(words[0], "set") ? 2 : 3];
   return true;
 }
 
@@ -119,7 +118,7 @@ Lane* RedisRelay::queue_of(const Setting& setting, uint32_t node) {
 
 // Answers the command at the front, if it is a GET of what waits for the server. False: it must ask.
 bool Session::read_queued() {
-  if (!relay_.config().read_queued || !is(word(0), "get") || args().size() != 2) return false;
+  if (!relay_.config().read_queued || !same_word(word(0), "get") || args().size() != 2) return false;
   const std::string key(word(1));
   Lane* lane = relay_.queue_of(setting_, node_);
   std::string value;

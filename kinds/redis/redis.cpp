@@ -3,8 +3,6 @@
 #include "kinds/redis/redis.h"
 
 #include <algorithm>
-#include <strings.h>
-
 #include <utility>
 
 #include "lib/log.h"
@@ -529,9 +527,7 @@ void RedisRelay::on_timer(Timer&) {
 // ---- what is answered early
 
 bool RedisRelay::ignores(std::string_view name) const {
-  return !config_.ignore_commands.empty() && std::any_of(config_.ignore_commands.begin(), config_.ignore_commands.end(), [name](const std::string& other) {
-    return other.size() == name.size() && strncasecmp(other.data(), name.data(), name.size()) == 0;
-  });
+  return !config_.ignore_commands.empty() && std::any_of(config_.ignore_commands.begin(), config_.ignore_commands.end(), [name](const std::string& other) { return same_word(other, name); });
 }
 
 bool RedisRelay::early_beside(const Lane& lane) const {
@@ -588,8 +584,7 @@ void RedisRelay::early_differs(std::string_view command, std::string_view error,
   stats_.add(Stat::kEarlyDifferent);
   std::vector<std::string_view> words;
   split_command(command, words);
-  std::string name(words.empty() ? "" : words[0]);
-  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  const std::string name = lower(words.empty() ? "" : words[0]);
   if (differences_.size() < kMostDifferences || differences_.contains(name)) ++differences_[name];
   if (error.empty()) return;
   stats_.add(Stat::kEarlyRefused);

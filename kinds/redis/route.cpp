@@ -151,7 +151,7 @@ bool Session::share_parts(const Command& command, std::unique_ptr<Joint> joint, 
   const bool wide = relay_.will_write(command, args(), setting_.db);
   const uint32_t seq = next_++;
   expect_reply(seq);
-  joints_[seq] = std::move(joint);
+  begin_joint(seq, std::move(joint));
   for (size_t i = 0; i < parts.size(); ++i) {
     Lane::Entry entry;
     entry.session = handle_;
@@ -173,9 +173,7 @@ bool Session::share_split(const Command& command) {
   joint->how = command.join;
   joint->split = std::make_unique<Split>(args(), command.stride);
   if (joint->split->parts().empty()) {  // in a cluster the server looks at the slots first; alone it says this
-    std::string name(word(0));
-    std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-    answer("-ERR wrong number of arguments for '" + name + "' command\r\n");
+    answer(wrong_number(word(0)));
     consumed();
     return true;
   }
@@ -217,7 +215,7 @@ bool Session::split_by_key(const Lane::Entry& entry, uint32_t node, std::string_
   split_command(text, relay_.scratch());
   const auto& words = relay_.scratch();
   const Command command = words.empty() ? Command{} : relay_.commands().find(words[0]);
-  if (command.scope != Scope::kBySlot || entry.part != 0 || joints_.contains(entry.seq)) return false;
+  if (command.scope != Scope::kBySlot || entry.part != 0 || this->joint(entry.seq) != nullptr) return false;
   auto joint = std::make_unique<Joint>();
   joint->how = command.join;
   joint->split = std::make_unique<Split>(words, command.stride, true);
@@ -227,7 +225,7 @@ bool Session::split_by_key(const Lane::Entry& entry, uint32_t node, std::string_
   joint->left = count;
   std::vector<std::string> parts;
   for (const Split::Part& part : joint->split->parts()) parts.emplace_back(joint->split->command(part));
-  joints_[entry.seq] = std::move(joint);
+  begin_joint(entry.seq, std::move(joint));
   for (size_t i = 0; i < count; ++i) {
     Lane::Entry one = entry;
     one.part = static_cast<uint32_t>(i + 1);
@@ -237,11 +235,22 @@ bool Session::split_by_key(const Lane::Entry& entry, uint32_t node, std::string_
   return true;
 }
 
+Session::Joint* Session::joint(uint32_t seq) const {
+  if (joints_ == nullptr) return nullptr;
+  const auto at = joints_->find(seq);
+  return at == joints_->end() ? nullptr : at->second.get();
+}
+
+void Session::begin_joint(uint32_t seq, std::unique_ptr<Joint> joint) {
+  if (joints_ == nullptr) joints_ = std::make_unique<std::map<uint32_t, std::unique_ptr<Joint>>>();
+  (*joints_)[seq] = std::move(joint);
+}
+
 // All parts are there.
 void Session::joined(uint32_t seq) {
-  const auto at = joints_.find(seq);
+  const auto at = joints_->find(seq);
   const std::unique_ptr<Joint> joint = std::move(at->second);
-  joints_.erase(at);
+  joints_->erase(at);
   for (const std::string& reply : joint->replies) parked_bytes_ -= reply.size();
   std::string text;
   if (joint->scan) text = join_scan(joint->replies.front(), joint->slot, joint->next);

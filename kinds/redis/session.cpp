@@ -24,8 +24,6 @@ constexpr Delay kQuietDrain{1000};
 constexpr Delay kLook{20};  // whether there is a connection now
 constexpr std::string_view kRefusals[] = {"-EXECABORT", "-ERR EXEC without", "-ERR DISCARD without"};
 
-std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
 }  // namespace
 
 Session::Session(RedisRelay& relay, uint32_t id, Handle handle)
@@ -145,15 +143,15 @@ bool Session::is_held() const {
 void Session::process_loaded() {
   waits_ = false;
   while (state_ == State::kOpen && !waits_) {
-    if (!complaint_.empty()) {  // no more is read; the replies to what was said before come first
-      if (under_way() == 0) refuse(complaint_);
+    if (complaint_ != nullptr) {  // no more is read; the replies to what was said before come first
+      if (under_way() == 0) refuse(*complaint_);
       waits_ = true;
     } else if (pin_ == Pin::kLife && encoded_.empty()) {
       if (!pass_on()) break;
     } else if (streaming_) {
       if (!stream()) break;
     } else if (const bool held = is_held(); !held && !frame()) {
-      if (complaint_.empty()) break;
+      if (complaint_ == nullptr) break;
     } else if (held || !dispatch()) {
       waits_ = true;
     }
@@ -192,7 +190,7 @@ bool Session::frame() {
 bool Session::feed(std::span<const std::byte> data, bool full) {
   const Result<size_t> n = full ? Status{Code::kInvalid, "Protocol error: too big inline request"} : reader_.feed(data);
   if (!n.ok()) {
-    complaint_ = reader_.complaint(n.status());
+    complaint_ = std::make_unique<const std::string>(reader_.complaint(n.status()));
     stop_gathering();
     return false;
   }
@@ -357,9 +355,9 @@ void Session::next_head() {
 // A part of a reply that several servers give.
 void Session::deliver(const Lane::Entry& entry, std::string_view text) {
   if (entry.part == 0) return deliver(entry.seq, text);
-  const auto at = joints_.find(entry.seq);
-  if (at == joints_.end() || state_ != State::kOpen) return;
-  at->second->replies[entry.part - 1].append(text);
+  Joint* whole = joint(entry.seq);
+  if (whole == nullptr || state_ != State::kOpen) return;
+  whole->replies[entry.part - 1].append(text);
   parked_bytes_ += text.size();
   if (parked_bytes_ > kMostParked) end("too-many-replies");
 }
@@ -368,8 +366,8 @@ void Session::pass(const Lane::Entry& entry, std::string_view text) { entry.part
 
 void Session::replied(const Lane::Entry& entry) {
   if (entry.part == 0) return replied(entry.seq);
-  const auto at = joints_.find(entry.seq);
-  if (at != joints_.end() && --at->second->left == 0) joined(entry.seq);
+  Joint* whole = joint(entry.seq);
+  if (whole != nullptr && --whole->left == 0) joined(entry.seq);
 }
 
 void Session::deliver_error(const Lane::Entry& entry, std::string_view text) {
@@ -381,9 +379,9 @@ void Session::deliver_error(const Lane::Entry& entry, std::string_view text) {
 
 bool Session::retract(const Lane::Entry& entry) {
   if (entry.part == 0) return retract(entry.seq);
-  if (const auto at = joints_.find(entry.seq); at != joints_.end()) {
-    parked_bytes_ -= at->second->replies[entry.part - 1].size();
-    at->second->replies[entry.part - 1].clear();
+  if (Joint* whole = joint(entry.seq); whole != nullptr) {
+    parked_bytes_ -= whole->replies[entry.part - 1].size();
+    whole->replies[entry.part - 1].clear();
   }
   return true;
 }

@@ -172,6 +172,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool share_split(const Command& command);
   bool share_all(const Command& command);
   bool share_scan(const Command& command);
+  Joint* joint(uint32_t seq) const;
+  void begin_joint(uint32_t seq, std::unique_ptr<Joint> joint);
   void joined(uint32_t seq);
   bool nobody_has_it();
   bool no_map();
@@ -257,7 +259,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   std::string rest_;            // else: what came and is not done with, from the beginning of a command on
   size_t fed_ = 0;              // of that, what reader_ has seen
   RespRequest reader_;
-  std::string complaint_;       // what the client has said is no command
+  std::unique_ptr<const std::string> complaint_;  // what the client has said is no command
   std::string encoded_;         // the command at the front, when it was a line, or is longer than a block
   size_t encoded_sent_ = 0;
   std::string alone_;           // in a cluster: the command that is under way over a lease, if it may have to be sent elsewhere
@@ -270,7 +272,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   uint64_t parked_bytes_ = 0;
   std::unique_ptr<Unpacking> unpacking_;  // once there was something to unpack
   Setting setting_;
-  std::map<uint32_t, std::unique_ptr<Joint>> joints_;
+  std::unique_ptr<std::map<uint32_t, std::unique_ptr<Joint>>> joints_;  // once there was one
   uint32_t node_ = 0;           // where the command at the front goes
   std::unique_ptr<Adoption> adopting_;
   std::optional<uint32_t> selecting_;  // kWaiting: the database that it is to be in if the server does not refuse it

@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "kinds/redis/slots.h"
+#include "lib/text.h"
 #include "wire/resp.h"
 
 namespace relay::redis {
@@ -216,9 +217,7 @@ std::string join_values(const Split& split, std::span<const std::string> replies
 }
 
 std::string wrong_number(std::string_view name) {
-  std::string out = "-ERR wrong number of arguments for '";
-  for (const char c : name) out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return out + "' command\r\n";
+  return "-ERR wrong number of arguments for '" + lower(name) + "' command\r\n";
 }
 
 Cursor Cursor::of(uint64_t joined) { return {joined / kSlots, static_cast<uint16_t>(joined % kSlots)}; }
