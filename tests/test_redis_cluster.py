@@ -16,6 +16,7 @@ from harness.process import Relay
 from harness.scale import volume
 from harness.task import Task
 from harness.until import until
+from test_redis_sync import encode
 
 CROSSSLOT = "CROSSSLOT Keys in request don't hash to the same slot"
 
@@ -384,7 +385,9 @@ def test_live_resharding(lab: Lab) -> None:
             for name in names:
                 client.incr(f"{name}:{number}")
             turns += 1
-            assert all(got == b"%d" % turns for got in client.mget([f"{name}:{number}" for name in names]))
+            got = dict(zip(names, client.mget([f"{name}:{number}" for name in names])))
+            wrong = {name: value for name, value in got.items() if value != b"%d" % turns}
+            assert not wrong, f"turn {turns} of {number}: {wrong}; {cluster.story()}"
         return turns
 
     tasks = [Task(work, number) for number in range(4)]
@@ -401,6 +404,40 @@ def test_live_resharding(lab: Lab) -> None:
     client = lab.redis(relay)
     for number, count in enumerate(turns):
         assert {client.get(f"{name}:{number}") for name in names} == {b"%d" % count}
+
+
+def test_order_while_a_slot_is_on_its_way(lab: Lab) -> None:
+    """What a client says behind a command whose keys are at two nodes is done behind it."""
+    cluster = lab.redis_cluster()
+    relay = lab.cluster_relay(cluster, timeout="300ms")
+    client = lab.redis(relay)
+    client.mset({"{t}a": 1, "{t}b": 1})
+    move = cluster.open_move(slot_of("{t}"), cluster.other_than(cluster.master_of("{t}")))
+    move.take_keys("{t}b")
+    peer = lab.at(relay.address("client"))
+    peer.send(encode("DEL", "{t}a", "{t}b") + encode("SET", "{t}a", "behind") + encode("QUIT"))
+    said = peer.read_all()
+    assert said.endswith(b"\r\n+OK\r\n+OK\r\n") and said.startswith((b":2", b"-TRYAGAIN"))
+    assert client.get("{t}a") == b"behind"
+    move.close()
+
+
+def test_transaction_of_which_a_command_was_refused(lab: Lab) -> None:
+    """EXEC does nothing then, as with a server: not what came behind alone."""
+    cluster = lab.redis_cluster()
+    relay = lab.cluster_relay(cluster, timeout="300ms", maxConnections=4).allow("server-lost")
+    client = lab.redis(relay)
+    for master in cluster.masters():
+        client.set(cluster.key_at(master), 1)
+    holder = Task(lab.redis(relay).blpop, "{q}", 20)
+    relay.wait_stat("pinned", "==", 1)
+    client.execute_command("MULTI")
+    assert "maxConnections" in raises(client, "SET", "{t}a", "1")
+    lab.redis(relay).rpush("{q}", "e")
+    assert holder.result() == (b"{q}", b"e")
+    assert answer(client, "SET", "{t}b", "1") == b"QUEUED"
+    assert "previous errors" in answer(client, "EXEC")
+    assert client.exists("{t}a", "{t}b") == 0
 
 
 def test_slot_that_has_moved_for_commands_of_their_own(lab: Lab) -> None:

@@ -44,10 +44,12 @@ void Cluster::stop() {
   for (const Late& late : late_)
     if (late.entry.early && !relay_.early_stays(late.entry)) relay_.early_lost(1, "terminated");
   late_.clear();
+  late_slots_.clear();
 }
 
 void Cluster::hand_over() {
   const std::deque<Late> late = std::exchange(late_, {});
+  late_slots_.clear();
   stop();
   for (const Late& one : late) {
     if (one.entry.early) relay_.early_queued(-1, -static_cast<int64_t>(one.command.size()));
@@ -197,6 +199,7 @@ void Cluster::desert() {
 }
 
 bool Cluster::waits(uint16_t slot) {
+  if (late_slots_.contains(slot)) return true;
   const auto at = marks_.find(slot);
   if (at == marks_.end()) return false;
   std::erase_if(at->second, [this](const Mark& mark) { return relay_.is_answered(mark.lane, mark.put); });
@@ -287,7 +290,7 @@ bool Cluster::redirect(Lane& lane, const Lane::Entry& entry, std::string_view er
   if (entry.scripted && !is_member(address)) {  // who is sent where a client says, says our password there
     doubt();
     moved.asked = moved.asking = false;
-    put_off(moved, command, setting, std::nullopt, relay_.loop().now());
+    put_off({moved, command, setting, std::nullopt, relay_.loop().now(), slot_of_command(command)});
     return true;
   }
   if (entry.scripted && !to->ask) {
@@ -329,20 +332,22 @@ void Cluster::place_again(const Lane::Entry& entry, const std::string& command, 
 }
 
 void Cluster::put(const Lane::Entry& entry, const std::string& command, const Setting& setting, std::optional<uint32_t> node) {
-  std::optional<uint32_t> to = node;
-  if (!to && map_) {
-    const std::optional<uint16_t> slot = slot_of_command(command);
-    to = slot ? node_of(*slot) : any();
-  }
-  Lane* lane = to ? relay_.lane(setting, 0, *to) : nullptr;
-  if (late_.empty() && lane != nullptr && lane->put(entry, command)) return;
-  put_off(entry, command, setting, node, relay_.loop().now());
+  Late late{entry, command, setting, node, relay_.loop().now(), slot_of_command(command)};
+  if (!late_.empty() || !put_now(late)) put_off(std::move(late));
 }
 
-void Cluster::put_off(const Lane::Entry& entry, const std::string& command, const Setting& setting, std::optional<uint32_t> node, Time since) {
-  late_.push_back({entry, command, setting, node, since});
-  if (entry.early) relay_.early_queued(1, static_cast<int64_t>(command.size()));
+bool Cluster::put_now(const Late& late) {
+  std::optional<uint32_t> to = late.node;
+  if (!to && map_) to = late.slot ? node_of(*late.slot) : any();
+  Lane* lane = to ? relay_.lane(late.setting, 0, *to) : nullptr;
+  return lane != nullptr && lane->put(late.entry, late.command);
+}
+
+void Cluster::put_off(Late late) {
+  if (late.slot) ++late_slots_[*late.slot];
+  if (late.entry.early) relay_.early_queued(1, static_cast<int64_t>(late.command.size()));
   if (!late_timer_.armed()) late_timer_.arm(kLate);
+  late_.push_back(std::move(late));
 }
 
 // Whether the map has a node of that address.
@@ -352,26 +357,28 @@ bool Cluster::is_member(std::string_view address) const {
                      [&](const Shard& shard) { return is_it(shard.master) || std::any_of(shard.replicas.begin(), shard.replicas.end(), is_it); });
 }
 
+void Cluster::forget_slot(const Late& late) {
+  if (!late.slot) return;
+  const auto at = late_slots_.find(*late.slot);
+  if (--at->second == 0) late_slots_.erase(at);
+}
+
 void Cluster::try_late() {
   std::deque<Late> now = std::exchange(late_, {});
-  bool stopped = false;
+  const size_t all = now.size();
   for (Late& late : now) {
     if (late.entry.early) relay_.early_queued(-1, -static_cast<int64_t>(late.command.size()));
+    forget_slot(late);
     Session* session = late.entry.early ? nullptr : relay_.find(late.entry.session);
     if (!late.entry.early && session == nullptr) continue;
     if (session != nullptr && relay_.loop().now() - late.since >= relay_.config().timeout) {
       session->deliver_error(late.entry, "no node of the cluster takes the command; it was not executed");
       continue;
     }
-    const Time since = late.since;
-    const size_t before = late_.size();
-    if (stopped) late_.push_back(late);
-    else put(late.entry, late.command, late.setting, late.node);
-    if (stopped && late.entry.early) relay_.early_queued(1, static_cast<int64_t>(late.command.size()));
-    stopped = !late_.empty();
-    if (late_.size() > before) late_.back().since = since;
+    if (!late_.empty() || !put_now(late)) put_off(std::move(late));
   }
   if (!late_.empty()) late_timer_.arm(kLate);
+  if (late_.size() < all) relay_.room();
 }
 
 }  // namespace relay::redis

@@ -52,6 +52,8 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   std::optional<uint16_t> slot_behind(uint16_t slot);      // the first slot of the shard behind the one that has it
   // Whether a command for `slot` must wait for those that went to another node before.
   bool waits(uint16_t slot);
+  // Whether something has not found its way yet.
+  bool has_late() const { return !late_.empty(); }
   // Where a command that is all there goes; nothing: that is not known now, or it must wait.
   std::optional<uint32_t> node_for(std::string_view command);
   // Whether `error` says that the command at the front of `lane` belongs elsewhere; then it is on its way there.
@@ -74,6 +76,7 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
     Setting setting;
     std::optional<uint32_t> node;  // nothing: of its keys
     Time since;
+    std::optional<uint16_t> slot;  // nothing: it has no keys
   };
 
   void on_link_ready() override;
@@ -92,7 +95,9 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   void desert();
   std::optional<uint16_t> slot_of_command(std::string_view command);
   bool is_member(std::string_view address) const;
-  void put_off(const Lane::Entry& entry, const std::string& command, const Setting& setting, std::optional<uint32_t> node, Time since);
+  bool put_now(const Late& late);
+  void put_off(Late late);
+  void forget_slot(const Late& late);
   void try_late();
 
   RedisRelay& relay_;
@@ -111,6 +116,7 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   Time since_{};            // nobody has answered since
   std::map<uint16_t, std::vector<Mark>> marks_;
   std::deque<Late> late_;
+  std::map<uint16_t, size_t> late_slots_;  // how many of them there are
   std::string trouble_ = "no node of the cluster has answered yet";
   std::vector<uint32_t> indexes_;
   bool asking_ = false;

@@ -87,7 +87,8 @@ bool Session::dispatch() {
   if (!whole && command.use != Use::kMulti && command.use != Use::kWatch && command.use != Use::kState) command.use = Use::kAlone;
   after_ping_ = command.use == Use::kWait;
   if (relay_.cluster() != nullptr) return dispatch_cluster(command);
-  return dispatch_to(command);
+  node_ = 0;
+  return begun_ ? begin_transaction(command) : dispatch_to(command);
 }
 
 bool Session::dispatch_to(const Command& command) {
@@ -310,25 +311,36 @@ bool Session::share(const Command& command) {
 // There are as many connections as there may be, or what is under way must be answered first.
 bool Session::no_lane() {
   if (under_way() > 0) return false;
+  return wait_for_long("-ERR relay: all connections to the server are in use (maxConnections)\r\n");
+}
+
+// For `timeout` at most, for what may come without anybody saying so; then that is the answer.
+bool Session::wait_for_long(std::string_view error) {
   const Time now = relay_.loop().now();
   if (since_waiting_ == Time{}) since_waiting_ = now;
   if (now - since_waiting_ < relay_.config().timeout) {
     timer_.arm(kLook);
     return wait_for_room();
   }
-  since_waiting_ = {};
+  return refuse_command(error);
+}
+
+// The command at the front is done by nobody. Of one that is not all there the rest would follow, and be taken for commands.
+bool Session::refuse_command(std::string_view error) {
+  if (!reader_.done() && under_way() > 0) return false;
   relay_.stats().add(Stat::kErrors);
-  answer("-ERR relay: all connections to the server are in use (maxConnections)\r\n");
-  consumed();
+  spoiled_ = spoiled_ || begun_;
+  since_waiting_ = {};
+  selecting_.reset();
+  answer(error);
+  if (reader_.done()) consumed();
+  else close_when_said("server-lost");
   return true;
 }
 
 bool Session::hopeless(Lane& lane) {
   lane.start();
-  relay_.stats().add(Stat::kErrors);
-  answer("-ERR relay: " + lane.complaint() + "\r\n");
-  consumed();
-  return true;
+  return refuse_command("-ERR relay: " + lane.complaint() + "\r\n");
 }
 
 // `entry` may say something of the types of its keys already.
@@ -613,6 +625,7 @@ void Session::gave_up(const std::string& why) {
   if (lease != nullptr) lease->end("unused");
   relay_.stats().sub(Stat::kPinned);
   relay_.stats().add(Stat::kErrors);
+  spoiled_ = spoiled_ || begun_;
   pin_ = Pin::kNone;
   since_waiting_ = {};
   multi_ = false;
@@ -631,12 +644,26 @@ void Session::gave_up(const std::string& why) {
   relay_.touch(*this);
 }
 
+void Session::start_over() {
+  if (pin_ != Pin::kWaiting) return;
+  if (resending_) return gave_up("the server has changed; the command was not executed");
+  relay_.cancel(*this);
+  if (Lease* lease = std::exchange(lease_, nullptr); lease != nullptr) lease->end("unused");
+  relay_.stats().sub(Stat::kPinned);
+  pin_ = Pin::kNone;
+  multi_ = false;
+  selecting_.reset();
+  waits_ = true;
+  relay_.touch(*this);
+}
+
 // ---- what was answered early
 
 // Whether all that was answered early before this command is done, wherever: it goes another way, and must not overtake that.
 bool Session::settled() {
   if (!loaded(std::nullopt)) return false;
   if (!relay_.has_early()) return true;
+  if (relay_.cluster() != nullptr && relay_.cluster()->has_late()) return false;
   if (!marked_ || moves_epoch_ != relay_.moves_epoch()) take_marks(nullptr);
   std::erase_if(marks_, [this](const Mark& mark) { return relay_.is_past(mark.lane, mark.put); });
   return marks_.empty();
@@ -667,15 +694,8 @@ bool Session::wait_for_early() {
     if (lane != nullptr) lane->hurry();
     if (lane != nullptr && lane->hopeless()) away = lane;
   }
-  if (away != nullptr) {
-    relay_.stats().add(Stat::kErrors);
-    selecting_.reset();
-    answer("-ERR relay: " + away->complaint() + "\r\n");
-    if (reader_.done()) consumed();
-    else close_when_said("server-lost");  // a big one, of which the rest would follow
-    return true;
-  }
-  return wait_for_room();
+  if (away != nullptr) return refuse_command("-ERR relay: " + away->complaint() + "\r\n");
+  return marks_.empty() && relay_.cluster() != nullptr && relay_.cluster()->has_late() ? wait_for_long(kOnTheWay) : wait_for_room();
 }
 
 // A script that makes the server refuse what it was answered for would be waited for, else.

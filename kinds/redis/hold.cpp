@@ -102,6 +102,7 @@ void Lane::put_back() {
 void Lane::try_again() {
   if (!link_.ready()) return;
   if (sent_ > queue_.read()) return retry_.arm(kHold);
+  if (retired_) return scatter();  // others may take it
   // A server that is none to write to any more: its name may lead to another by now.
   if (std::exchange(demoted_, false)) return link_.fail("the server has become a replica");
   put_back();
@@ -113,6 +114,13 @@ void Lane::try_again() {
   // Without any that was answered all go: each client gets its own refusal.
   until_ = entries_.empty() || (long_ago && !has_early()) ? kAll : queue_.read() + entries_.front().size;
   write();
+}
+
+// A command that was sent is done with: does the server do things again? Else what is left is tried again, from its front on.
+void Lane::look_behind(bool works) {
+  if (!held_.empty() || held_since_ == Time{}) return;
+  if (works) go_on();
+  else if (!retry_.armed()) retry_.arm(kHold);
 }
 
 // The server does things again.

@@ -13,7 +13,8 @@
 namespace relay::redis {
 namespace {
 
-constexpr uint64_t kSyncBytes = 1024 * 1024;   // commands of clients who wait; must hold the longest that is shared
+constexpr uint64_t kSyncBytes = 1024 * 1024;   // commands of clients who wait; one that is longer goes alone
+constexpr uint64_t kNoBound = uint64_t{1} << 40;  // other than that, and queue-size, which is for what all lanes owe
 constexpr size_t kLongestError = 16 * 1024;    // longer ones go through unread
 constexpr size_t kLongestHead = 512;           // of a reply that only is compared
 constexpr Delay kSuspicion{1000};              // so long without a word, and a cluster may have changed
@@ -48,7 +49,7 @@ std::string_view made_up(Made made) {
 
 Lane::Lane(RedisRelay& relay, uint32_t id, Key key)
     : relay_(relay), id_(id), key_(std::move(key)), own_login_(key_.setting.login == relay.setting().login), link_(relay, *this),
-      retry_(relay.loop(), *this), patience_(relay.loop(), *this), pause_(relay.config().dial.retry_min), queue_(relay.most_early() + 2 * kSyncBytes), used_(relay.loop().now()) {}
+      retry_(relay.loop(), *this), patience_(relay.loop(), *this), pause_(relay.config().dial.retry_min), queue_(kNoBound), used_(relay.loop().now()) {}
 
 Lane::~Lane() = default;
 
@@ -84,8 +85,8 @@ void Lane::on_timer(Timer& timer) {
     return try_again();
   }
   if (!link_.ready()) {
-    give_up();
     if (link_.state() == Link::State::kGreeting) link_.fail("it does not answer");
+    if (!ended_) give_up();
     return;
   }
   if (sent_ == queue_.read() || stuck_) return;
@@ -109,7 +110,8 @@ void Lane::retire() {
   retired_ = true;
   if (owed() == 0) return end("retired");
   patience_.arm(kLastPatience);
-  if (link_.state() != Link::State::kReady) scatter();
+  if (!link_.sends()) scatter();
+  else if (!link_.ready()) link_.fail("it is not used any more");  // something may have been sent behind the greeting
 }
 
 void Lane::end(std::string_view why) {
@@ -341,7 +343,7 @@ void Lane::append(std::string_view bytes) {
 }
 
 bool Lane::fits(uint64_t size) const {
-  return !stuck_ && !full_ && size + held_bytes_.size() <= queue_.bound() - queue_.size() && (sync_bytes_ == 0 || sync_bytes_ + size <= kSyncBytes);
+  return !stuck_ && !full_ && (sync_bytes_ == 0 || sync_bytes_ + size <= kSyncBytes);
 }
 
 // Those who wait come when there is room for many: one at a time they would all be woken for each reply.
@@ -359,7 +361,6 @@ bool Lane::put(const Entry& entry, std::span<const std::string_view> pieces) {
   uint64_t size = 0;
   for (const std::string_view piece : pieces) size += piece.size();
   if (stuck_ && !entry.early) return false;
-  if (size + held_bytes_.size() > queue_.bound() - queue_.size()) return false;
   if (!entry.early && sync_bytes_ + size > kSyncBytes && sync_bytes_ > 0) {
     full_ = true;
     return false;
@@ -524,7 +525,7 @@ void Lane::reply_ended(bool push) {
   if (session != nullptr && how == Reply::kKeep) session->deliver(done, kept_);
   kept_.clear();
   done_with_front();
-  if (held_.empty() && held_since_ != Time{}) go_on();
+  look_behind(true);
   if (session != nullptr) session->replied(done);
 }
 
@@ -545,12 +546,15 @@ void Lane::done_with_front(bool answered) {
 }
 
 void Lane::error_came(Entry& entry, Session* session) {
-  if (relay_.redirect(*this, entry, kept_)) return done_with_front(false);
+  if (relay_.redirect(*this, entry, kept_)) {
+    done_with_front(false);
+    return look_behind(true);
+  }
   if (hold(entry, kept_)) return;
   if (entry.early) early_answered(entry);
   const Entry done = entry;
   done_with_front();
-  if (held_.empty() && held_since_ != Time{} && (done.scripted || !is_for_now(kept_))) go_on();
+  look_behind(done.scripted || !is_for_now(kept_));
   if (session == nullptr) return;
   session->deliver(done, kept_);
   session->replied(done);

@@ -151,6 +151,7 @@ class Lane final : public Mortal, private LinkUser, private TimerUser {
   void keep_back();
   void put_back();
   void try_again();
+  void look_behind(bool works);
   void go_on();
   uint64_t may_write();
   bool gathers() const;

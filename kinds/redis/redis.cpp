@@ -111,8 +111,11 @@ void RedisRelay::commit() {
   nodes_[0] = {config_.dial, config_.server.place.text()};
   for (Server& server : nodes_) server.plan = plan_for(server.plan.target);
   if (elsewhere && !first) forget_server();
-  if (elsewhere) settle_cluster();
+  std::unique_ptr<Cluster> before = elsewhere ? settle_cluster() : nullptr;
   if (elsewhere && !first) leave_server();
+  if (before != nullptr) before->hand_over();
+  if (before != nullptr) env_.loop.bury(std::move(before));
+  forget_queued();
   for (Session* session = sessions_.front(); session != nullptr; session = sessions_.next(*session)) session->follow(setting_.db);
   tidy_.arm(kTidy);
   keep_ready();
@@ -137,6 +140,11 @@ void RedisRelay::forget_server() {
 
 // What is under way there is brought to an end there, if it can be; what waits goes to the new one.
 void RedisRelay::leave_server() {
+  for (Session* session = sessions_.front(); session != nullptr;) {
+    Session* next = sessions_.next(*session);
+    session->start_over();
+    session = next;
+  }
   std::vector<uint32_t> old;
   for (const auto& lane : lanes_) old.push_back(lane->id());
   for (const uint32_t id : old) desert(id);  // what it owes may end others, and makes new ones
@@ -361,15 +369,14 @@ DialPlan RedisRelay::plan_for(const Endpoint& target) const {
   return plan;
 }
 
-void RedisRelay::settle_cluster() {
+// Returns the one that was.
+std::unique_ptr<Cluster> RedisRelay::settle_cluster() {
   std::unique_ptr<Cluster> before = std::move(cluster_);
   if (config_.server.cluster) {
     cluster_ = std::make_unique<Cluster>(*this);
     cluster_->start();
   }
-  if (before == nullptr) return;
-  before->hand_over();
-  env_.loop.bury(std::move(before));
+  return before;
 }
 
 std::vector<std::string> RedisRelay::seeds() const {

@@ -146,7 +146,6 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   bool early_has_room(uint64_t size) const;
   bool early_fits(uint64_t size);  // the same; if not, a client waits
   // What may be in one lane.
-  uint64_t most_early() const { return config_.queue_size + (backlog_ != nullptr ? kLongestGathered : 0); }
   // The lane for a command of the relay's own login; nullptr: none yet.
   Lane* lane_for_early(uint32_t db, std::string_view command);
   const Lane* hopeless_lane() const;  // one of those that are; nullptr: none is
@@ -193,7 +192,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   void forget_server();
   void leave_server();
   void settle_spool();
-  void settle_cluster();
+  std::unique_ptr<Cluster> settle_cluster();
   bool is_unknown(uint32_t node) const;
   DialPlan plan_for(const Endpoint& target) const;
   bool admits(const Addr& peer);

@@ -10,6 +10,7 @@
 namespace relay::redis {
 namespace {
 
+constexpr std::string_view kAborted = "-EXECABORT Transaction discarded because of previous errors.\r\n";
 constexpr std::string_view kNobody = "-CLUSTERDOWN Hash slot not served\r\n";
 
 }  // namespace
@@ -28,31 +29,20 @@ Placed Session::locate(const Command& command) {
 
 bool Session::nobody_has_it() {
   relay_.cluster()->doubt();
-  if (since_waiting_ == Time{}) since_waiting_ = relay_.loop().now();
-  if (relay_.loop().now() - since_waiting_ < relay_.config().timeout) {
-    timer_.arm(Delay{50});
-    return wait_for_room();
-  }
-  relay_.stats().add(Stat::kErrors);
-  answer(kNobody);
-  consumed();
-  return true;
+  return wait_for_long(kNobody);
 }
 
 // No node has said yet what the cluster is.
 bool Session::no_map() {
   const Cluster& cluster = *relay_.cluster();
   if (!cluster.hopeless()) return wait_for_room();
-  relay_.stats().add(Stat::kErrors);
-  answer("-ERR relay: cannot reach the server: " + cluster.trouble() + "\r\n");
-  consumed();
-  return true;
+  return refuse_command("-ERR relay: cannot reach the server: " + cluster.trouble() + "\r\n");
 }
 
 bool Session::dispatch_cluster(Command command) {
   Cluster& cluster = *relay_.cluster();
   if (command.use == Use::kQuit || command.use == Use::kReset) {
-    begun_ = false;
+    begun_ = spoiled_ = false;
     return dispatch_to(command);
   }
   if (!cluster.known()) return no_map();
@@ -63,7 +53,7 @@ bool Session::dispatch_cluster(Command command) {
   }
   const Placed placed = locate(command);
   if (placed.where != Placed::Where::kNowhere) {
-    if (cluster.waits(placed.slot)) return wait_for_room();
+    if (cluster.waits(placed.slot)) return wait_for_long(kOnTheWay);
     const std::optional<uint32_t> node = cluster.node_of(placed.slot);
     if (!node) return nobody_has_it();
     node_ = *node;
@@ -107,9 +97,10 @@ bool Session::begin_transaction(const Command& command) {
     case Use::kMulti: answer("-ERR MULTI calls can not be nested\r\n"); break;
     case Use::kWatch: answer("-ERR WATCH inside MULTI is not allowed\r\n"); break;
     case Use::kExec: {
+      const bool spoiled = std::exchange(spoiled_, false);
       begun_ = false;
       const std::string_view name = word(0);
-      answer(!name.empty() && (name[0] == 'd' || name[0] == 'D') ? "+OK\r\n" : "*0\r\n");
+      answer(!name.empty() && (name[0] == 'd' || name[0] == 'D') ? "+OK\r\n" : spoiled ? kAborted : "*0\r\n");
       break;
     }
     case Use::kShared:
@@ -122,7 +113,13 @@ bool Session::begin_transaction(const Command& command) {
     case Use::kHello:
     case Use::kClient:
     case Use::kReset:
-    case Use::kQuit: blocking_ = false; return take_lease(Pin::kTransaction);
+    case Use::kQuit:
+      if (!spoiled_) {
+        blocking_ = false;
+        return take_lease(Pin::kTransaction);
+      }
+      if (!reader_.done()) return refuse_command("-ERR relay: the transaction has failed already\r\n");
+      answer("+QUEUED\r\n");
   }
   consumed();
   return true;
@@ -179,7 +176,7 @@ bool Session::share_split(const Command& command) {
   }
   std::vector<std::pair<uint32_t, std::string>> parts;
   for (const Split::Part& part : joint->split->parts()) {
-    if (relay_.cluster()->waits(part.slot)) return wait_for_room();
+    if (relay_.cluster()->waits(part.slot)) return wait_for_long(kOnTheWay);
     const std::optional<uint32_t> node = relay_.cluster()->node_of(part.slot);
     if (!node) return nobody_has_it();
     parts.emplace_back(*node, std::string(joint->split->command(part)));
@@ -215,6 +212,7 @@ bool Session::split_by_key(const Lane::Entry& entry, uint32_t node, std::string_
   split_command(text, relay_.scratch());
   const auto& words = relay_.scratch();
   const Command command = words.empty() ? Command{} : relay_.commands().find(words[0]);
+  if (entry.seq + 1 != next_) return false;  // its parts would come behind what the client has said since
   if (command.scope != Scope::kBySlot || entry.part != 0 || this->joint(entry.seq) != nullptr) return false;
   auto joint = std::make_unique<Joint>();
   joint->how = command.join;

@@ -70,7 +70,7 @@ void Session::store() {
 
 void Session::on_ready(Conn&) {
   if (state_ == State::kEnded) return;
-  last_taken_ = holds_up_ == UINT32_MAX ? relay_.loop().now() : last_taken_;
+  last_taken_ = holds_others() ? last_taken_ : relay_.loop().now();
   write();
   if (waits_) process();
   else if (ended_in_ && state_ == State::kOpen) no_more();
@@ -497,9 +497,15 @@ void Session::hold_up(const Lane& lane) {
   schedule();
 }
 
-void Session::hold_up(Lease&) { holds_up_lease_ = true; }
+void Session::hold_up(Lease&) {
+  holds_up_lease_ = true;
+  schedule();
+}
 
 // ---- limits and the end
+
+// It does not read, and others want the connection over which its replies come. One that is its own for good is nobody else's.
+bool Session::holds_others() const { return holds_up_ != UINT32_MAX || (holds_up_lease_ && pin_ != Pin::kLife); }
 
 // Its connection owes a reply, and to nothing that waits.
 bool Session::is_due() const { return (pin_ == Pin::kCommand || pin_ == Pin::kTransaction) && !blocking_ && under_way() > 0; }
@@ -508,10 +514,10 @@ void Session::schedule() {
   const RedisConfig& config = relay_.config();
   if (state_ == State::kClosing) timer_.arm(kLastWords);
   else if (pin_ == Pin::kWaiting) timer_.arm(config.timeout);
-  else if (holds_up_ != UINT32_MAX) timer_.arm(config.stall_timeout);
+  else if (holds_others()) timer_.arm(config.stall_timeout);
   else if (pin_ == Pin::kNone && since_waiting_ != Time{}) timer_.arm(kLook);
   else if (relay_.draining()) timer_.arm(kQuietDrain);
-  else if (is_due()) timer_.arm(config.timeout - std::min(config.timeout - Delay{1}, relay_.loop().now() - lease_->moved()));
+  else if (is_due()) timer_.arm(streaming_ ? config.timeout : config.timeout - std::min(config.timeout - Delay{1}, relay_.loop().now() - lease_->moved()));
 }
 
 void Session::on_timer(Timer&) {
@@ -522,12 +528,13 @@ void Session::on_timer(Timer&) {
     gave_up(lease_ == nullptr ? "all connections to the server are in use (maxConnections)" : "cannot reach the server: " + lease_->trouble());
     return relay_.flush_touched();
   }
-  if (pin_ == Pin::kNone && since_waiting_ != Time{} && holds_up_ == UINT32_MAX) return process();
-  if (holds_up_ != UINT32_MAX && now - last_taken_ >= config.stall_timeout) {
+  if (pin_ == Pin::kNone && since_waiting_ != Time{} && !holds_others()) return process();
+  if (holds_others() && now - last_taken_ >= config.stall_timeout) {
     relay_.stats().add(Stat::kStalled);
     return end("stalled");
   }
-  if (is_due() && !streaming_ && !holds_up_lease_ && now - lease_->moved() >= config.timeout) return lease_->fail(Lease::kSilent);
+  // While a command is on its way the server is silent only if it does not take what there is of it.
+  if (is_due() && (!streaming_ || waits_) && !holds_up_lease_ && now - lease_->moved() >= config.timeout) return lease_->fail(Lease::kSilent);
   const bool due = under_way() > 0 && pin_ != Pin::kLife;  // a reply
   if (relay_.draining() && !due && now - last_taken_ >= kQuietDrain) return end("drained");
   schedule();

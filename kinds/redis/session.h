@@ -86,6 +86,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void lease_lost(const std::string& why, const std::string& refusal, bool in_a_reply);
   // The URL has another database now: it is that of clients who have chosen none.
   void follow(uint32_t db) { setting_.db = chose_db_ ? setting_.db : db; }
+  // And perhaps another server: what it waits for a connection of its own with is looked at again.
+  void start_over();
   // There may be room for its commands again.
   void resume();
   void flush();
@@ -96,6 +98,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   enum class State : uint8_t { kOpen, kClosing, kEnded };
   enum class Pin : uint8_t { kNone, kWaiting, kCommand, kTransaction, kLife };
   enum class Outcome : uint8_t { kNo, kDone, kNotNow };
+  static constexpr std::string_view kOnTheWay = "-TRYAGAIN relay: what was sent before has not found its node yet\r\n";
   struct Parked {
     std::string text;
     bool done = false;
@@ -132,6 +135,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void process_loaded();
   bool is_held() const;
   bool is_due() const;
+  bool holds_others() const;
   bool frame();
   bool feed(std::span<const std::byte> data, bool full);
   bool gather();
@@ -156,6 +160,8 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   void adopted();
   Lane* lane_for(const Setting& setting);
   bool no_lane();
+  bool wait_for_long(std::string_view error);
+  bool refuse_command(std::string_view error);
   bool hopeless(Lane& lane);
   bool share(const Command& command);
   Outcome early(Lane::Entry& entry);
@@ -253,6 +259,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   bool asks_ = false;           // which wants an ASKING first
   uint8_t moves_ = 0;           // of alone_
   bool begun_ = false;          // MULTI is said, but not yet where
+  bool spoiled_ = false;        // and one of its commands was refused
   bool chose_db_ = false;       // by SELECT
   uint8_t ordinal_ = 0;         // which of the lanes of a kind, while something is under way
   Buffer in_;                   // while it is worked on, and while much is in it

@@ -386,6 +386,10 @@ class Relay:
         """Seconds since the start."""
         return time.monotonic() - self.started_at
 
+    def sleeps(self) -> int:
+        """How often it has waited for something, so far."""
+        return int(Path(f"/proc/{self.pid}/status").read_text().rpartition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
     def cpu(self) -> float:
         """Seconds of CPU used so far."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
