@@ -233,7 +233,7 @@ bool Session::split_by_key(const Lane::Entry& entry, uint32_t node, std::string_
   return true;
 }
 
-Session::Joint* Session::joint(uint32_t seq) const {
+Joint* Session::joint(uint32_t seq) const {
   if (joints_ == nullptr) return nullptr;
   const auto at = joints_->find(seq);
   return at == joints_->end() ? nullptr : at->second.get();

@@ -109,15 +109,6 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
     uint32_t seq;
     char first = 0;  // byte of the reply
   };
-  struct Joint {  // a command that several servers do
-    Join how = Join::kNone;
-    bool scan = false;
-    uint16_t slot = 0;                       // scan: where
-    std::optional<uint16_t> next;            // and where then
-    std::unique_ptr<Split> split;            // MGET and its like
-    std::vector<std::string> replies;
-    size_t left = 0;
-  };
   struct Mark {
     uint32_t lane;
     uint64_t put;

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -83,5 +84,16 @@ struct Cursor {
 std::string scan_command(std::span<const std::string_view> args, const Cursor& cursor);
 // The reply of that server, with a cursor that leads on: there, or to `next`, a slot of the next server; without one, to the end.
 std::string join_scan(std::string_view reply, uint16_t slot, std::optional<uint16_t> next);
+
+// A command that several servers do, and what there is of their replies.
+struct Joint {
+  Join how = Join::kNone;
+  bool scan = false;
+  uint16_t slot = 0;                       // scan: where
+  std::optional<uint16_t> next;            // and where then
+  std::unique_ptr<Split> split;            // MGET and its like
+  std::vector<std::string> replies;
+  size_t left = 0;
+};
 
 }  // namespace relay::redis
