@@ -168,8 +168,15 @@ void Cluster::learn(SlotMap map) {
   if (map_ && map == *map_) return;
   const std::optional<SlotMap> before = std::exchange(map_, std::move(map));
   LogLine(Level::kInfo, "cluster").text("relay", relay_.config().name).number("masters", map_->shards().size()).number("slots", map_->covered()).text("by", asked_);
+  for (auto at = marks_.begin(); at != marks_.end();) at = is_over(at->second) ? marks_.erase(at) : std::next(at);
   if (before) note_moves(*before);
   desert();
+}
+
+// Whether all of it is answered.
+bool Cluster::is_over(std::vector<Mark>& marks) {
+  std::erase_if(marks, [this](const Mark& mark) { return relay_.is_answered(mark.lane, mark.put); });
+  return marks.empty();
 }
 
 // What comes for a slot waits for what went to the node that had it.
@@ -202,8 +209,7 @@ bool Cluster::waits(uint16_t slot) {
   if (late_slots_.contains(slot)) return true;
   const auto at = marks_.find(slot);
   if (at == marks_.end()) return false;
-  std::erase_if(at->second, [this](const Mark& mark) { return relay_.is_answered(mark.lane, mark.put); });
-  if (!at->second.empty()) return true;
+  if (!is_over(at->second)) return true;
   marks_.erase(at);
   return false;
 }

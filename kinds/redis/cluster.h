@@ -90,6 +90,7 @@ class Cluster final : public Mortal, private LinkUser, private TimerUser {
   void answered(std::string_view reply);
   void failed(const std::string& why);
   void learn(SlotMap map);
+  bool is_over(std::vector<Mark>& marks);
   void note_moves(const SlotMap& before);
   void leave_behind(uint16_t slot, uint32_t node);
   void desert();
