@@ -157,3 +157,21 @@ def test_half_a_long_command_does_not_keep_the_relay_busy(lab: Lab) -> None:
     assert relay.sleeps() - before < 100
     peer.send(b"x" * 29_800_000 + b"\r\n")
     assert peer.read(5) == OK
+
+
+def test_a_way_round_who_does_not_read(lab: Lab) -> None:
+    """When all shared connections wait for clients that do not read, others get one of their own."""
+    server = lab.redis_server()
+    relay = allowed(lab.redis_relay(server, stall_timeout="60s", maxConnections="8"))
+    other = lab.redis(relay)
+    other.set("big", b"x" * 20_000_000)
+    deaf = []
+    for count in (1, 2):
+        deaf.append(lab.add(relay.connect("client", rcvbuf=4096)))
+        deaf[-1].send(encode("GET", "big"))
+        until(lambda count=count: sum(c["queued_bytes"] > 250_000 for c in relay.relay_status()["connections"]) == count, "it is waited for")
+    for number, client in enumerate([other, lab.redis(relay), lab.redis(relay)]):
+        assert client.incr("n") == number + 1
+    assert relay.stats()["stalled"] == 0
+    for peer in deaf:
+        peer.reset()

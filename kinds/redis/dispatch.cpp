@@ -347,7 +347,10 @@ bool Session::hopeless(Lane& lane) {
 bool Session::send_shared(Lane& lane, const Command& command, Lane::Entry& entry) {
   if (!settled_beside(lane)) return wait_for_early();
   if (lane.hopeless()) return hopeless(lane);
-  if (gathering_ && bytes().size() > BufferPool::kBlock) {  // too long to go between those of others
+  const bool too_long = gathering_ && bytes().size() > BufferPool::kBlock;  // to go between those of others
+  // Somebody else does not read, and there is a way round him.
+  const bool round = lane.stuck() && under_way() == 0 && relay_.has_lease_for(node_);
+  if (too_long || round) {
     blocking_ = false;
     return take_lease(Pin::kCommand);
   }

@@ -443,6 +443,10 @@ Lease& RedisRelay::add_lease(uint32_t node) {
   return *leases_.back();
 }
 
+bool RedisRelay::has_lease_for(uint32_t node) const {
+  return lanes_.size() + leases_.size() < config_.max_connections || std::any_of(idle_.begin(), idle_.end(), [node](const Lease* lease) { return lease->node() == node; });
+}
+
 Lease* RedisRelay::acquire(Session& session, const Setting& want, uint32_t node) {
   Setting all = effective(want);
   all.name = want.name;

@@ -110,6 +110,8 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
 
   // Leases. One for `session` alone, which may be ready(). If not, or nullptr, lease_ready() is called once one is.
   Lease* acquire(Session& session, const Setting& want, uint32_t node);
+  // Whether it would not have to wait for others.
+  bool has_lease_for(uint32_t node) const;
   void cancel(Session& session);  // does not want one any more
   void became_idle(Lease& lease);
   void ended(Lease& lease);
