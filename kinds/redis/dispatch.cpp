@@ -545,6 +545,7 @@ void Session::resend() {
   }
   lease_->begin(head_);
   static_cast<void>(lease_->send(alone_));  // there is room: nothing else is in it
+  if (ended_in_) lease_->finish();          // while it waited for this connection
 }
 
 // Gives the connection what there is of the command that is on its way. False: there is no more, or no room.
