@@ -89,7 +89,6 @@ class Commands {
   Command told(const Entry* entry) const;
   void add_built_in();
   Entry* add(std::string_view name);
-  bool take_entries(std::string_view& rest, std::string_view container);
   bool take_entry(std::string_view& rest, std::string_view container);
   void note(const Seen& seen, std::string_view container);
   void index();

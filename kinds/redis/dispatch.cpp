@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::string_view kOk = "+OK\r\n";
 constexpr uint8_t kMostMoves = 16;  // of a command over a lease
-constexpr Delay kLook{20};  // whether there is a connection now
 
 // As the server has it: what can be printed, and no spaces.
 bool is_name(std::string_view name) {

@@ -21,7 +21,6 @@ constexpr size_t kMuch = 16 * 1024;        // of a client's bytes: they keep the
 constexpr int kRounds = 4;
 constexpr Delay kLastWords{5000};
 constexpr Delay kQuietDrain{1000};
-constexpr Delay kLook{20};  // whether there is a connection now
 constexpr std::string_view kRefusals[] = {"-EXECABORT", "-ERR EXEC without", "-ERR DISCARD without"};
 
 }  // namespace

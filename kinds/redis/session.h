@@ -98,6 +98,7 @@ class Session final : public Mortal, public ListNode, private ConnUser, private 
   enum class State : uint8_t { kOpen, kClosing, kEnded };
   enum class Pin : uint8_t { kNone, kWaiting, kCommand, kTransaction, kLife };
   enum class Outcome : uint8_t { kNo, kDone, kNotNow };
+  static constexpr Delay kLook{20};  // whether there is a connection now
   static constexpr std::string_view kOnTheWay = "-TRYAGAIN relay: what was sent before has not found its node yet\r\n";
   struct Parked {
     std::string text;
