@@ -92,3 +92,21 @@ def test_many_clients_over_few_connections(lab: Lab) -> None:
         assert peer.read(len(expected)) == expected
     assert relay.stats()["upstreams"] <= 3
     assert server.direct().info("clients")["connected_clients"] <= 4
+
+
+@pytest.mark.parametrize("mode", ["sync", "smart"])
+def test_every_type_of_the_third_protocol(lab: Lab, mode: str) -> None:
+    """Attributes, pushes, maps, sets, doubles, big numbers and the like come as the server says them."""
+    server = lab.redis_server("--enable-debug-command", "yes")
+    types = ["string", "integer", "double", "null", "array", "set", "map", "attrib", "push", "verbatim", "true", "false", "bignum"]
+
+    def said(address: str) -> bytes:
+        # Which connection it is differs, in the greeting; behind that nothing does.
+        answer = talk(address, [encode("HELLO", "3")] + [encode("DEBUG", "PROTOCOL", name) for name in types] + [encode("QUIT")])
+        greeting, end, rest = answer.partition(b"modules\r\n*0\r\n")
+        assert greeting.startswith(b"%7\r\n") and end
+        return rest
+
+    expected = said(server.address)
+    assert b"|1\r\n" in expected and b">2\r\n" in expected and b"(" in expected
+    assert said(allowed(lab.redis_relay(server, mode=mode)).address("client")) == expected
