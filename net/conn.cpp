@@ -10,15 +10,27 @@ namespace relay {
 
 Status Conn::open(Socket socket) {
   CHECK(!fd_.open());
+  const bool quiet = socket.watcher == nullptr && socket.family == Addr::Family::kUnix && socket.tls == nullptr;
   if (socket.watcher != nullptr) {
     loop_.hand_over(*socket.watcher, *this);
-  } else if (const Status status = loop_.watch(*this, socket.fd.get(), kEvents); !status.ok()) {
+  } else if (const Status status = loop_.watch(*this, socket.fd.get(), quiet ? kWithoutRoom : kEvents); !status.ok()) {
     return status;
   }
   const uint32_t events = socket.events;
   opened(std::move(socket));
+  asks_ = !quiet;
+  ask_for_room(false);
   learn(events);
   return {};
+}
+
+// A TCP socket says that there is room when there was none. A Unix socket says it each time that its peer has read something, which would
+// wake us for each reply: so it is asked only while there is none. (An end of TLS speaks when it likes: it is always asked.)
+void Conn::ask_for_room(bool yes) {
+  if (!unix_ || tls_ != nullptr || asks_ == yes) return;
+  asks_ = yes;
+  const Status status = loop_.rewatch(*this, fd_.get(), yes ? kEvents : kWithoutRoom);
+  if (!status.ok()) broken_ = true;  // nobody would tell
 }
 
 void Conn::opened(Socket socket) {
@@ -41,7 +53,10 @@ void Conn::on_event(uint32_t events) {
 
 void Conn::learn(uint32_t events) {
   if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) != 0) readable_ = true;
-  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
+  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
+    writable_ = true;
+    ask_for_room(false);
+  }
   if ((events & EPOLLERR) != 0) broken_ = true;
   // A reset shows as RDHUP too, but with ERR, unless a write has taken the error already.
   if ((events & EPOLLRDHUP) != 0 && !broken_) fin_seen_ = true;
@@ -68,7 +83,10 @@ Result<size_t> Conn::took(ssize_t n, size_t asked, const char* call) {
 
 Result<size_t> Conn::gave(ssize_t n, size_t asked, const char* call) {
   if (n >= 0) {
-    if (static_cast<size_t>(n) < asked) writable_ = false;
+    if (static_cast<size_t>(n) < asked) {
+      writable_ = false;
+      ask_for_room(true);
+    }
     return static_cast<size_t>(n);
   }
   const Status status = from_errno(static_cast<int>(-n), call);
@@ -76,6 +94,8 @@ Result<size_t> Conn::gave(ssize_t n, size_t asked, const char* call) {
   if (status.code() != Code::kAgain) {
     broken_ = true;
     failed_ = status.code();
+  } else {
+    ask_for_room(true);
   }
   return status;
 }

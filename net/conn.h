@@ -47,6 +47,7 @@ class Conn final : private Watcher {
   ~Conn() { close(); }
 
   static constexpr uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI;
+  static constexpr uint32_t kWithoutRoom = kEvents & ~static_cast<uint32_t>(EPOLLOUT);
 
   // Takes over a connected socket, and its watch if somebody has it. On failure it is closed; where somebody watched there is
   // none. REQUIRES: closed.
@@ -95,6 +96,7 @@ class Conn final : private Watcher {
   void on_event(uint32_t events) override;
   void opened(Socket socket);
   void learn(uint32_t events);
+  void ask_for_room(bool yes);
   Result<size_t> took(ssize_t n, size_t asked, const char* call);
   Result<size_t> gave(ssize_t n, size_t asked, const char* call);
   Result<size_t> read_tls(std::span<std::byte> into);
@@ -112,6 +114,7 @@ class Conn final : private Watcher {
   bool urgent_ : 1 = false;
   bool shut_ : 1 = false;
   bool unix_ : 1 = false;
+  bool asks_ : 1 = true;  // for room, in its registration
   bool fin_seen_ : 1 = false;  // the peer's orderly end was reported, though perhaps not read yet
   Code failed_ = Code::kOk;    // a failure that a write was told of: a later read must not take it for an orderly end
 };

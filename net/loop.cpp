@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <utility>
 
 #include "lib/log.h"
 
@@ -11,12 +12,14 @@ namespace relay {
 
 namespace {
 constexpr int kEventsATurn = 256;
+constexpr int64_t kLookUs = 50;   // more than waking a processor costs
+constexpr int64_t kSoonUs = 100;  // that, and being woken
 constexpr Delay kTidy{250};  // what nobody used for so long is given back
 constexpr Delay kForEver{int64_t{100} * 365 * 24 * 3600 * 1000};
 }  // namespace
 
 // If there is no descriptor for it, watch() says so.
-Loop::Loop() : epoll_(sys::epoll_create()), now_(sys::monotonic_ms()), random_(sys::random_seed()), tidy_(*this, *this) {}
+Loop::Loop() : epoll_(sys::epoll_create()), now_(sys::monotonic_ms()), may_look_(sys::processors() > 1), random_(sys::random_seed()), tidy_(*this, *this) {}
 
 Status Loop::watch(Watcher& watcher, int fd, uint32_t events) {
   CHECK(watcher.loop_slot == Watcher::kNoSlot);
@@ -81,7 +84,7 @@ void Loop::run() {
 
 void Loop::turn(Delay most) {
   std::array<epoll_event, kEventsATurn> events;  // NOLINT: the kernel fills what is read
-  const int n = sys::epoll_wait(epoll_.get(), events.data(), kEventsATurn, timeout(most));
+  const int n = wait(events, timeout(most));
   now_ = Time{sys::monotonic_ms()};
   ++turns_;
   again_now_.swap(again_);
@@ -91,6 +94,24 @@ void Loop::turn(Delay most) {
   keep_tidy();
   log_flush();
   destroy_dead();
+}
+
+int Loop::wait(std::span<epoll_event> events, int timeout) {
+  const auto poll = [&](int most) { return sys::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), most); };
+  if (timeout == 0) return poll(0);
+  const bool hoping = std::exchange(expecting_, false) && alone_ && may_look_;
+  int n = 0;
+  if (hoping) {
+    const int64_t begin = sys::monotonic_us();
+    if (soon_) ++looks_;
+    while (soon_ && n == 0 && sys::monotonic_us() - begin < kLookUs) n = poll(0);
+    if (n == 0) n = poll(timeout);
+    soon_ = sys::monotonic_us() - begin < (soon_ ? kLookUs : kSoonUs);
+  } else {
+    n = poll(timeout);
+  }
+  alone_ = n <= 1;
+  return n;
 }
 
 void Loop::dispatch(uint64_t name, uint32_t events) {

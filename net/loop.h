@@ -14,6 +14,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "lib/heap.h"
@@ -68,6 +69,12 @@ class Loop final : private TimerUser {
   // Calls on_event(0) in the next turn, unless forgotten before. More than once in a turn is once.
   void again(Watcher& watcher);
 
+  // Somebody who alone has just been answered may well speak again at once. To wake a processor takes longer than that, so before it
+  // sleeps the loop looks again and again, for 50 µs at most, and only as long as such hopes come true: one that does not ends them, until
+  // somebody has come that soon by himself. Never on a machine of one processor.
+  void expect_soon() { expecting_ = true; }
+  uint64_t looks() const { return looks_; }  // how often it has, for tests
+
   // Runs turns until stop().
   void run();
   void stop() { running_ = false; }
@@ -101,11 +108,17 @@ class Loop final : private TimerUser {
   void destroy_dead();
   void on_timer(Timer& timer) override;
   int timeout(Delay most) const;
+  int wait(std::span<epoll_event> events, int timeout);
 
   Fd epoll_;
   bool running_ = false;
   Time now_;
   uint64_t turns_ = 0;
+  uint64_t looks_ = 0;
+  const bool may_look_;
+  bool expecting_ = false;
+  bool alone_ = true;   // no more than one event came last
+  bool soon_ = false;   // who was expected last has come soon
   std::vector<Slot> slots_;
   uint32_t free_ = Watcher::kNoSlot;
   std::vector<uint64_t> again_;     // names

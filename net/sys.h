@@ -61,6 +61,8 @@ int64_t monotonic_ms();
 int64_t monotonic_us();
 int64_t unix_ms();
 uint64_t random_seed();
+// That this process may run on.
+unsigned processors();
 
 // Files that are open for reading and writing: a spool's. Made before the loop runs; then read, written and shortened, which the kernel does in
 // its own memory. Waiting for the disk is sync_begin's, or who calls sync_file waits.

@@ -250,6 +250,7 @@ const std::vector<std::string_view>& Session::args() const {
 // ---- replies
 
 void Session::answer(std::string_view text) {
+  relay_.loop().expect_soon();
   if (under_way() == 0) return say(text);
   parked_[next_++] = {std::string(text), true};
   parked_bytes_ += text.size();
