@@ -215,6 +215,34 @@ TEST_P(ConnTest, WritesUntilThereIsNoRoomAndHearsOfRoom) {
   EXPECT_TRUE(until(loop, [&] { return conn.unsent() == 0; }));
 }
 
+TEST_P(ConnTest, IsNotWokenByAPeerThatReads) {
+  char byte = 0;
+  const int calls = user.calls;
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(conn.write(std::as_bytes(std::span("x", 1))).ok());
+    ASSERT_EQ(::recv(ends.theirs.get(), &byte, 1, 0), 1);
+    settle(loop);
+  }
+  EXPECT_EQ(user.calls, calls);
+  const std::vector<std::byte> chunk(65536);
+  while (conn.writable()) static_cast<void>(conn.write(chunk));
+  std::vector<char> into(1 << 20);
+  const auto drain = [&] {
+    while (::recv(ends.theirs.get(), into.data(), into.size(), 0) > 0) {
+    }
+    return conn.writable();
+  };
+  ASSERT_TRUE(until(loop, drain));
+  settle(loop);
+  const int after = user.calls;
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(conn.write(std::as_bytes(std::span("x", 1))).ok());
+    drain();
+    settle(loop);
+  }
+  EXPECT_EQ(user.calls, after);
+}
+
 TEST_P(ConnTest, ShutdownIsAnEndForThePeerOnly) {
   ASSERT_TRUE(conn.shutdown_write().ok());
   EXPECT_TRUE(conn.shut());

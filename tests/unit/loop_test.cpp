@@ -2,6 +2,8 @@
 // net/loop and net/timer: who is called in a turn, in which order, and who is not called any more.
 #include "net/loop.h"
 
+#include <sched.h>
+
 #include <functional>
 #include <memory>
 
@@ -310,6 +312,98 @@ TEST(Loop, AgainMayEndAnotherThatAsked) {
   settle(loop);
   EXPECT_EQ(a.calls.size(), 1U);
   EXPECT_TRUE(b.calls.empty());
+}
+
+// ---- looks before sleeping
+
+// Somebody who speaks again before each turn, so that the loop finds him at its first look.
+void speaks_at_once(Loop& loop, Spy& spy, int times) {
+  for (int i = 0; i < times; ++i) {
+    loop.expect_soon();
+    spy.poke();
+    loop.turn(Delay{10});
+  }
+}
+
+class Looks : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (sys::processors() < 2) GTEST_SKIP() << "one processor";
+  }
+};
+
+TEST_F(Looks, OnlyWhileHopesComeTrue) {
+  Loop loop;
+  Spy spy;
+  spy.watch(loop);
+  loop.turn(Delay{1});
+  speaks_at_once(loop, spy, 1);
+  EXPECT_EQ(loop.looks(), 0U);  // nothing to go by yet
+  for (int i = 0; i < 1000 && loop.looks() == 0; ++i) speaks_at_once(loop, spy, 1);  // (a processor taken away meanwhile ends a hope)
+  EXPECT_GE(loop.looks(), 1U);
+  loop.expect_soon();
+  loop.turn(Delay{1});  // nobody comes
+  const uint64_t then = loop.looks();
+  loop.expect_soon();
+  loop.turn(Delay{1});
+  EXPECT_EQ(loop.looks(), then);  // and so it sleeps
+}
+
+TEST_F(Looks, NeverUnlessAsked) {
+  Loop loop;
+  Spy spy;
+  spy.watch(loop);
+  speaks_at_once(loop, spy, 3);
+  const uint64_t looks = loop.looks();
+  for (int i = 0; i < 5; ++i) {
+    spy.poke();
+    loop.turn(Delay{10});
+  }
+  loop.turn(Delay{1});
+  EXPECT_EQ(loop.looks(), looks);
+}
+
+TEST_F(Looks, NotAmongMany) {
+  Loop loop;
+  Spy one;
+  Spy other;
+  one.watch(loop);
+  other.watch(loop);
+  speaks_at_once(loop, one, 3);
+  one.poke();
+  other.poke();
+  loop.turn(Delay{10});
+  const uint64_t looks = loop.looks();
+  speaks_at_once(loop, one, 1);
+  EXPECT_EQ(loop.looks(), looks);
+}
+
+TEST_F(Looks, EndWithATimer) {
+  Loop loop;
+  Spy spy;
+  Alarm alarm(loop);
+  spy.watch(loop);
+  speaks_at_once(loop, spy, 3);
+  alarm.timer.arm(Delay{2});
+  loop.expect_soon();
+  ASSERT_TRUE(until(loop, [&] { return alarm.calls == 1; }));
+}
+
+TEST_F(Looks, NeverOnOneProcessor) {
+  cpu_set_t all;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof all, &all), 0);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  for (size_t cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++cpu) {
+    if (CPU_ISSET(cpu, &all)) CPU_SET(cpu, &one);
+  }
+  ASSERT_EQ(::sched_setaffinity(0, sizeof one, &one), 0);
+  Loop loop;
+  ASSERT_EQ(::sched_setaffinity(0, sizeof all, &all), 0);
+  Spy spy;
+  spy.watch(loop);
+  speaks_at_once(loop, spy, 5);
+  EXPECT_EQ(loop.looks(), 0U);
 }
 
 // ---- timers
