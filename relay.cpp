@@ -28,6 +28,9 @@
 #ifdef RELAY_KIND_REDIS
 #include "kinds/redis/redis.h"
 #endif
+#ifdef RELAY_KIND_PLEX
+#include "kinds/plex/plex.h"
+#endif
 
 namespace relay {
 namespace {
@@ -39,6 +42,9 @@ constexpr const Kind* kKinds[] = {
 #endif
 #ifdef RELAY_KIND_REDIS
     &redis::kKind,
+#endif
+#ifdef RELAY_KIND_PLEX
+    &plex::kKind,
 #endif
 };
 

@@ -242,6 +242,13 @@ int Conn::unsent() const {
   return held + (unix_ ? 0 : sys::unsent(fd_.get()));
 }
 
+Addr Conn::local() const {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  if (sys::sockname(fd_.get(), reinterpret_cast<sockaddr*>(&storage), &length) < 0) return {};
+  return Addr::from_sockaddr(storage, length);
+}
+
 bool Conn::unread() const { return sys::unread(fd_.get()) > 0; }
 
 }  // namespace relay

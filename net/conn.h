@@ -87,6 +87,7 @@ class Conn final : private Watcher {
   // Closing would throw bytes away that were written, because the kernel has not taken them.
   bool holds_bytes() const { return tls_ != nullptr && tls_->unsent() > 0; }
   const Tls* tls() const { return tls_.get(); }  // nullptr: none
+  Addr local() const;   // its own end; kNone if the kernel does not say
   bool unread() const;  // the peer has sent what was not read: closing would be a reset
   // A read is worth a try although no event has said so.
   void try_reading() { readable_ = true; }

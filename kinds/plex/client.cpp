@@ -3,10 +3,12 @@
 #include "kinds/plex/client.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
 #include "kinds/plex/plex.h"
+#include "lib/json.h"
 #include "lib/log.h"
 
 namespace relay::plex {
@@ -39,8 +41,8 @@ std::string_view name_of(CloseReason why) {
 
 }  // namespace
 
-Client::Client(PlexRelay& relay, const Uuid& uuid, const Addr& peer, std::string_view listener)
-    : relay_(relay), conn_(relay.loop(), *this), listener_(listener), uuid_(uuid), peer_(peer), read_at_(relay.tick()), moved_at_(relay.tick()) {}
+Client::Client(PlexRelay& relay, const Uuid& uuid, const Addr& peer)
+    : relay_(relay), conn_(relay.loop(), *this), uuid_(uuid), peer_(peer), read_at_(relay.tick()), moved_at_(relay.tick()) {}
 
 Client::~Client() = default;
 
@@ -61,23 +63,35 @@ void Client::drop_extras() {
   extras_.reset();
 }
 
-upstream::ClientInfo Client::info(std::string& peer, std::string& subject) const {
+upstream::ClientInfo Client::info(Texts& texts) const {
   upstream::ClientInfo info;
-  peer = peer_.text();
-  info.peer = peer;
-  info.listener = listener_;
-  info.local = listener_;
-  if (const Tls* tls = conn_.tls(); tls != nullptr) {
-    subject = tls->peer_name();
-    info.tls_version = tls->version();
-    info.alpn = tls->alpn();
-    info.subject = subject;
-  }
+  texts.peer = peer_.text();
+  texts.local = conn_.local().text();
+  info.peer = texts.peer;
+  info.local = info.listener = texts.local;
+  const Tls* tls = conn_.tls();
+  if (tls == nullptr) return info;
+  texts.subject = tls->peer_name();
+  info.tls_version = tls->version();
+  info.alpn = tls->alpn();
+  info.subject = texts.subject;
   return info;
 }
 
 const std::map<std::string, std::string>* Client::labels() const { return extras_ == nullptr ? nullptr : &extras_->labels; }
 std::vector<Group*>* Client::groups() { return extras_ == nullptr ? nullptr : &extras_->groups; }
+
+bool Client::join(Group& group) {
+  std::vector<Group*>& groups = extras().groups;
+  if (groups.size() >= PlexRelay::kGroupsMost) return false;
+  groups.push_back(&group);
+  return true;
+}
+
+void Client::part(Group& group) {
+  std::erase(extras_->groups, &group);
+  if (!ended_) drop_extras();
+}
 
 // ---- whose it is
 
@@ -88,24 +102,22 @@ void Client::move_to(Upstream* home, bool gated) {
   gated_ = gated && !accepted_;
   read_at_ = relay_.tick();
   if (gated_) arm(relay_.config().auth_timeout);
-  conn_.again();
+  again();
 }
 
 void Client::take_back(uint32_t id) {
   if (extras_ == nullptr) return;
   Extras& has = *extras_;
-  has.unsent = 0;
   for (Extras::Kept& kept : has.kept) {
-    if (kept.upstream == id) {
-      kept.upstream = 0;
-      kept.again = true;
-    }
-    if (kept.upstream == 0) ++has.unsent;
+    if (kept.upstream != id) continue;
+    kept.upstream = 0;
+    kept.again = true;
+    ++has.unsent;
   }
+  told_gone_ = false;
 }
 
 void Client::take_back(uint64_t seq, std::span<const std::byte> payload, bool redelivered) {
-  if (ended_) return;
   Extras& has = extras();
   const auto at = std::lower_bound(has.kept.begin(), has.kept.end(), seq, [](const Extras::Kept& kept, uint64_t wanted) { return kept.seq < wanted; });
   if (at != has.kept.end() && at->seq == seq) {  // it is kept anyway, for its acknowledgement
@@ -119,9 +131,9 @@ void Client::take_back(uint64_t seq, std::span<const std::byte> payload, bool re
   ++has.unsent;
 }
 
-void Client::keep(uint64_t seq, std::span<const std::byte> payload, uint32_t upstream, bool again) {
+void Client::keep(uint64_t seq, std::span<const std::byte> payload, uint32_t upstream) {
   Extras& has = extras();
-  has.kept.push_back({seq, std::string(text_of(payload)), upstream, again});
+  has.kept.push_back({seq, std::string(text_of(payload)), upstream, false});
   has.kept_bytes += payload.size();
   if (has.kept_bytes < relay_.config().ack_queue || acks_full_) return;
   acks_full_ = true;
@@ -140,8 +152,9 @@ void Client::acknowledged(uint64_t seq) {
   }
   if (acks_full_ && has.kept_bytes < relay_.config().ack_queue) {
     acks_full_ = false;
-    conn_.again();
+    again();
   }
+  if (ended_) return haunt();
   drop_extras();
 }
 
@@ -150,14 +163,13 @@ void Client::accept() {
   if (!gated_) return;
   gated_ = false;
   if (extras_ != nullptr) extras_->timer.disarm();
-  if (eof_ || ending_) arm(relay_.config().half_close_timeout);
   drop_extras();
-  conn_.again();
+  again();
 }
 
 void Client::pause(bool yes) {
   paused_ = yes;
-  if (!yes) conn_.again();
+  if (!yes) again();
 }
 
 bool Client::set_label(std::string_view name, std::string_view value) {
@@ -189,25 +201,37 @@ void Client::on_ready(Conn&) {
   if (ending_) return linger();
   // Nobody wants to hear what came before it failed.
   if (conn_.broken() && (paused_ || gated_)) return end(CloseReason::kReset, {});
-  pump();
+  if (!roomless_) pump();
 }
 
 void Client::pump() {
-  if (ended_ || ending_ || !may_send()) return;
   roomless_ = false;
+  if (ended_) return haunt();
+  if (ending_ || !may_send()) return;
   if (!resend() || !send_part()) return;
   read();
 }
 
-// Gives one message to an upstream. False: there was no room.
-bool Client::send(std::span<const std::byte> payload, uint64_t seq, bool again, bool keep_it) {
-  Upstream* to = relay_.give(*this, payload, seq, again);
+// What is left to do for one that is gone.
+void Client::haunt() {
+  if (home_ != nullptr && !roomless_ && extras_ != nullptr) {
+    if (!resend()) return;
+    if (!told_gone_) relay_.tell(*this, upstream::Event::kDisconnected, why_, extras_->end_details);
+    told_gone_ = true;
+  }
+  if (extras_ == nullptr || extras_->kept.empty()) relay_.ended(*this);
+}
+
+// Gives a new message to an upstream. False: there was no room.
+bool Client::send(std::span<const std::byte> payload) {
+  Upstream* to = relay_.give(*this, payload, seq_ + 1, false);
   if (to == nullptr) {
     roomless_ = true;
     return false;
   }
-  relay_.stats().add(again ? Stat::kRedelivered : Stat::kMessagesIn);
-  if (keep_it && to->has(upstream::kAck)) keep(seq, payload, to->id(), again);
+  ++seq_;
+  relay_.stats().add(Stat::kMessagesIn);
+  if (to->has(upstream::kAck)) keep(seq_, payload, to->id());
   return true;
 }
 
@@ -241,12 +265,10 @@ bool Client::resend() {
   return true;
 }
 
-// Cuts `bytes` into messages and gives them on; returns how many bytes these had. `stuck`: there was no room for more.
-size_t Client::send_messages(std::span<const std::byte> bytes, bool& stuck) {
+// Cuts `bytes` into messages and gives them on, as far as it may; returns how many bytes these had.
+size_t Client::send_messages(std::span<const std::byte> bytes, size_t& scanned) {
   size_t done = 0;
-  size_t fresh = 0;
-  size_t& scanned = extras_ == nullptr ? fresh : extras_->scanned;
-  while (done < bytes.size() && may_read()) {
+  while (done < bytes.size() && may_give()) {
     const Result<size_t> size = relay_.config().framing.next(bytes.subspan(done), scanned);
     if (!size.ok()) {
       relay_.stats().add(Stat::kFramingErrors);
@@ -254,26 +276,20 @@ size_t Client::send_messages(std::span<const std::byte> bytes, bool& stuck) {
       return bytes.size();
     }
     if (*size == 0) break;
-    if (!send(bytes.subspan(done, *size), seq_ + 1, false, true)) {
-      stuck = true;
-      break;
-    }
-    ++seq_;
+    scanned = 0;
+    if (!send(bytes.subspan(done, *size))) break;
     done += *size;
-    if (extras_ != nullptr) extras_->scanned = 0;  // (it may have come to be meanwhile)
-    fresh = 0;
   }
   return done;
 }
 
-// What was read and could not be given on. False: it still cannot.
+// What was read and could not be given on, or was no whole message. False: some still cannot.
 bool Client::send_part() {
   if (extras_ == nullptr || extras_->part.empty()) return true;
-  bool stuck = false;
-  const size_t done = send_messages(bytes_of(std::string_view(extras_->part).substr(extras_->done)), stuck);
-  if (ended_ || extras_ == nullptr) return false;
+  const size_t done = send_messages(bytes_of(std::string_view(extras_->part).substr(extras_->done)), extras_->scanned);
+  if (ended_ || ending_) return false;
   Extras& has = *extras_;
-  has.done += std::min(done, has.part.size() - has.done);
+  has.done += done;
   if (has.done == has.part.size()) {
     has.part = {};
     has.done = has.scanned = 0;
@@ -282,15 +298,14 @@ bool Client::send_part() {
     has.part.erase(0, has.done);
     has.done = 0;
   }
-  return !stuck && !ending_;
+  return may_give();
 }
 
 void Client::read() {
   for (int round = 0; round < kRounds && may_read() && conn_.readable(); ++round)
     if (!read_block()) break;
-  if (ended_) return;
   if (eof_) return at_end();
-  if (may_read() && conn_.readable()) conn_.again();
+  if (may_read() && conn_.readable()) again();
 }
 
 // False: there is nothing more now.
@@ -311,22 +326,22 @@ bool Client::read_block() {
   block.commit(*n);
   relay_.stats().add(Stat::kBytesIn, *n);
   read_at_ = moved_at_ = relay_.tick();
-  bool stuck = false;
   if (extras_ == nullptr || extras_->part.empty()) {
-    const size_t done = send_messages(block.data(), stuck);
-    block.consume(done);
-    if (!block.empty() && !ended_ && !ending_) {
+    size_t scanned = 0;
+    block.consume(send_messages(block.data(), scanned));
+    if (!block.empty()) {
       Extras& has = extras();
       has.part.assign(text_of(block.data()));
       has.done = 0;
+      has.scanned = scanned;
     }
   } else {
     extras_->part.append(text_of(block.data()));
-    stuck = !send_part();
+    static_cast<void>(send_part());
   }
   block.consume(block.size());
   block.release(relay_.loop().buffers());
-  return !stuck && !ended_ && !ending_;
+  return may_read();
 }
 
 void Client::read_failed(const Status& why) {
@@ -340,8 +355,7 @@ void Client::read_failed(const Status& why) {
 // All that it has sent has been given on, but for a message that it has not finished.
 void Client::at_end() {
   if (why_ != CloseReason::kNone) {
-    const std::string details = extras_ == nullptr ? std::string() : extras_->end_details;
-    return end(why_, details);
+    return end(why_, extras_ == nullptr ? std::string_view() : std::string_view(extras_->end_details));
   }
   if (eof_told_) return;
   eof_told_ = true;
@@ -365,7 +379,8 @@ bool Client::write(std::span<const std::byte> bytes) {
     if (n.ok()) done = *n;
     else if (n.status().code() != Code::kAgain) {
       deaf_ = true;  // what it has sent before is still to be read
-      try_reading();
+      conn_.try_reading();
+      conn_.again();
       return false;
     }
     relay_.stats().add(Stat::kBytesOut, done);
@@ -378,14 +393,202 @@ bool Client::write(std::span<const std::byte> bytes) {
     end(CloseReason::kSlow, "its queue is full", true);
     return false;
   }
+  const size_t rest = bytes.size() - done;
   for (const std::span<std::byte> room : out.room()) {
     const size_t part = std::min(room.size(), bytes.size() - done);
     if (part > 0) std::memcpy(room.data(), bytes.data() + done, part);
-    if (part > 0) done += part;
-    if (done == bytes.size()) break;
+    done += part;
   }
-  out.commit(done - (bytes.size() - (bytes.size() - done)) );
+  out.commit(rest);
+  if (out.size() > out.bound() / 2 && !slow_ && relay_.config().pause_slow) slow_ = true;
   return true;
+}
+
+void Client::report(uint32_t upstream, uint64_t id) {
+  if (extras_ == nullptr || extras_->out.empty()) return relay_.report(upstream, id, uuid_, upstream::Delivery::kDelivered);
+  extras_->reports.push_back({extras_->out.written(), upstream, id});
+}
+
+// Gives its kernel what waits.
+void Client::flush() {
+  Extras& has = *extras_;
+  while (!has.out.empty() && conn_.writable()) {
+    const Queue::Spans front = has.out.front();
+    std::array<iovec, 2> parts{};
+    size_t count = 0;
+    for (const std::span<std::byte> span : front)
+      if (!span.empty()) parts[count++] = {span.data(), span.size()};
+    const Result<size_t> n = conn_.write(std::span(parts).first(count));
+    if (!n.ok()) {
+      if (n.status().code() == Code::kAgain) break;
+      deaf_ = true;
+      if (ending_) return end(why_, has.end_details);
+      conn_.try_reading();
+      return;
+    }
+    has.out.consume(*n);
+    moved_at_ = relay_.tick();
+    relay_.stats().add(Stat::kBytesOut, *n);
+  }
+  written();
+}
+
+// More of what waits has gone: whoever asked for it is told.
+void Client::written() {
+  Extras& has = *extras_;
+  while (!has.reports.empty() && has.reports.front().offset <= has.out.read()) {
+    const Extras::Report report = has.reports.front();
+    has.reports.pop_front();
+    relay_.report(report.upstream, report.id, uuid_, upstream::Delivery::kDelivered);
+  }
+  if (!has.out.empty()) return;
+  if (slow_) {
+    slow_ = false;
+    relay_.tell(*this, upstream::Event::kWritable);
+  }
+  if (!ending_) drop_extras();
+}
+
+// ---- the end
+
+void Client::arm(Delay after) {
+  Extras& has = extras();
+  if (has.timer.armed() && has.timer.when() <= relay_.loop().now() + after) return;
+  has.timer.arm(after);
+}
+
+// Looks which of its states has lasted for too long, and waits on for the one that will first.
+void Client::on_deadline() {
+  const uint32_t now = relay_.tick();
+  const PlexConfig& config = relay_.config();
+  Delay next{-1};
+  // Whether `limit` has passed since `since`; else it is one to wait for.
+  const auto over = [&](uint32_t since, Delay limit) {
+    if (limit.count() <= 0) return false;
+    const Delay left = limit - Delay{int64_t{now - since} * 10};
+    if (left.count() <= 0) return true;
+    if (next.count() < 0 || left < next) next = left;
+    return false;
+  };
+  if (ending_) {
+    if (over(moved_at_, shut_ ? kLinger : std::max(config.half_close_timeout, kLinger))) return end(why_, extras_->end_details, !shut_);
+  } else if (gated_) {
+    if (over(read_at_, config.auth_timeout)) {
+      relay_.stats().add(Stat::kAuthTimeouts);
+      return end(CloseReason::kRejected, "neither accepted nor rejected in time");
+    }
+  } else if (eof_ && over(moved_at_, config.half_close_timeout)) {
+    relay_.stats().add(Stat::kHalfCloseTimeouts);
+    return end(CloseReason::kClient, {});
+  }
+  if (!ending_ && over(moved_at_, extras_->idle_timeout)) {
+    relay_.stats().add(Stat::kIdleTimeouts);
+    return finish(CloseReason::kIdle, {});
+  }
+  if (next.count() >= 0) extras_->timer.arm(next);
+  else drop_extras();
+}
+
+void Client::check_idle(uint32_t now) {
+  if (ended_ || ending_) return;
+  const PlexConfig& config = relay_.config();
+  if (home_ == nullptr && config.wait_timeout.count() > 0 && int64_t{now - moved_at_} * 10 >= config.wait_timeout.count()) {
+    relay_.stats().add(Stat::kWaitTimeouts);
+    return end(CloseReason::kIdle, "no upstream came");
+  }
+  if (config.idle_timeout.count() == 0 || (extras_ != nullptr && extras_->idle_timeout.count() >= 0)) return;
+  if (int64_t{now - moved_at_} * 10 < config.idle_timeout.count()) return;
+  relay_.stats().add(Stat::kIdleTimeouts);
+  finish(CloseReason::kIdle, {});
+}
+
+void Client::finish(CloseReason reason, std::string_view given) {
+  if (ended_ || ending_) return;
+  const std::string details(given);
+  ending_ = true;
+  why_ = reason;
+  extras().end_details = details;
+  moved_at_ = relay_.tick();
+  extras_->timer.arm(kLinger);
+  linger();
+}
+
+// Its queue is emptied, our end is said, and its own is waited for: closing before it has read all could cost it the rest.
+void Client::linger() {
+  if (extras_->out.empty() && !shut_) {
+    const Status status = conn_.shutdown_write();
+    if (status.code() == Code::kAgain) return;
+    if (!status.ok()) return end(why_, extras_->end_details);
+    shut_ = true;
+    moved_at_ = relay_.tick();
+    extras_->timer.arm(kLinger);
+  }
+  if (eof_ && shut_) return end(why_, extras_->end_details);
+  Buffer block;
+  for (int round = 0; round < kRounds && conn_.readable(); ++round) {
+    if (!block.borrow(relay_.loop().buffers())) return end(why_, extras_->end_details);
+    const Result<size_t> n = conn_.read(block.room());
+    if (n.ok() || n.status().code() == Code::kAgain) continue;
+    eof_ = true;
+    break;
+  }
+  block.release(relay_.loop().buffers());
+  if (eof_ && (shut_ || conn_.broken())) return end(why_, extras_->end_details);
+  if (conn_.readable()) conn_.again();
+}
+
+void Client::end(CloseReason reason, std::string_view given, bool reset) {
+  if (ended_) return;
+  const std::string details(given);  // it may be of what is let go here
+  ended_ = true;
+  why_ = reason;
+  if (extras_ != nullptr)
+    for (const Extras::Report& report : extras_->reports)
+      relay_.report(report.upstream, report.id, uuid_, reason == CloseReason::kSlow ? upstream::Delivery::kQueueFull : upstream::Delivery::kClosed);
+  if (log_enabled(Level::kDebug)) {
+    LogLine line(Level::kDebug, "client-end");
+    line.text("relay", relay_.config().name).text("client", uuid_.text()).text("peer", peer_.text()).text("reason", name_of(reason));
+    if (!details.empty()) line.text("details", details);
+    line.number("messages", seq_);
+  }
+  if (reset) conn_.reset();
+  else conn_.close();
+  if (extras_ != nullptr) {
+    extras_->timer.disarm();
+    extras_->out.consume(extras_->out.size());
+    if (!extras_->part.empty() && reason != CloseReason::kFraming) relay_.stats().add(Stat::kLostMessages);
+    extras_->part = {};
+    extras_->end_details = details;
+    while (!extras_->groups.empty()) relay_.leave(*this, *extras_->groups.back());
+  }
+  if (home_ != nullptr && unsent() == 0) {
+    relay_.tell(*this, upstream::Event::kDisconnected, reason, details);
+    told_gone_ = true;
+  }
+  relay_.left(*this);
+  if (extras_ == nullptr || extras_->kept.empty()) relay_.ended(*this);
+}
+
+void Client::give_up(std::string_view why) {
+  if (ended_) return relay_.ended(*this);
+  if (extras_ != nullptr) {
+    relay_.stats().add(Stat::kLostMessages, extras_->unsent);
+    extras_->kept.clear();
+    extras_->unsent = 0;
+  }
+  end(CloseReason::kDrain, why);
+}
+
+void Client::go_on() {
+  if (conn_.is_open()) return conn_.again();
+  pump();
+}
+
+void Client::status(Json& json) const {
+  json.text("client", uuid_.text()).text("peer", peer_.text()).text("upstream", home_ == nullptr ? std::string_view("-") : std::string_view(home_->name()));
+  json.text("state", ending_ ? "ending" : home_ == nullptr ? "waiting" : gated_ ? "not-accepted" : paused_ ? "paused" : eof_ ? "finished" : slow_ ? "slow" : roomless_ ? "no-room"
+                     : acks_full_ ? "acks-full" : "open");
+  json.number("messages", seq_).number("queued", extras_ == nullptr ? 0 : extras_->out.size()).number("kept", extras_ == nullptr ? 0 : extras_->kept.size());
 }
 
 }  // namespace relay::plex

@@ -6,6 +6,8 @@
 //      ▲                                │  │  unread until     may still be sent to)      given to it)
 //      └──────── the upstream goes ─────┘  └─ COMMAND_ACCEPT)
 //
+// One that is gone is remembered while an upstream has not acknowledged all that it had sent: another may have to be given it again.
+//
 // What it has sent is cut into messages (wire/framing) and given to its upstream in order. When that has no room, or too much of it is not
 // acknowledged, or a command says so, the client is not read: the kernel, and in the end the client, wait. What is for it is written at once, and
 // what its kernel does not take waits in a queue with a bound. A client that has nothing under way is this object and no more.
@@ -41,7 +43,7 @@ using upstream::CloseReason;
 
 class Client final : public ListNode, public Mortal, private ConnUser {
  public:
-  Client(PlexRelay& relay, const Uuid& uuid, const Addr& peer, std::string_view listener);
+  Client(PlexRelay& relay, const Uuid& uuid, const Addr& peer);
   ~Client() override;
 
   // Takes the connection over. False: it could not be watched, and is closed; then this is to be thrown away.
@@ -52,9 +54,18 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   uint32_t heard = 0;           // the last broadcast that it has had, or was not for it
   const Addr& peer() const { return peer_; }
   Upstream* home() const { return home_; }
-  upstream::ClientInfo info(std::string& peer, std::string& subject) const;  // fills the texts that the views point to
+  // Who it is, in words that `texts` holds.
+  struct Texts {
+    std::string peer;
+    std::string local;
+    std::string subject;
+  };
+  upstream::ClientInfo info(Texts& texts) const;
   const std::map<std::string, std::string>* labels() const;
   std::vector<Group*>* groups();
+  // False: it is in too many. REQUIRES: it is not in that one; and for the other: it is.
+  bool join(Group& group);
+  void part(Group& group);
 
   // It is `home`'s from now on (nullptr: nobody's; it waits). `gated`: it is not read until accept().
   void move_to(Upstream* home, bool gated);
@@ -65,7 +76,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   // The same for one message that has been found in the upstream's queue.
   void take_back(uint64_t seq, std::span<const std::byte> payload, bool redelivered);
 
-  // Goes on with what waits to be sent upstream, and with reading, as far as it may.
+  // Goes on with what waits to be sent upstream, and with reading, as far as it may. May bury it.
   void pump();
   void acknowledged(uint64_t seq);
 
@@ -82,7 +93,13 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   // Gives it what was written, and ends it then. The second one at once, with a reset if `reset`.
   void finish(CloseReason reason, std::string_view details);
   void end(CloseReason reason, std::string_view details, bool reset = false);
+  // At once, and nothing of it is remembered.
+  void give_up(std::string_view why);
+  // Another turn, whether its connection is there or not.
+  void go_on();
   bool ending() const { return ending_ || ended_; }
+  bool is_gone() const { return ended_; }
+  size_t unsent() const { return extras_ == nullptr ? 0 : extras_->unsent; }
 
   // In ticks of the relay's (PlexRelay::tick).
   uint32_t read_at() const { return read_at_; }
@@ -133,16 +150,21 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   bool has_extras() const { return extras_ != nullptr; }
 
   bool may_send() const { return home_ != nullptr && !gated_ && !roomless_; }
-  bool may_read() const { return may_send() && !paused_ && !slow_ && !acks_full_ && !eof_ && !ending_; }
-  bool send(std::span<const std::byte> payload, uint64_t seq, bool again, bool keep);
+  bool may_give() const { return may_send() && !paused_ && !slow_ && !acks_full_ && !ending_ && !ended_; }
+  bool may_read() const { return may_give() && !eof_; }
+  bool send(std::span<const std::byte> payload);
   bool resend();
   bool send_part();
-  size_t send_messages(std::span<const std::byte> bytes, bool& stuck);
+  size_t send_messages(std::span<const std::byte> bytes, size_t& scanned);
   bool read_block();
   void read();
   void at_end();
   void read_failed(const Status& why);
-  void keep(uint64_t seq, std::span<const std::byte> payload, uint32_t upstream, bool again);
+  void keep(uint64_t seq, std::span<const std::byte> payload, uint32_t upstream);
+  void haunt();
+  void again() {
+    if (conn_.is_open()) conn_.again();
+  }
   void flush();
   void written();
   void linger();
@@ -152,7 +174,6 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   Conn conn_;
   Upstream* home_ = nullptr;
   std::unique_ptr<Extras> extras_;
-  std::string_view listener_;  // where it came to: a string of the relay's
   Uuid uuid_;
   Addr peer_;
   uint64_t seq_ = 0;  // messages read of it
@@ -170,7 +191,8 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   bool deaf_ : 1 = false;       // writing has failed
   bool ending_ : 1 = false;
   bool shut_ : 1 = false;       // our end has been said; it is waited for
-  bool ended_ : 1 = false;
+  bool ended_ : 1 = false;      // the connection is gone; it is here for as long as something it has sent is not acknowledged
+  bool told_gone_ : 1 = false;  // its upstream knows
   CloseReason why_ = CloseReason::kNone;  // of the end that is under way: ending_, or once what was read has been sent
 };
 

@@ -88,20 +88,25 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   // Tells its home of it.
   void tell(Client& client, upstream::Event event, CloseReason why = CloseReason::kNone, std::string_view details = {});
   void report(uint32_t upstream, uint64_t id, const Uuid& uuid, upstream::Delivery what);
-  void ended(Client& client);
+  void left(Client& client);   // its connection is gone
+  void ended(Client& client);  // and nothing of it is to be remembered any more: buries it
   // What was said to all before now, it has before what is said to it now.
   void catch_up(Client& client) { crowd_.catch_up(client); }
   void leave(Client& client, Group& group);
-  Crowd& crowd() { return crowd_; }
-  void want_sweep();
+  const Table<Client>& clients() const { return clients_; }
+  // What an upstream wants done with it.
+  void command(Client& client, upstream::Command command, std::string_view reason);
 
   // Upstreams.
   void upstream_up(Upstream& upstream);
   void upstream_has_room(Upstream& upstream);
-  // `upstream` is over: its clients are to find another. Whether what it had is taken back is its own affair.
+  // `upstream` is over: its clients are to find another.
   void upstream_gone(Upstream& upstream);
   void upstream_closed(Upstream& upstream);  // it was retired, and may be buried
-  void deliver(Upstream& from, const upstream::Output& output);
+  // A message of its stream.
+  void heard(Upstream& from, std::span<const std::byte> message);
+  // What was on its way to it, and it has not had.
+  void take_back(Upstream& from, const upstream::Input& input);
 
  private:
   class Names;
@@ -112,7 +117,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void on_accept_paused() override { stats_.add(Stat::kAcceptPauses); }
   void on_timer(Timer& timer) override;
 
-  Doors::Plan doors_of(const PlexConfig& config) const;
+  static Doors::Plan doors_of(const PlexConfig& config);
   bool admits(const Addr& peer);
   bool refuse(const Addr& peer, Stat stat, std::string_view reason);
   Uuid new_uuid();
@@ -123,15 +128,17 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
 
   bool has_usable() const;
   Upstream* choose(const Client& client);
-  Upstream* choose_by_turn(bool with_room);
+  Upstream* choose_by_turn();
   void home(Client& client);
-  void serve_waiting();
-  void serve_roomless();
+  void serve();
   void sweep();
-  void finish_draining();
+  void go_on_draining();
 
+  void deliver(Upstream& from, const upstream::Output& output);
   void deliver_to(Upstream& from, Client& client, const upstream::Output& output);
   void deliver_by_name(Upstream& from, std::string_view uuid, const upstream::Output& output);
+  void deliver_to_many(Upstream& from, const upstream::Output& output);
+  void fill(Client& client, upstream::Input& input, upstream::Event event);
   void change_group(Upstream& from, const upstream::Output& output);
   void bad_message(Upstream& from, std::string_view why);
 
@@ -146,9 +153,8 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   List<Client> roomless_;    // with round-robin: for room in any
   std::vector<std::unique_ptr<Upstream>> upstreams_;
   std::vector<std::unique_ptr<Names>> names_;
-  std::vector<std::unique_ptr<TlsContext>> contexts_;  // of the sources that have TLS, in their order
+  std::map<std::string, std::unique_ptr<TlsContext>, std::less<>> contexts_;  // by the source's text; nullptr: it has no TLS
   std::map<std::string, std::unique_ptr<Group>, std::less<>> groups_;
-  std::set<std::string, std::less<>> listeners_;  // as they are called; clients point to them
   Crowd crowd_;
   Timer serve_;   // those who wait for something that is there now
   Timer sweep_;   // those who are silent
@@ -162,7 +168,9 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Sparing bad_messages_;
   std::string last_error_;
   Time last_error_at_{};
+  upstream::Output output_;  // what is being delivered; its memory is kept
   bool draining_ = false;
+  bool drained_ = false;  // the grace is over
   bool stopping_ = false;
 };
 

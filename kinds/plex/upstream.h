@@ -40,7 +40,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   enum class State : uint8_t { kDown, kDialing, kAsking, kNotReady, kUp, kLeaving };
 
   // Borrows the relay for its life. `plan` has the place, and the TLS of it.
-  Upstream(PlexRelay& relay, uint32_t id, std::string name, const DialPlan& plan, std::string authority);
+  Upstream(PlexRelay& relay, uint32_t id, std::string name, std::string source, const DialPlan& plan, std::string authority);
   ~Upstream() override;
 
   void start();
@@ -52,11 +52,14 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
 
   uint32_t id() const { return id_; }
   const std::string& name() const { return name_; }
+  const std::string& source() const { return source_; }  // as configured
   State state() const { return state_; }
   // Clients may be given to it.
   bool is_usable() const { return state_ == State::kUp; }
   bool has(upstream::Features features) const { return (features_ & features) == features; }
   uint32_t weight() const { return weight_; }
+  // Nothing has been refused for want of room since there was some.
+  bool has_room() const { return state_ == State::kUp && !refused_; }
   bool has_place() const { return max_clients_ == 0 || client_count < max_clients_; }
 
   // Gives it a message. False: there is no room; PlexRelay::upstream_has_room() comes when there is.
@@ -122,7 +125,14 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   void on_room();
   bool send_late();
   void lost(const std::string& why);
-  void take_back_unsent();
+  struct Sent {
+    uint32_t size;  // of the whole message
+    uint64_t seq;   // which its upstream may not have been told
+  };
+  bool write(std::span<const std::byte> payload, uint64_t seq);
+  void count_sent();
+  std::string unsent();
+  void give_back(const std::string& all);
   void down(Delay pause);
   Delay next_pause();
 
@@ -130,6 +140,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   Loop& loop_;
   const uint32_t id_;
   const std::string name_;
+  const std::string source_;
   const std::string authority_;
   DialPlan plan_;
   std::unique_ptr<Dial> dial_;
@@ -145,12 +156,14 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   uint64_t max_clients_ = 0;
   std::string head_;               // of the message that is given; its memory is kept
   std::deque<std::string> late_;   // events that had no room
-  uint64_t boundary_ = 0;          // of talk_'s queue: where the first message begins that is whole in it
+  std::deque<Sent> sent_;          // the messages in talk_'s queue
+  uint64_t first_ = 0;             // where the first of them begins
   Time live_at_{};
   Time up_at_{};
   Delay pause_{};
   bool live_unknown_ = false;  // it has no `live`
   bool retired_ = false;
+  bool refused_ = false;
   std::string trouble_;
 };
 
