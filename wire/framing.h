@@ -21,14 +21,15 @@ struct Framing {
   };
   Kind kind = Kind::kRaw;
   size_t most = 64 * 1024;  // bytes of a message, all told
-  std::string delimiter;    // not empty for kDelimiter
+  std::string delimiter{};  // not empty for kDelimiter
   uint8_t width = 4;        // 1 to 8
   bool little = false;      // the least byte first
   bool inclusive = false;   // the number counts its own bytes, too
 
   // The bytes of the first message of `bytes`; 0: it is not whole yet. `scanned`: how many bytes of it were looked through by the last call
-  // with the beginning of the same message, 0 at first; it is moved on, so that a message in many pieces is not looked through from its start each
-  // time. kLimit: the message is, or will be, longer than `most`. kInvalid: a length that is less than its own bytes. REQUIRES: bytes is not empty.
+  // with the beginning of the same message, 0 at first; it is moved on, so that a message in many pieces is not looked through from its start
+  // each time, and is 0 again once the message is whole. kLimit: the message is, or will be, longer than `most`. kInvalid: a length that is
+  // less than its own bytes. REQUIRES: bytes is not empty.
   Result<size_t> next(std::span<const std::byte> bytes, size_t& scanned) const;
 };
 

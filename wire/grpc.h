@@ -8,11 +8,14 @@
 //   trailers:  grpc-status: 0   grpc-message: percent-encoded
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "lib/status.h"
 
@@ -47,12 +50,50 @@ class GrpcReader {
   template <typename F>
   Status feed(std::span<const std::byte> bytes, F&& take);
   // A part of a message has come: an end now would cut it off.
-  bool has_part() const { return !part_.empty(); }
+  bool has_part() const { return prefix_used_ > 0 || part_ != nullptr; }
   void clear();
 
  private:
+  // Each takes off the front of `bytes` what belongs to it. True: it is whole.
+  bool fill_prefix(std::span<const std::byte>& bytes);
+  bool fill_part(std::span<const std::byte>& bytes);
+  Status check(std::span<const std::byte, kGrpcPrefix> prefix, uint32_t& length) const;
+  Status begin_part(uint32_t length);
+
   uint32_t most_;
-  std::string part_;  // a message that is not whole yet, with its prefix
+  uint8_t prefix_used_ = 0;  // bytes of a prefix that is not whole yet
+  std::array<std::byte, kGrpcPrefix> prefix_{};
+  std::unique_ptr<std::byte[]> part_;  // a message that is not whole yet, with room for all of it
+  uint32_t part_used_ = 0;
+  uint32_t part_length_ = 0;
 };
+
+template <typename F>
+Status GrpcReader::feed(std::span<const std::byte> bytes, F&& take) {
+  while (!bytes.empty()) {
+    if (part_ != nullptr) {
+      if (!fill_part(bytes)) return {};
+      const std::unique_ptr<std::byte[]> whole = std::move(part_);  // take() may clear(), or be the end of this
+      if (!take(std::span<const std::byte>(whole.get(), part_length_))) return {};
+      continue;
+    }
+    uint32_t length = 0;
+    if (prefix_used_ > 0 || bytes.size() < kGrpcPrefix) {
+      if (!fill_prefix(bytes)) return {};
+      if (const Status status = check(prefix_, length); !status.ok()) return status;
+    } else {
+      if (const Status status = check(bytes.first<kGrpcPrefix>(), length); !status.ok()) return status;
+      bytes = bytes.subspan(kGrpcPrefix);
+    }
+    if (bytes.size() < length) {
+      if (const Status status = begin_part(length); !status.ok()) return status;
+      continue;
+    }
+    const std::span<const std::byte> message = bytes.first(length);
+    bytes = bytes.subspan(length);
+    if (!take(message)) return {};
+  }
+  return {};
+}
 
 }  // namespace relay

@@ -32,33 +32,33 @@ using Labels = std::vector<std::pair<std::string_view, std::string_view>>;
 
 // Who a client is: with CONNECTED and REHOMED.
 struct ClientInfo {
-  std::string_view peer;        // "192.0.2.1:4711", "[2001:db8::1]:4711", "unix"
-  std::string_view local;       // where it came to
-  std::string_view listener;    // the same as configured
-  std::string_view tls_version; // empty: no TLS
-  std::string_view sni;
-  std::string_view alpn;
-  std::string_view subject;     // of its certificate
+  std::string_view peer{};        // "192.0.2.1:4711", "[2001:db8::1]:4711", "unix"
+  std::string_view local{};       // where it came to
+  std::string_view listener{};    // the same as configured
+  std::string_view tls_version{}; // empty: no TLS
+  std::string_view sni{};
+  std::string_view alpn{};
+  std::string_view subject{};     // of its certificate
 };
 
 // InputStreamRequest: from a plex to an upstream.
 struct Input {
-  std::string_view time;         // RFC 3339
-  std::string_view client_uuid;  // text
-  std::span<const std::byte> payload;
+  std::string_view time{};         // RFC 3339
+  std::string_view client_uuid{};  // text
+  std::span<const std::byte> payload{};
   Event event = Event::kData;
   uint64_t seq = 0;
   const ClientInfo* client = nullptr;  // nullptr: not there
   CloseReason close = CloseReason::kNone;  // with DISCONNECTED
-  std::string_view close_details;
+  std::string_view close_details{};
   bool redelivered = false;
   uint64_t request_id = 0;
   Delivery delivery = Delivery::kNone;
-  Labels labels;
+  Labels labels{};
 };
 
 // Appends a whole gRPC message up to its payload, which comes last: the message is what was appended and then `input.payload`, if there is any.
-// REQUIRES: the message is shorter than 4 GiB.
+// REQUIRES: its texts are UTF-8 (else it is no message to its reader), and it is shorter than 4 GiB.
 void encode(const Input& input, std::string& to);
 // Of one message, without gRPC's prefix. `client` and `labels` are not read: this is for finding again what was sent, and for tests.
 Status decode(std::span<const std::byte> message, Input& input);
@@ -67,21 +67,21 @@ Status decode(std::span<const std::byte> message, Input& input);
 struct Output {
   enum class Target : uint8_t { kNone, kClient, kBroadcast, kGroup };
 
-  std::string_view time;
+  std::string_view time{};
   Target target = Target::kNone;   // of the oneof: the last that came
-  std::string_view client_uuid;
+  std::string_view client_uuid{};
   Broadcast broadcast = Broadcast::kAll;
-  std::string_view group;
-  std::span<const std::byte> payload;
+  std::string_view group{};
+  std::span<const std::byte> payload{};
   Command command = Command::kSend;
-  std::vector<std::string_view> client_uuids;
+  std::vector<std::string_view> client_uuids{};
   uint64_t ack_seq = 0;
   uint64_t request_id = 0;
-  std::string_view reason;
+  std::string_view reason{};
   bool has_idle_timeout = false;
   uint32_t idle_timeout_ms = 0;
-  Labels labels;
-  std::vector<std::string_view> except_uuids;
+  Labels labels{};
+  std::vector<std::string_view> except_uuids{};
 
   void clear();  // keeps the vectors' memory
 };
