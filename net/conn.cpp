@@ -46,6 +46,7 @@ void Conn::opened(Socket socket) {
 }
 
 void Conn::on_event(uint32_t events) {
+  asked_ = events == 0;
   learn(events);
   if (writable_ && holds_bytes() && flush_tls().ok() && tls_->held_up()) readable_ = true;
   user_.on_ready(*this);
