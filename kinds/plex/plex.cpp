@@ -93,8 +93,8 @@ std::span<const StatRow> stat_rows() { return kRows; }
 // A source whose place is a name: it is looked up again and again, and has an upstream for each address.
 class PlexRelay::Names final : private LookupUser, private TimerUser {
  public:
-  Names(PlexRelay& relay, Source source, TlsContext* tls)
-      : source(std::move(source)), context(tls), relay_(relay), lookup_(relay.resolver(), *this), timer_(relay.loop(), *this) {}
+  Names(PlexRelay& relay, Source from, TlsContext* tls)
+      : source(std::move(from)), context(tls), relay_(relay), lookup_(relay.resolver(), *this), timer_(relay.loop(), *this) {}
   void begin() {
     timer_.arm(relay_.config().resolve_interval);
     if (!lookup_.active()) lookup_.start(source.place);
