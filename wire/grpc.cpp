@@ -116,7 +116,7 @@ Status GrpcReader::check(std::span<const std::byte, kGrpcPrefix> prefix, uint32_
 
 // All of it at once: the kernel gives no memory for it before bytes are there, and nothing is copied twice.
 Status GrpcReader::begin_part(uint32_t length) {
-  part_.reset(new (std::nothrow) std::byte[length]);
+  part_ = std::unique_ptr<std::byte[]>{new (std::nothrow) std::byte[length]};  // not zeroed
   if (part_ == nullptr) return {Code::kLimit, "no memory for a message"};
   part_used_ = 0;
   part_length_ = length;

@@ -100,10 +100,10 @@ void put_number(Sink& sink, uint32_t field, uint64_t value) {
 
 template <typename Sink>
 void put_labels(Sink& sink, uint32_t field, const Labels& labels) {
-  for (const auto& [name, value] : labels)
-    sink.message(field, [&](auto& entry) {
-      entry.text(1, name);
-      entry.text(2, value);
+  for (const auto& label : labels)
+    sink.message(field, [&label](auto& entry) {
+      entry.text(1, label.first);
+      entry.text(2, label.second);
     });
 }
 

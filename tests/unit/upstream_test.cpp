@@ -74,13 +74,15 @@ const std::string kLive = from_hex("0a01741001");
 
 TEST(UpstreamInput, IsWrittenAsGoogleDoes) {
   const std::string payload = "hello\n";
-  EXPECT_EQ(encoded(Input{.time = "2026-01-02T03:04:05.678Z", .client_uuid = "0f8fad5b-d9cb-469f-a165-70867728950e", .payload = bytes(payload)}), framed(kData));
+  EXPECT_EQ(encoded(Input{.time = "2026-01-02T03:04:05.678Z", .client_uuid = "0f8fad5b-d9cb-469f-a165-70867728950e", .payload = bytes(payload)}),
+            framed(kData));
   const ClientInfo client{.peer = "192.0.2.1:4711", .local = "[::1]:7", .listener = "7", .tls_version = "TLSv1.3", .sni = "a.example", .alpn = "x",
                           .subject = "CN=\xc3\xa4"};
   EXPECT_EQ(encoded(Input{.time = "t", .client_uuid = "u", .event = Event::kConnected, .client = &client}), framed(kConnected));
   EXPECT_EQ(encoded(Input{.client_uuid = "u", .event = Event::kDisconnected, .seq = 300, .close = CloseReason::kTruncated, .close_details = "cut"}),
             framed(kDisconnected));
-  EXPECT_EQ(encoded(Input{.client_uuid = "u", .event = Event::kDelivery, .seq = UINT64_MAX, .redelivered = true, .request_id = 128, .delivery = Delivery::kNoGroup}),
+  EXPECT_EQ(encoded(Input{.client_uuid = "u", .event = Event::kDelivery, .seq = UINT64_MAX, .redelivered = true, .request_id = 128,
+                          .delivery = Delivery::kNoGroup}),
             framed(kDelivery));
   const ClientInfo nobody;
   EXPECT_EQ(encoded(Input{.client_uuid = "u", .event = Event::kRehomed, .client = &nobody, .labels = {{"a", "1"}, {"b", ""}}}), framed(kRehomed));
@@ -116,8 +118,8 @@ TEST(UpstreamInput, LengthsMayTakeMoreThanAByte) {
   for (const size_t size : {size_t{127}, size_t{128}, size_t{16383}, size_t{16384}, size_t{70000}}) {
     const std::string long_text(size, 'x');
     const ClientInfo client{.peer = long_text, .local = long_text};
-    const std::string out =
-        encoded(Input{.client_uuid = long_text, .payload = bytes(long_text), .client = &client, .close_details = long_text, .labels = {{long_text, long_text}}});
+    const std::string out = encoded(Input{.client_uuid = long_text, .payload = bytes(long_text), .client = &client, .close_details = long_text,
+                                          .labels = {{long_text, long_text}}});
     EXPECT_EQ(out.substr(0, kGrpcPrefix), text(grpc_prefix(static_cast<uint32_t>(out.size() - kGrpcPrefix))));
     Input input;
     ASSERT_TRUE(decode(bytes(out).subspan(kGrpcPrefix), input).ok()) << size;
