@@ -104,6 +104,7 @@ class Tls {
   std::string_view version() const;  // "TLSv1.3"
   std::string_view cipher() const;   // "TLS_AES_128_GCM_SHA256"
   bool resumed() const;
+  std::string_view sni() const;      // the name that a client has asked for; empty: none
   std::string_view alpn() const;     // what both have agreed to speak; empty: nothing was said about it
   std::string peer_name() const;     // the first name of the peer's certificate, or its subject's CN; empty without one
 

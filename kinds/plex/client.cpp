@@ -10,6 +10,7 @@
 #include "kinds/plex/plex.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "lib/text.h"
 
 namespace relay::plex {
 namespace {
@@ -66,14 +67,19 @@ void Client::drop_extras() {
 upstream::ClientInfo Client::info(Texts& texts) const {
   upstream::ClientInfo info;
   texts.peer = peer_.text();
-  texts.local = conn_.local().text();
+  const Addr local = conn_.local();
+  texts.local = local.text();
   info.peer = texts.peer;
-  info.local = info.listener = texts.local;
+  info.local = texts.local;
+  info.listener = relay_.listener_of(local);
   const Tls* tls = conn_.tls();
   if (tls == nullptr) return info;
-  texts.subject = tls->peer_name();
+  const auto clean = [](std::string_view text) { return is_utf8(text) ? std::string(text) : printable(text); };
+  texts.subject = clean(tls->peer_name());
+  texts.sni = clean(tls->sni());
   info.tls_version = tls->version();
   info.alpn = tls->alpn();
+  info.sni = texts.sni;
   info.subject = texts.subject;
   return info;
 }
@@ -199,8 +205,9 @@ void Client::on_ready(Conn&) {
   if (conn_.writable() && extras_ != nullptr && !extras_->out.empty()) flush();
   if (ended_) return;
   if (ending_) return linger();
-  // Nobody wants to hear what came before it failed.
-  if (conn_.broken() && (paused_ || gated_)) return end(CloseReason::kReset, {});
+  // Who has reset the connection does not expect that what is still unread is heard; nor does one who has said nothing and left.
+  if (conn_.broken() && !may_read()) return end(CloseReason::kReset, {});
+  if (home_ == nullptr && conn_.finished() && !conn_.unread()) return end(CloseReason::kClient, {});
   if (!roomless_) pump();
 }
 
@@ -400,7 +407,7 @@ bool Client::write(std::span<const std::byte> bytes) {
     done += part;
   }
   out.commit(rest);
-  if (out.size() > out.bound() / 2 && !slow_ && relay_.config().pause_slow) slow_ = true;
+  if (out.size() > out.bound() / 4 && !slow_ && relay_.config().pause_slow) slow_ = true;
   return true;
 }
 

@@ -59,6 +59,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
     std::string peer;
     std::string local;
     std::string subject;
+    std::string sni;
   };
   upstream::ClientInfo info(Texts& texts) const;
   const std::map<std::string, std::string>* labels() const;

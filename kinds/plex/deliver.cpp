@@ -26,10 +26,17 @@ void PlexRelay::bad_message(Upstream& from, std::string_view why) {
   LogLine(Level::kWarn, "bad-message").text("relay", config_.name).text("upstream", from.name()).text("error", why).count("untold", bad_messages_.untold());
 }
 
-void PlexRelay::heard(Upstream& from, std::span<const std::byte> message) {
+Status PlexRelay::heard(Upstream& from, std::span<const std::byte> message) {
   output_.clear();
-  if (const Status status = decode(message, output_); !status.ok()) return bad_message(from, status.reason());
-  const Output& output = output_;
+  if (const Status status = decode(message, output_); !status.ok()) {
+    bad_message(from, status.reason());
+    return status;
+  }
+  deliver(from, output_);
+  return {};
+}
+
+void PlexRelay::deliver(Upstream& from, const Output& output) {
   if (output.command == Command::kJoin || output.command == Command::kLeave) return change_group(from, output);
   if (output.target == Output::Target::kBroadcast || output.target == Output::Target::kGroup) deliver_to_many(from, output);
   else if (output.target == Output::Target::kClient) deliver_by_name(from, output.client_uuid, output);

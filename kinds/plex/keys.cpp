@@ -40,14 +40,14 @@ constexpr std::array kOwnKeys = {
         .help = "the most bytes of one message of a client; raw is cut there, with any other framing the client is ended", .min = 1, .max = kMegabyte},
     Key{.name = "max-upstream-message", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "4MiB",
         .help = "the most bytes of one message of an upstream; a longer one ends its stream", .min = 1024, .max = 256 * kMegabyte},
-    Key{.name = "clients", .type = KeyType::kInteger, .metavar = "N", .fallback = "100000", .help = "how many clients at a time; more are closed at once", .min = 1,
+    Key{.name = "clients", .type = KeyType::kInteger, .metavar = "N", .fallback = "10000", .help = "how many clients at a time; more are closed at once", .min = 1,
         .max = 10'000'000},
-    Key{.name = "upstream-queue", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "1MiB",
-        .help = "how much may wait for one upstream; when it is full the reading of its clients stops", .min = 128 * 1024, .max = 1024 * kMegabyte},
-    Key{.name = "client-queue", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "256KiB",
+    Key{.name = "upstream-queue", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "256KiB",
+        .help = "how much may wait for one upstream; when it is full the reading of its clients stops", .min = 16 * 1024, .max = 1024 * kMegabyte},
+    Key{.name = "client-queue", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "1MiB",
         .help = "how much may wait for one client; when it is full the client is ended", .min = 1024, .max = 1024 * kMegabyte},
     Key{.name = "slow-client", .type = KeyType::kChoice, .metavar = "WHAT", .fallback = "pause",
-        .help = "a client of whose queue more than half is in use: pause, it is not read until the queue is empty; disconnect, it is read on", .choices = "pause|disconnect"},
+        .help = "a client of whose queue more than a quarter is in use: pause, it is not read until the queue is empty; disconnect, it is read on", .choices = "pause|disconnect"},
     Key{.name = "broadcast-queue", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "16MiB",
         .help = "how much may wait to be sent to many clients; what does not fit is dropped, and counted", .min = 1024, .max = 1024 * kMegabyte},
     Key{.name = "ack-queue", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "64KiB",
@@ -74,7 +74,7 @@ constexpr std::array kOwnKeys = {
         .help = "dialling: the longest pause; each is shortened at random by up to half", .min = 1, .max = kDay},
     Key{.name = "idle-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
         .help = "ends a client with which no byte has been exchanged for so long; 0 is never", .max = 365 * kDay},
-    Key{.name = "half-close-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "1m",
+    Key{.name = "half-close-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
         .help = "ends a client that sends nothing more when nothing was sent to it for so long; 0 is never", .max = 365 * kDay},
     Key{.name = "auth-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "10s",
         .help = "ends a client that an upstream with FEATURE_AUTH has neither accepted nor rejected for so long", .min = 1, .max = kDay},
@@ -93,8 +93,8 @@ Result<Source> parse_source(std::string_view text) {
   bool tls = false;
   if (const size_t end = text.find("://"); end != std::string_view::npos) {
     const std::string_view scheme = text.substr(0, end);
-    tls = scheme == "grpcs" || scheme == "https";
-    if (!tls && scheme != "grpc" && scheme != "http") return bad("has a scheme that is neither grpc:// nor grpcs://");
+    tls = scheme == "grpcs";
+    if (!tls && scheme != "grpc") return bad("has a scheme that is neither grpc:// nor grpcs://");
     text.remove_prefix(end + 3);
     if (text.ends_with('/')) text.remove_suffix(1);
   }
@@ -245,6 +245,7 @@ PlexConfig plex_config(const Section& section) {
   PlexConfig config;
   config.name = plex_title(section);
   config.listen = section.endpoints("listen");
+  for (const std::string_view text : section.items(*section.find("listen"))) config.listen_texts.emplace_back(text);
   config.sources = read_sources(section);
   config.balance = parse_balance(section.text("balance"));
   config.framing = read_framing(section);

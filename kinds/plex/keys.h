@@ -30,6 +30,7 @@ struct Source {
 struct PlexConfig {
   std::string name;
   std::vector<Endpoint> listen;
+  std::vector<std::string> listen_texts;  // the same as written
   std::vector<Source> sources;
   DialPlan dial;  // but for the target
   Balance balance = Balance::kSticky;

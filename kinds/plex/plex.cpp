@@ -207,7 +207,7 @@ void PlexRelay::has_addrs(Names& names, const std::vector<Addr>& addrs) {
 }
 
 void PlexRelay::add_upstream(const Source& source, const Endpoint& place, TlsContext* tls) {
-  if (draining_) return;
+  if (stopping_ || drained_) return;
   DialPlan plan = config_.dial;
   plan.target = place;
   plan.tls = tls;
@@ -257,6 +257,16 @@ void PlexRelay::on_come(std::string_view, Socket socket, const Addr& peer) {
   stats_.add(Stat::kWaiting);
   waiting_.push_back(client);
   if (has_usable()) home(client);
+}
+
+std::string_view PlexRelay::listener_of(const Addr& local) const {
+  for (size_t i = 0; i < config_.listen.size(); ++i) {
+    const Endpoint& place = config_.listen[i];
+    const bool is_unix = local.family == Addr::Family::kUnix;
+    if ((place.kind == Endpoint::Kind::kUnix) != is_unix) continue;
+    if (is_unix || ((place.port == local.port || place.port == 0) && (place.addr.is_any() || place.addr.same_host(local)))) return config_.listen_texts[i];
+  }
+  return {};
 }
 
 // From the kernel's source of random numbers, some at a time.
@@ -427,6 +437,7 @@ void PlexRelay::ended(Client& client) {
   if (client.home() != nullptr) --client.home()->client_count;
   stats_.add(Stat::kLostMessages, client.unsent());
   client.unlink();
+  if (!waiting_.empty() && !serve_.armed()) serve_.arm(Delay{0});  // it may have been in the way of one
   env_.loop.bury(std::unique_ptr<Mortal>(&client));
   if (drained_ || (draining_ && clients_.size() == 0)) drain_.arm(Delay{0});
 }

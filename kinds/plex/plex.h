@@ -80,6 +80,8 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   // Hundredths of a second, for what is remembered of each client; they wrap after 497 days.
   uint32_t tick() const { return static_cast<uint32_t>(env_.loop.now().count() / 10); }
   std::string_view time_text();  // now, in RFC 3339
+  // As configured, the place to listen that a client came to; its address says which.
+  std::string_view listener_of(const Addr& local) const;
   Client* find(const Uuid& uuid) { return clients_.find(uuid); }
   Upstream* find(uint32_t id);
 
@@ -104,7 +106,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void upstream_gone(Upstream& upstream);
   void upstream_closed(Upstream& upstream);  // it was retired, and may be buried
   // A message of its stream.
-  void heard(Upstream& from, std::span<const std::byte> message);
+  Status heard(Upstream& from, std::span<const std::byte> message);
   // What was on its way to it, and it has not had.
   void take_back(Upstream& from, const upstream::Input& input);
 

@@ -68,7 +68,6 @@ void Upstream::start() { dial(); }
 
 void Upstream::dial() {
   state_ = State::kDialing;
-  relay_.stats().add(Stat::kDials);
   dial_ = std::make_unique<Dial>(loop_, relay_.resolver(), plan_, static_cast<DialUser&>(*this));
   dial_->start();
 }
@@ -82,6 +81,8 @@ void Upstream::stop_dialing() {
   };
   loop_.bury(std::make_unique<Grave>(std::move(dial_)));
 }
+
+void Upstream::on_dial_try(const Addr&) { relay_.stats().add(Stat::kDials); }
 
 void Upstream::on_dialed(const Addr&) {
   const Status status = h2_.take(*dial_);
@@ -119,6 +120,7 @@ void Upstream::request(Stream& stream, std::string_view method, bool end) {
 
 void Upstream::ask_ready() {
   state_ = State::kAsking;
+  asked_at_ = loop_.now();
   ready_.reset();
   static_cast<void>(ready_.stream.write({grpc_prefix(0)}));
   request(ready_, "ready", true);
@@ -183,7 +185,11 @@ void Upstream::on_timer(Timer& timer) {
     case State::kNotReady: return ask_ready();
     case State::kAsking:
       ready_.reset();
-      if (h2_.is_open()) return not_ready("no answer to ready in time");
+      if (h2_.is_open() && h2_.last_heard() >= asked_at_) return not_ready("no answer to ready in time");
+      h2_.close();
+      trouble_ = "it says nothing";
+      relay_.stats().add(Stat::kNotReady);
+      LogLine(Level::kInfo, "upstream-not-ready").text("relay", relay_.name()).text("upstream", name_).text("error", trouble_);
       return down(next_pause());
     case State::kLeaving: return lost(trouble_);
     case State::kDialing:
@@ -263,7 +269,7 @@ bool Upstream::message(Call call, std::span<const std::byte> bytes) {
 
 bool Upstream::talked(std::span<const std::byte> bytes) {
   heard_live();
-  relay_.heard(*this, bytes);
+  if (const Status status = relay_.heard(*this, bytes); !status.ok()) lost("it said what is no OutputStreamRequest: " + std::string(status.reason()));
   return talk_.stream.is_open();
 }
 
@@ -371,7 +377,7 @@ void Upstream::on_h2_down(const std::string& why) {
 void Upstream::lost(const std::string& why) {
   if (state_ != State::kUp && state_ != State::kLeaving) return;
   const std::string said = why.empty() ? trouble_ : why;
-  const bool asked = retired_ || relay_.draining();
+  const bool asked = retired_;
   if (state_ == State::kUp) relay_.stats().sub(Stat::kUpstreams);
   if (!asked || state_ == State::kUp) {
     relay_.stats().add(Stat::kUpstreamsLost);
@@ -448,7 +454,7 @@ Delay Upstream::next_pause() {
 void Upstream::down(Delay pause) {
   state_ = State::kDown;
   timer_.disarm();
-  if (retired_ || relay_.draining()) return close();
+  if (retired_) return close();
   timer_.arm(pause);
 }
 

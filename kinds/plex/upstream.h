@@ -104,7 +104,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
 
   void on_dialed(const Addr& to) override;
   void on_dial_addrs(const std::vector<Addr>&) override {}
-  void on_dial_try(const Addr&) override {}
+  void on_dial_try(const Addr& to) override;
   void on_dial_failed(const Addr& to, const Status& why, unsigned round, Delay retry) override;
   void on_h2_leaving(const std::string& details) override;
   void on_h2_down(const std::string& why) override;
@@ -158,6 +158,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   std::deque<std::string> late_;   // events that had no room
   std::deque<Sent> sent_;          // the messages in talk_'s queue
   uint64_t first_ = 0;             // where the first of them begins
+  Time asked_at_{};
   Time live_at_{};
   Time up_at_{};
   Delay pause_{};
