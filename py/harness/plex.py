@@ -11,8 +11,9 @@ from harness.lab import Lab
 from harness.peers.grpc_server import DEEDS
 from harness.peers.upstream_proto import pb
 from harness.process import Relay
+from harness.scale import seconds
 from harness.sockets import Peer
-from harness.until import until
+from harness.until import Overdue, until
 
 COUNT = itertools.count(1)
 ANSWERING = ("echo", "echo_ack", "accept")
@@ -65,6 +66,20 @@ def trade(peer: Peer, count: int, width: int = 16, between: Callable[[int], None
         assert peer.read(len(line)) == line
         if between is not None:
             between(number)
+
+
+def ask(peer: Peer, word: bytes) -> None:
+    """Says something, until somebody answers just that: what is said to an upstream that is going may be lost with it."""
+    for number in range(1000):
+        said = b"%s %d\n" % (word, number)
+        peer.send(said)
+        while not peer.silent(seconds(0.3)):
+            line = b""
+            while not line.endswith(b"\n"):
+                line += peer.read(1)
+            if line == said:
+                return
+    raise Overdue(f"{peer.name}: nobody has answered {word!r}")
 
 
 def lines(count: int, rng: random.Random, longest: int = 100) -> list[bytes]:

@@ -26,7 +26,7 @@ class Manner:
     """How an upstream behaves. All may be changed while it runs."""
 
     does: str = "echo"  # with what clients say: a name in DEEDS
-    features: tuple[str, ...] = ()  # without FEATURE_: ("EVENTS", "ACK")
+    features: tuple[str | int, ...] = ()  # without FEATURE_: ("EVENTS", "ACK"), or their numbers
     weight: int = 0
     max_clients: int = 0
     not_ready: int = 0  # so many answers are no, before they are yes; -1: all of them
@@ -195,7 +195,7 @@ class Server:
             context.abort(grpc.StatusCode[manner.ready], "not now")
         if manner.not_ready < 0 or before < manner.not_ready:
             return pb.ReadyResult(ready=False)
-        features = [getattr(pb, f"FEATURE_{name}") for name in manner.features]
+        features = [name if isinstance(name, int) else getattr(pb, f"FEATURE_{name}") for name in manner.features]
         return pb.ReadyResult(ready=True, features=features, weight=manner.weight, max_clients=manner.max_clients)
 
     def _live(self, questions: Iterator[Any], context: Any) -> Iterator[Any]:
