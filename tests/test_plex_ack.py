@@ -11,7 +11,6 @@ from harness.peers.upstream_proto import pb
 from harness.plex import announced, lines, newcomer, trade
 from harness.process import Relay
 from harness.scale import volume
-from harness.sockets import Peer
 from harness.stream import Stream
 from harness.task import Task
 from harness.until import until
@@ -55,12 +54,6 @@ class Ledger:
                     seen = message.seq
             assert seen == len(said), f"{uuid}: {seen} of {len(said)} came"
         return again
-
-
-def send_paced(peer: Peer, said: list[bytes]) -> None:
-    for place in range(0, len(said), 20):
-        peer.send(b"".join(said[place : place + 20]))
-        peer.silent(0.002)
 
 
 def test_what_is_acknowledged_is_forgotten(lab: Lab) -> None:
@@ -145,10 +138,10 @@ def test_kill_9(lab: Lab, others: int) -> None:
         uuid = until(lambda peer=peer: [m.client_uuid for u in upstreams for m in u.messages(event=pb.EVENT_CONNECTED) if m.client.peer == peer.local],
                      "it is announced")[0]
         ledger.said[uuid] = lines(count, rng)
-        senders.append(Task(send_paced, peer, ledger.said[uuid]))
+        senders.append(Task(peer.send, b"".join(ledger.said[uuid])))
     for _ in range(4):
         before = len(killed.heard)
-        until(lambda: len(killed.heard) > before + count // 4 or all(sender.done() for sender in senders), "it has work")
+        until(lambda: len(killed.heard) > before + count // 4 or ledger.complete(), "it has work")
         killed.kill()
         relay.wait_stat("upstreams", "==", others)
         killed.start()

@@ -10,8 +10,7 @@ from harness.lab import CLIENT, Lab
 from harness.peers.upstream_proto import pb
 from harness.plex import Met, announced, newcomer, trade
 from harness.process import Relay
-from harness.scale import seconds
-from harness.until import until
+from harness.until import Overdue, until
 
 EVENTS = ("EVENTS",)
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -256,17 +255,13 @@ def test_groups_are_of_all_upstreams(lab: Lab) -> None:
     met = [newcomer(lab, relay, first, second) for _ in range(4)]
     for one in met:
         one.upstream.join("all", one.uuid)
-    relay.wait_stat("groups", "==", 1)
-    until(lambda: reaches(first, met), "all have joined")
-    second.send(group="all", payload=b"2")
-    for one in met:
-        assert one.peer.read(1) == b"2"
-
-
-def reaches(upstream: Any, met: list[Met]) -> bool:
-    """Joins go two ways: a message for the group may be faster than one of them. The last one counts, and no more than that has come."""
-    upstream.send(group="all", payload=b"1")
-    return all([not one.peer.silent(seconds(0.3)) and one.peer.read(1) == b"1" for one in met])
+        one.upstream.send(client_uuid=one.uuid, payload=b"joined")
+        assert one.peer.read(6) == b"joined"
+    assert relay.stats()["groups"] == 1
+    for sender, word in ((first, b"1"), (second, b"2")):
+        sender.send(group="all", payload=word)
+        for one in met:
+            assert one.peer.read(1) == word
 
 
 def test_a_command_for_a_group(lab: Lab) -> None:
@@ -320,9 +315,11 @@ def test_reports_of_what_is_not_delivered(lab: Lab) -> None:
     assert found[0] == pb.DELIVERY_DELIVERED
     assert pb.DELIVERY_QUEUE_FULL in found
     assert found[-1] in (pb.DELIVERY_UNKNOWN_CLIENT, pb.DELIVERY_QUEUE_FULL, pb.DELIVERY_CLOSED)
-    for number in range(1, 4):
-        upstream.send(client_uuid=gone.uuid, payload=big * 2, request_id=1000 + number)
-    upstream.wait(event=pb.EVENT_DELIVERY, request_id=1001)
+    for number in (1001, 1002):
+        upstream.send(client_uuid=gone.uuid, payload=big, request_id=number)
+    gone.peer.reset()
+    upstream.wait(event=pb.EVENT_DELIVERY, request_id=1002)
+    assert upstream.wait(event=pb.EVENT_DELIVERY, request_id=1001).delivery in (pb.DELIVERY_DELIVERED, pb.DELIVERY_CLOSED, pb.DELIVERY_UNKNOWN_CLIENT)
     assert relay.stats()["slow_clients"] == 1
 
 
@@ -337,25 +334,29 @@ def test_no_reports_unless_asked_for(lab: Lab) -> None:
 
 def test_writable(lab: Lab) -> None:
     """The program hears when a client that did not take what was sent to it has taken all of it."""
-    upstream, relay, [one] = world(lab, 1, client_queue="1MiB")
-    total = 0
-    piece = bytes(65_536)
+    upstream = lab.upstream(does="silent", features=EVENTS)
+    relay = lab.plex(upstream, client_queue="1MiB")
+    one = announced(lab, relay, upstream, rcvbuf=4096)
+    total, piece = 0, bytes(65_536)
 
-    def waits() -> bool:
+    def held_back() -> bool:
+        """A client whose queue is more than half full is not read."""
         nonlocal total
         upstream.send(client_uuid=one.uuid, payload=piece)
         total += len(piece)
-        return relay.stats()["client_queue_full"] > 0 or held(relay) > 600_000
+        mark = upstream.mark()
+        one.peer.send(b"?")
+        try:
+            upstream.wait(after=mark, event=pb.EVENT_DATA, timeout=0.3)
+        except Overdue:
+            return True
+        return False
 
-    until(waits, "more than half of the queue is taken", timeout=30)
+    until(held_back, "more than half of the queue is taken", timeout=60)
     assert not upstream.messages(event=pb.EVENT_WRITABLE)
     assert one.peer.read(total) == bytes(total)
     upstream.wait(event=pb.EVENT_WRITABLE, client_uuid=one.uuid)
-
-
-def held(relay: Relay) -> int:
-    """Bytes that clients have not taken, as far as the status tells."""
-    return sum(one.get("queued", 0) for one in relay.relay_status()["connections"])
+    until(lambda: upstream.payload(one.uuid).count(b"?") == total // len(piece), "it is read again")
 
 
 # Labels
