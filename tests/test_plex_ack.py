@@ -8,7 +8,7 @@ import pytest
 
 from harness.lab import Lab
 from harness.peers.upstream_proto import pb
-from harness.plex import announced, lines, newcomer, trade
+from harness.plex import Ledger, announced, lines, newcomer, trade
 from harness.process import Relay
 from harness.scale import volume
 from harness.stream import Stream
@@ -21,39 +21,6 @@ TROUBLE = ("upstream-lost", "dial-failed", "upstream-not-ready")
 
 def plex(lab: Lab, *upstreams: Any, **keys: Any) -> Relay:
     return lab.plex(*upstreams, framing="line", **keys).allow(*TROUBLE)
-
-
-class Ledger:
-    """What each client has said, line by line, and what upstreams have heard of it."""
-
-    def __init__(self, *upstreams: Any) -> None:
-        self.upstreams = upstreams
-        self.said: dict[str, list[bytes]] = {}
-
-    def heard(self, uuid: str) -> list[Any]:
-        """All of them, as they came: upstreams have one clock."""
-        found = [one for upstream in self.upstreams for one in upstream.heard if one.message.client_uuid == uuid and one.message.event == pb.EVENT_DATA]
-        return [one.message for one in sorted(found, key=lambda one: one.at)]
-
-    def complete(self) -> bool:
-        return all(len({message.seq for message in self.heard(uuid)}) >= len(said) for uuid, said in self.said.items())
-
-    def check(self) -> int:
-        """Everything came, each as it was said; the first time in order; again only where it says so. How often that was."""
-        again = 0
-        for uuid, said in self.said.items():
-            seen = 0
-            for message in self.heard(uuid):
-                assert 1 <= message.seq <= len(said), message
-                assert message.payload == said[message.seq - 1], f"{uuid}: number {message.seq} is {message.payload!r}"
-                if message.seq <= seen:
-                    assert message.redelivered, f"{uuid}: number {message.seq} came again, unsaid"
-                    again += 1
-                else:
-                    assert message.seq == seen + 1, f"{uuid}: number {message.seq} came behind {seen}"
-                    seen = message.seq
-            assert seen == len(said), f"{uuid}: {seen} of {len(said)} came"
-        return again
 
 
 def test_what_is_acknowledged_is_forgotten(lab: Lab) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from harness.certs import Issued, client_context
 from harness.lab import Lab
-from harness.peers.tls import TlsPeer
 from harness.peers.upstream_proto import pb
 from harness.plex import newcomer, trade
 from harness.process import Relay, has_tls

@@ -85,3 +85,37 @@ def ask(peer: Peer, word: bytes) -> None:
 def lines(count: int, rng: random.Random, longest: int = 100) -> list[bytes]:
     """Lines of any bytes but LF; the first word of each is its number."""
     return [b"%d " % number + rng.randbytes(rng.randrange(longest)).replace(b"\n", b"") + b"\n" for number in range(count)]
+
+
+class Ledger:
+    """What each client has said, message by message, and what upstreams that acknowledge have heard of it."""
+
+    def __init__(self, *upstreams: Any) -> None:
+        self.upstreams = upstreams
+        self.said: dict[str, list[bytes]] = {}
+        self.cut: set[str] = set()  # who has reset: the end of what it said may be lost
+
+    def heard(self, uuid: str) -> list[Any]:
+        """All of them, as they came: upstreams have one clock."""
+        found = [one for upstream in self.upstreams for one in upstream.heard if one.message.client_uuid == uuid and one.message.event == pb.EVENT_DATA]
+        return [one.message for one in sorted(found, key=lambda one: one.at)]
+
+    def complete(self) -> bool:
+        return all(len({message.seq for message in self.heard(uuid)}) >= len(said) for uuid, said in self.said.items() if uuid not in self.cut)
+
+    def check(self) -> int:
+        """Everything came, each as it was said; the first time in order; again only where it says so. How often that was."""
+        again = 0
+        for uuid, said in self.said.items():
+            seen = 0
+            for message in self.heard(uuid):
+                assert 1 <= message.seq <= len(said), message
+                assert message.payload == said[message.seq - 1], f"{uuid}: number {message.seq} is {message.payload!r}"
+                if message.seq <= seen:
+                    assert message.redelivered, f"{uuid}: number {message.seq} came again, unsaid"
+                    again += 1
+                else:
+                    assert message.seq == seen + 1, f"{uuid}: number {message.seq} came behind {seen}"
+                    seen = message.seq
+            assert seen == len(said) or uuid in self.cut, f"{uuid}: {seen} of {len(said)} came"
+        return again

@@ -95,9 +95,15 @@ class Talk:
     out: "queue.SimpleQueue[Any]" = field(default_factory=queue.SimpleQueue)
     sent: int = 0  # that the transport has taken
     over: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def finish(self) -> None:
+        """From here on nothing is heard of it: who hears of its end may say again elsewhere what was not acknowledged."""
+        with self.lock:
+            self.over = True
 
     def close(self) -> None:
-        self.over = True
+        self.finish()
         self.out.put(None)
 
 
@@ -142,14 +148,15 @@ class Server:
         """At once; or, with `grace`, as a server that is replaced does it: GOAWAY, and its streams may go on for so long."""
         if self._grpc is None:
             return
-        over = self._grpc.stop(grace)
-        if grace is None:
-            self._closing.set()
-            self._flow.set()
-            for talk in self.talks:
-                talk.close()
-            over.wait(20)
-            self._grpc = None
+        if grace is not None:
+            self._grpc.stop(grace)
+            return
+        self._closing.set()
+        for talk in self.talks:
+            talk.close()
+        self._flow.set()
+        self._grpc.stop(None).wait(20)
+        self._grpc = None
 
     # What a test does
 
@@ -221,14 +228,14 @@ class Server:
         try:
             while (item := talk.out.get()) is not None:
                 if isinstance(item, End):
-                    talk.over = True
+                    talk.finish()
                     if item.code:
                         context.abort(grpc.StatusCode[item.code], item.details)
                     return
                 yield item
                 talk.sent += 1
         finally:
-            talk.over = True
+            talk.finish()
             self._count("over", f"stream {talk.number}")
 
     def _read(self, requests: Iterator[Any], talk: Talk) -> None:
@@ -236,8 +243,11 @@ class Server:
             while True:
                 self._flow.wait()
                 message = next(requests)
-                self._hear(time.time(), talk.number, message)
-                DEEDS[self.manner.does](message, talk.out.put)
+                with talk.lock:
+                    if talk.over:
+                        return
+                    self._hear(time.time(), talk.number, message)
+                    DEEDS[self.manner.does](message, talk.out.put)
         except StopIteration:
             self._count("said all", f"stream {talk.number}")
             talk.out.put(None)  # behind the answers
