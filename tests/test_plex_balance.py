@@ -29,7 +29,7 @@ def test_sticky(lab: Lab) -> None:
     for one in met:
         trade(one.peer, 10)
     for one in met[:6]:
-        one.peer.close()
+        one.peer.reset()
     more = [newcomer(lab, relay, *upstreams) for _ in range(6)]
     for one in met[6:] + more:
         assert meet(one.peer, *upstreams).upstream is one.upstream
@@ -89,7 +89,7 @@ def test_least_clients(lab: Lab) -> None:
     assert shares(met, upstreams) == [3, 3, 3]
     for one in met:
         if one.upstream is upstreams[1]:
-            one.peer.close()
+            one.peer.reset()
     relay.wait_stat("clients", "==", 6)
     more = [newcomer(lab, relay, *upstreams) for _ in range(3)]
     assert shares(more, upstreams) == [0, 3, 0]
@@ -144,7 +144,7 @@ def test_all_are_full(lab: Lab) -> None:
     relay.wait_stat("waiting", "==", 1)
     trade(met[1].peer, 3)
     assert late.silent(0.3)
-    met[0].peer.close()
+    met[0].peer.reset()
     assert late.read(4) == b"late"
     relay.wait_stat("waiting", "==", 0)
 

@@ -124,6 +124,7 @@ def test_closing_all(lab: Lab) -> None:
     upstream.broadcast(b"bye", command=pb.COMMAND_CLOSE, except_uuids=[met[0].uuid])
     for one in met[1:]:
         assert one.peer.read_all() == b"bye"
+        one.peer.close()
     relay.wait_stat("clients", "==", 1)
     met[0].peer.send(b"still here")
     upstream.wait(payload=b"still here")

