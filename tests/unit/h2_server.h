@@ -110,7 +110,8 @@ class H2Server {
     CHECK(nghttp2_submit_response(session, id, nvs.data(), nvs.size(), end ? nullptr : &body) == 0);
   }
   void early(int32_t id, const std::string& status) {
-    const std::vector<nghttp2_nv> nvs = nvs_of({{":status", status}, {"x-early", "yes"}});
+    const Fields fields{{":status", status}, {"x-early", "yes"}};
+    const std::vector<nghttp2_nv> nvs = nvs_of(fields);
     CHECK(nghttp2_submit_headers(session, 0, id, nullptr, nvs.data(), nvs.size(), nullptr) == 0);
   }
   void say(int32_t id, const std::string& bytes) {
