@@ -365,7 +365,8 @@ void H2::finished_by_peer(H2Stream& stream) {
   end(stream, {}, H2Stream::kNoError, {});
 }
 
-void H2::end(H2Stream& stream, const Status& why, uint32_t code, std::string details) {
+// `details` is not of what close() lets go of: the user may call it.
+void H2::end(H2Stream& stream, const Status& why, uint32_t code, const std::string& details) {
   stream.unlink();
   stream.h2_ = nullptr;
   stream.id_ = 0;
@@ -382,16 +383,15 @@ void H2::leave(const std::string& details) {
   user_.on_h2_leaving(details);
 }
 
-// The connection is gone. REQUIRES: nghttp2 is not being called.
+// The connection is gone. REQUIRES: nghttp2 is not being called; `details` as for end().
 void H2::down(const Status& why, const std::string& details) {
-  const std::string said = details;  // it may be of what is let go of here
   shut();
   for (List<H2Stream>* list : {&open_, &roomy_, &failed_})
     while (!list->empty()) ending_.push_back(*list->front());
   telling_ = true;
-  while (!ending_.empty()) end(*ending_.front(), why, 0, said);
+  while (!ending_.empty()) end(*ending_.front(), why, 0, details);
   if (!std::exchange(telling_, false)) return;  // close() was called
-  user_.on_h2_down(said);
+  user_.on_h2_down(details);
 }
 
 void H2::close() {
