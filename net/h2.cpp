@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kReadRounds = 4;
 constexpr int kWriteRounds = 8;
+constexpr const char* kNoMore = "the server takes no more requests";
 
 std::string words_of(const Status& why) {
   // The errno of TLS says less than its reason.
@@ -29,6 +30,7 @@ std::string words_of(const Status& why) {
 Status status_of(int error) {
   if (error == NGHTTP2_ERR_NOMEM) return {Code::kLimit, "out of memory"};
   if (error == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE) return {Code::kRefused, "the numbers of streams are used up"};
+  if (error == NGHTTP2_ERR_START_STREAM_NOT_ALLOWED) return {Code::kRefused, kNoMore};
   return {Code::kInvalid, nghttp2_strerror(error)};
 }
 
@@ -168,7 +170,7 @@ bool H2::check() {
     down(status_of(doomed_), nghttp2_strerror(doomed_));
   } else if (leaving_ && open_.empty() && roomy_.empty() && failed_.empty()) {
     say_goodbye();
-    down({Code::kRefused, "the server takes no more requests"}, "the server takes no more requests" + (farewell_.empty() ? "" : ": " + farewell_));
+    down({Code::kRefused, kNoMore}, kNoMore + (farewell_.empty() ? "" : ": " + farewell_));
   } else if (leaving_ || used_up ? nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0
                                  : nghttp2_session_check_request_allowed(session_) == 0) {
     // nghttp2 has found something wrong: it will do no more but say so, in GOAWAY.
@@ -183,7 +185,7 @@ void H2::tell_failed() {
   for (; left > 0 && !failed_.empty(); --left) {
     H2Stream& stream = *failed_.front();
     const int error = stream.id_;
-    end(stream, status_of(error), 0, nghttp2_strerror(error));
+    end(stream, status_of(error), 0, status_of(error).reason());
     if (error == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE && session_ != nullptr) leave(status_of(error).reason());
   }
 }
@@ -363,7 +365,8 @@ void H2::finished_by_peer(H2Stream& stream) {
   end(stream, {}, H2Stream::kNoError, {});
 }
 
-void H2::end(H2Stream& stream, const Status& why, uint32_t code, std::string details) {
+// `details` is not of what close() lets go of: the user may call it.
+void H2::end(H2Stream& stream, const Status& why, uint32_t code, const std::string& details) {
   stream.unlink();
   stream.h2_ = nullptr;
   stream.id_ = 0;
@@ -380,16 +383,15 @@ void H2::leave(const std::string& details) {
   user_.on_h2_leaving(details);
 }
 
-// The connection is gone. REQUIRES: nghttp2 is not being called.
+// The connection is gone. REQUIRES: nghttp2 is not being called; `details` as for end().
 void H2::down(const Status& why, const std::string& details) {
-  const std::string said = details;  // it may be of what is let go of here
   shut();
   for (List<H2Stream>* list : {&open_, &roomy_, &failed_})
     while (!list->empty()) ending_.push_back(*list->front());
   telling_ = true;
-  while (!ending_.empty()) end(*ending_.front(), why, 0, said);
+  while (!ending_.empty()) end(*ending_.front(), why, 0, details);
   if (!std::exchange(telling_, false)) return;  // close() was called
-  user_.on_h2_down(said);
+  user_.on_h2_down(details);
 }
 
 void H2::close() {

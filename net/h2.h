@@ -155,7 +155,7 @@ class H2 final : private ConnUser {
   void fail(H2Stream& stream, int error);
   void forget(H2Stream& stream, uint32_t code);
   void finished_by_peer(H2Stream& stream);
-  void end(H2Stream& stream, const Status& why, uint32_t code, std::string details);
+  void end(H2Stream& stream, const Status& why, uint32_t code, const std::string& details);
   void leave(const std::string& details);
   void down(const Status& why, const std::string& details);
   void say_goodbye();

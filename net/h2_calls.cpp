@@ -95,8 +95,10 @@ int H2Calls::on_sent(nghttp2_session*, const nghttp2_frame* frame, void* user) {
 
 // ---- receiving
 
-int H2Calls::on_headers_begin(nghttp2_session*, const nghttp2_frame*, void* user) {
+int H2Calls::on_headers_begin(nghttp2_session*, const nghttp2_frame* frame, void* user) {
   H2& h2 = of(user);
+  // A push may have been on its way before our settings were there: it is reset.
+  if (frame->hd.type != NGHTTP2_HEADERS) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   h2.header_bytes_.clear();
   h2.header_sizes_.clear();
   return 0;
@@ -160,7 +162,16 @@ int H2Calls::on_frame(nghttp2_session* session, const nghttp2_frame* frame, void
   return h2.session_ == session ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-void H2Calls::goaway(H2& h2, const nghttp2_goaway& frame) { h2.leave(words_of(frame.error_code, frame.opaque_data, frame.opaque_data_len)); }
+void H2Calls::goaway(H2& h2, const nghttp2_goaway& frame) {
+  // Those that it has seen and will not serve nghttp2 ends itself. Those that wait for others to end would wait on.
+  for (List<H2Stream>* list : {&h2.open_, &h2.roomy_}) {
+    for (H2Stream *stream = list->front(), *next = nullptr; stream != nullptr; stream = next) {
+      next = list->next(*stream);
+      if (nghttp2_session_find_stream(h2.session_, stream->id_) == nullptr) h2.fail(*stream, NGHTTP2_ERR_START_STREAM_NOT_ALLOWED);
+    }
+  }
+  h2.leave(words_of(frame.error_code, frame.opaque_data, frame.opaque_data_len));
+}
 
 int H2Calls::on_data(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* bytes, size_t size, void* user) {
   H2& h2 = of(user);
@@ -176,10 +187,10 @@ int H2Calls::on_closed(nghttp2_session* session, int32_t id, uint32_t code, void
   H2Stream* const stream = stream_of(session, id);
   if (stream == nullptr) return 0;
   const std::string name = nghttp2_http2_strerror(code);
-  const std::string fault = h2.fault_.empty() ? "" : ": " + h2.fault_;
+  const std::string fault = h2.fault_.empty() ? "" : ": " + h2.fault_, farewell = h2.farewell_;
   if (h2.reset_id_ == id) h2.end(*stream, {Code::kReset, "the server has reset the stream"}, code, name);
   else if (code != NGHTTP2_REFUSED_STREAM) h2.end(*stream, {Code::kReset, "the server broke the rules of HTTP/2"}, code, name + fault);
-  else if (h2.leaving_) h2.end(*stream, {Code::kRefused, "the server takes no more requests"}, code, h2.farewell_);
+  else if (h2.leaving_) h2.end(*stream, {Code::kRefused, "the server takes no more requests"}, code, farewell);
   else h2.end(*stream, {Code::kLimit, "it could not be sent"}, code, "the request's headers are too long");
   return h2.session_ == session ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
