@@ -41,7 +41,7 @@ WAYS: dict[str, tuple[dict[str, Any], Callable[[bytes], bytes]]] = {
     "line": ({"framing": "line"}, line),
     "crlf": ({"framing": "delimiter", "delimiter": "\\r\\n"}, crlf),
     "zero": ({"framing": "delimiter", "delimiter": "\\x00"}, zero),
-    "word": ({"framing": "delimiter", "delimiter": "--end--"}, lambda body: body.replace(b"-", b"_") + b"--end--"),
+    "word": ({"framing": "delimiter", "delimiter": "<end>"}, lambda body: body.replace(b"<", b"_") + b"<end>"),
     "bytes that repeat": ({"framing": "delimiter", "delimiter": "aab"}, lambda body: body.replace(b"b", b"a") + b"aab"),
     "length of 4": ({"framing": "length-prefix"}, prefixed(4, "big", False)),
     "length of 1": ({"framing": "length-prefix", "length_width": 1}, prefixed(1, "big", False)),

@@ -161,10 +161,8 @@ class Server:
     # What a test does
 
     def talk(self) -> Talk:
-        """The newest stream that is open."""
-        found = [talk for talk in self.talks if not talk.over]
-        assert found, "no stream is open"
-        return found[-1]
+        """The newest stream that is open; the next one, if there is none."""
+        return until(lambda: [talk for talk in self.talks if not talk.over], "a stream is open")[-1]
 
     def send(self, message: Any) -> None:
         self.talk().out.put(message)
