@@ -14,7 +14,7 @@ from harness.peers.http2 import Fault, Liar
 from harness.peers.upstream_proto import pb
 from harness.plex import ask, meet, newcomer, trade
 from harness.process import Relay
-from harness.scale import seconds
+from harness.scale import SLOW, seconds
 from harness.sockets import Peer
 from harness.until import until
 
@@ -426,7 +426,7 @@ def survive(lab: Lab, liar: Liar, fresh: Callable[[Relay], bool]) -> None:
     until(lambda: liar.lies > lies or not fresh(relay), "the liar is tried again", timeout=20)
     all_answered(clients)
     assert relay.stats()["clients"] == 4
-    assert relay.memory() < 16 << 20
+    assert SLOW or relay.memory() < 16 << 20  # a sanitizer keeps freed memory
 
 
 @pytest.mark.parametrize("fault", TALKS, ids=lambda fault: fault.__name__)
@@ -479,7 +479,7 @@ def test_a_message_that_is_none(lab: Lab) -> None:
     answered = until(lambda: [client for client in clients if not client.silent(0.01)], "the other upstream answers its clients")
     for client in answered:
         assert client.read(8) == b"client %d" % clients.index(client)
-    assert relay.memory() < 16 << 20
+    assert SLOW or relay.memory() < 16 << 20  # a sanitizer keeps freed memory
 
 
 def test_a_flood_of_settings(lab: Lab) -> None:
@@ -491,7 +491,7 @@ def test_a_flood_of_settings(lab: Lab) -> None:
     liar.reset_peers()
     liar.close()
     all_answered(clients)
-    assert relay.memory() < 16 << 20
+    assert SLOW or relay.memory() < 16 << 20  # a sanitizer keeps freed memory
 
 
 # What is seen of it
