@@ -153,7 +153,7 @@ def test_many_stalled_clients(lab: Lab) -> None:
 def test_a_client_that_talks_and_does_not_listen(lab: Lab) -> None:
     """A client that pushes and reads none of its answers is held back, not ended: when it reads, all of them are there."""
     upstream = lab.upstream(options=CALM)
-    relay = lab.plex(upstream, client_queue="32MiB", upstream_queue="128KiB", max_message="4KiB")
+    relay = lab.plex(upstream, client_queue="8MiB", upstream_queue="128KiB", max_message="4KiB")
     client, other = lab.client(relay), lab.client(relay)
     stream = Stream("deaf")
     sent = client.fill(stream, MUCH, quiet=1)
