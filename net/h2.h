@@ -88,6 +88,8 @@ class H2Stream final : public ListNode {
   void finish();
   // Forgets it, and tells the peer; what has not left is thrown away. Nothing more is called.
   void reset(uint32_t code);
+  // Gives the memory of the queue back, if nothing is in it: it keeps it from one message to the next.
+  void tidy() { out_.trim(); }
   // What has not been given to HTTP/2; it may be read, and consumed while the stream is idle. Bytes that have been given may be lost with
   // the connection all the same.
   Queue& unsent() { return out_; }

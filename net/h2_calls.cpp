@@ -79,7 +79,7 @@ int H2Calls::on_send(nghttp2_session* session, nghttp2_frame* frame, const uint8
       room = room.subspan(n);
       left -= n;
     }
-    stream->out_.consume(size);
+    stream->out_.advance(size);  // its memory is wanted again at once while there is traffic
     if (stream->asked_ && stream->out_.size() <= stream->out_.bound() / 2) h2.roomy_.push_back(*stream);
   }
   // The next frame might not fit.

@@ -161,6 +161,7 @@ void Upstream::ask_live() {
   const Delay interval = relay_.config().live_interval;
   if (interval.count() == 0) return;
   live_timer_.arm(interval);
+  talk_.stream.tidy();
   if (live_unknown_) return h2_.ping();
   if (!live_.stream.is_open()) {
     live_.reset();

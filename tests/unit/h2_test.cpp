@@ -90,6 +90,7 @@ TEST_F(H2Test, AnIdleConnectionOwnsNoBlock) {
   quiet();
   EXPECT_TRUE(h2->is_open());
   EXPECT_FALSE(h2->owns_block());
+  call.stream.tidy();
   EXPECT_FALSE(call.stream.unsent().owns_memory());
 }
 
