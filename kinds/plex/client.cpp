@@ -17,7 +17,8 @@ namespace {
 
 constexpr int kRounds = 4;           // blocks a turn
 constexpr Delay kLinger{2000};       // for the other end, after ours
-constexpr size_t kLabelMost = 1024;  // bytes of a name, or a value
+constexpr size_t kLabelMost = 256;   // bytes of a name, or a value
+constexpr size_t kReportsMost = 65536;
 
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
@@ -104,12 +105,21 @@ void Client::part(Group& group) {
 void Client::move_to(Upstream* home, bool gated) {
   home_ = home;
   roomless_ = false;
-  if (home == nullptr) return;
+  if (home == nullptr) {
+    // The next one knows nothing of what this one has wanted, or has been told.
+    paused_ = gated_ = eof_told_ = told_gone_ = false;
+    moved_at_ = relay_.tick();
+    return;
+  }
   gated_ = gated && !accepted_;
-  read_at_ = relay_.tick();
-  if (gated_) arm(relay_.config().auth_timeout);
+  if (gated_) {
+    extras().gated_at = relay_.tick();
+    arm(relay_.config().auth_timeout);
+  }
   again();
 }
+
+bool Client::may_give() const { return may_send() && !paused_ && !(slow_ && relay_.config().pause_slow) && !acks_full_ && !ending_ && !ended_; }
 
 void Client::take_back(uint32_t id) {
   if (extras_ == nullptr) return;
@@ -120,7 +130,6 @@ void Client::take_back(uint32_t id) {
     kept.again = true;
     ++has.unsent;
   }
-  told_gone_ = false;
 }
 
 void Client::take_back(uint64_t seq, std::span<const std::byte> payload, bool redelivered) {
@@ -133,29 +142,30 @@ void Client::take_back(uint64_t seq, std::span<const std::byte> payload, bool re
     return;
   }
   has.kept.insert(at, {seq, std::string(text_of(payload)), 0, redelivered});
-  has.kept_bytes += payload.size();
+  has.kept_bytes += payload.size() + sizeof(Extras::Kept);
   ++has.unsent;
 }
 
 void Client::keep(uint64_t seq, std::span<const std::byte> payload, uint32_t upstream) {
   Extras& has = extras();
   has.kept.push_back({seq, std::string(text_of(payload)), upstream, false});
-  has.kept_bytes += payload.size();
+  has.kept_bytes += payload.size() + sizeof(Extras::Kept);
   if (has.kept_bytes < relay_.config().ack_queue || acks_full_) return;
   acks_full_ = true;
   relay_.stats().add(Stat::kAckQueueFull);
 }
 
-void Client::acknowledged(uint64_t seq) {
+void Client::acknowledged(uint64_t seq, uint32_t upstream) {
   if (extras_ == nullptr) return;
   Extras& has = *extras_;
-  // What was taken back and not sent anew has not been dealt with by who says so now, but it has by somebody: it is done.
-  while (!has.kept.empty() && has.kept.front().seq <= seq) {
-    if (has.kept.front().upstream == 0) --has.unsent;
-    has.kept_bytes -= has.kept.front().payload.size();
-    has.kept.pop_front();
+  const auto is_done = [&](const Extras::Kept& kept) {
+    if (kept.seq > seq || kept.upstream != upstream) return false;
+    has.kept_bytes -= kept.payload.size() + sizeof(Extras::Kept);
     relay_.stats().add(Stat::kAcked);
-  }
+    return true;
+  };
+  while (!has.kept.empty() && is_done(has.kept.front())) has.kept.pop_front();
+  if (!has.kept.empty() && has.kept.front().seq <= seq) std::erase_if(has.kept, is_done);  // with round-robin: others have some before
   if (acks_full_ && has.kept_bytes < relay_.config().ack_queue) {
     acks_full_ = false;
     again();
@@ -168,8 +178,7 @@ void Client::accept() {
   accepted_ = true;
   if (!gated_) return;
   gated_ = false;
-  if (extras_ != nullptr) extras_->timer.disarm();
-  drop_extras();
+  if (extras_ != nullptr && extras_->timer.armed()) extras_->timer.arm(Delay{0});  // for another time-out, or none
   again();
 }
 
@@ -207,7 +216,8 @@ void Client::on_ready(Conn&) {
   if (ending_) return linger();
   // Who has reset the connection does not expect that what is still unread is heard; nor does one who has said nothing and left.
   if (conn_.broken() && !may_read()) return end(CloseReason::kReset, {});
-  if (home_ == nullptr && conn_.finished() && !conn_.unread()) return end(CloseReason::kClient, {});
+  const bool is_empty = extras_ == nullptr || (extras_->out.empty() && !has_pending() && extras_->kept.empty());
+  if (home_ == nullptr && !eof_ && is_empty && conn_.finished() && !conn_.unread()) return end(CloseReason::kClient, {});
   if (!roomless_) pump();
 }
 
@@ -216,15 +226,18 @@ void Client::pump() {
   if (ended_) return haunt();
   if (ending_ || !may_send()) return;
   if (!resend() || !send_part()) return;
+  if (draining_) return finish(CloseReason::kDrain, "the relay ends");
   read();
 }
 
 // What is left to do for one that is gone.
 void Client::haunt() {
-  if (home_ != nullptr && !roomless_ && extras_ != nullptr) {
+  if (home_ != nullptr && !roomless_) {
     if (!resend()) return;
-    if (!told_gone_) relay_.tell(*this, upstream::Event::kDisconnected, why_, extras_->end_details);
+    const bool told = told_gone_;
     told_gone_ = true;
+    if (!told)
+      relay_.tell(*this, upstream::Event::kDisconnected, why_, extras_ == nullptr ? std::string_view() : std::string_view(extras_->end_details));
   }
   if (extras_ == nullptr || extras_->kept.empty()) relay_.ended(*this);
 }
@@ -246,29 +259,23 @@ bool Client::send(std::span<const std::byte> payload) {
 bool Client::resend() {
   if (extras_ == nullptr || extras_->unsent == 0) return true;
   Extras& has = *extras_;
-  for (size_t i = 0; i < has.kept.size() && has.unsent > 0;) {
-    Extras::Kept& kept = has.kept[i];
-    if (kept.upstream != 0) {
-      ++i;
-      continue;
-    }
+  constexpr uint32_t kDone = UINT32_MAX;  // of no upstream
+  for (Extras::Kept& kept : has.kept) {
+    if (kept.upstream != 0) continue;
     Upstream* to = relay_.give(*this, bytes_of(kept.payload), kept.seq, kept.again);
     if (to == nullptr) {
       roomless_ = true;
-      return false;
+      break;
     }
     if (kept.again) relay_.stats().add(Stat::kRedelivered);
     --has.unsent;
-    if (to->has(upstream::kAck)) {
-      kept.upstream = to->id();
-      ++i;
-    } else {
-      has.kept_bytes -= kept.payload.size();
-      has.kept.erase(has.kept.begin() + static_cast<std::ptrdiff_t>(i));
-    }
+    kept.upstream = to->has(upstream::kAck) ? to->id() : kDone;
+    if (kept.upstream == kDone) has.kept_bytes -= kept.payload.size() + sizeof kept;
   }
+  std::erase_if(has.kept, [](const Extras::Kept& kept) { return kept.upstream == kDone; });
+  if (roomless_) return false;
   if (has.kept_bytes < relay_.config().ack_queue) acks_full_ = false;
-  drop_extras();
+  if (!ended_) drop_extras();
   return true;
 }
 
@@ -361,6 +368,7 @@ void Client::read_failed(const Status& why) {
 
 // All that it has sent has been given on, but for a message that it has not finished.
 void Client::at_end() {
+  if (ending_ || ended_) return;
   if (why_ != CloseReason::kNone) {
     return end(why_, extras_ == nullptr ? std::string_view() : std::string_view(extras_->end_details));
   }
@@ -407,12 +415,13 @@ bool Client::write(std::span<const std::byte> bytes) {
     done += part;
   }
   out.commit(rest);
-  if (out.size() > out.bound() / 4 && !slow_ && relay_.config().pause_slow) slow_ = true;
+  if (out.size() > out.bound() / 4) slow_ = true;
   return true;
 }
 
 void Client::report(uint32_t upstream, uint64_t id) {
   if (extras_ == nullptr || extras_->out.empty()) return relay_.report(upstream, id, uuid_, upstream::Delivery::kDelivered);
+  if (extras_->reports.size() >= kReportsMost) return end(CloseReason::kSlow, "too many reports wait", true);
   extras_->reports.push_back({extras_->out.written(), upstream, id});
 }
 
@@ -480,7 +489,7 @@ void Client::on_deadline() {
   if (ending_) {
     if (over(moved_at_, shut_ ? kLinger : std::max(config.half_close_timeout, kLinger))) return end(why_, extras_->end_details, !shut_);
   } else if (gated_) {
-    if (over(read_at_, config.auth_timeout)) {
+    if (over(extras_->gated_at, config.auth_timeout)) {
       relay_.stats().add(Stat::kAuthTimeouts);
       return end(CloseReason::kRejected, "neither accepted nor rejected in time");
     }
@@ -549,8 +558,10 @@ void Client::end(CloseReason reason, std::string_view given, bool reset) {
   const std::string details(given);  // it may be of what is let go here
   ended_ = true;
   why_ = reason;
+  relay_.left(*this);
+  if (reason == CloseReason::kReset) relay_.stats().add(Stat::kResets);
   if (extras_ != nullptr)
-    for (const Extras::Report& report : extras_->reports)
+    for (const Extras::Report& report : std::exchange(extras_->reports, {}))
       relay_.report(report.upstream, report.id, uuid_, reason == CloseReason::kSlow ? upstream::Delivery::kQueueFull : upstream::Delivery::kClosed);
   if (log_enabled(Level::kDebug)) {
     LogLine line(Level::kDebug, "client-end");
@@ -563,17 +574,37 @@ void Client::end(CloseReason reason, std::string_view given, bool reset) {
   if (extras_ != nullptr) {
     extras_->timer.disarm();
     extras_->out.consume(extras_->out.size());
-    if (!extras_->part.empty() && reason != CloseReason::kFraming) relay_.stats().add(Stat::kLostMessages);
+    if (!extras_->part.empty()) count_part();
     extras_->part = {};
     extras_->end_details = details;
     while (!extras_->groups.empty()) relay_.leave(*this, *extras_->groups.back());
+  } else if (!details.empty()) {
+    extras().end_details = details;
   }
-  if (home_ != nullptr && unsent() == 0) {
-    relay_.tell(*this, upstream::Event::kDisconnected, reason, details);
-    told_gone_ = true;
+  if (unsent() == 0) roomless_ = false;
+  haunt();
+}
+
+// What was read and reaches nobody is lost, but for a message that has no end, or is none.
+void Client::count_part() {
+  const std::span<const std::byte> bytes = bytes_of(std::string_view(extras_->part).substr(extras_->done));
+  size_t scanned = 0;
+  for (size_t done = 0; done < bytes.size();) {
+    const Result<size_t> size = relay_.config().framing.next(bytes.subspan(done), scanned);
+    if (!size.ok() || *size == 0) return;
+    relay_.stats().add(Stat::kLostMessages);
+    scanned = 0;
+    done += *size;
   }
-  relay_.left(*this);
-  if (extras_ == nullptr || extras_->kept.empty()) relay_.ended(*this);
+}
+
+void Client::drain() {
+  if (ended_ || ending_ || draining_) return;
+  relay_.catch_up(*this);
+  if (ended_ || ending_) return;
+  draining_ = true;
+  if (has_pending()) return again();
+  finish(CloseReason::kDrain, "the relay ends");
 }
 
 void Client::give_up(std::string_view why) {

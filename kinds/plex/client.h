@@ -79,7 +79,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
 
   // Goes on with what waits to be sent upstream, and with reading, as far as it may. May bury it.
   void pump();
-  void acknowledged(uint64_t seq);
+  void acknowledged(uint64_t seq, uint32_t upstream);  // by that one
 
   // For the client. False: it has no room for that, and has ended, or it was ending already.
   bool write(std::span<const std::byte> bytes);
@@ -94,6 +94,8 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   // Gives it what was written, and ends it then. The second one at once, with a reset if `reset`.
   void finish(CloseReason reason, std::string_view details);
   void end(CloseReason reason, std::string_view details, bool reset = false);
+  // Gives on what was read of it, reads no more, and ends it then.
+  void drain();
   // At once, and nothing of it is remembered.
   void give_up(std::string_view why);
   // Another turn, whether its connection is there or not.
@@ -135,12 +137,12 @@ class Client final : public ListNode, public Mortal, private ConnUser {
     size_t scanned = 0;
     std::deque<Kept> kept;       // messages that are not acknowledged, or were taken back; by seq
     size_t unsent = 0;           // how many of `kept` have no upstream
-    uint64_t kept_bytes = 0;
+    uint64_t kept_bytes = 0;     // with what keeping them takes
     std::deque<Report> reports;
     std::vector<Group*> groups;
     std::map<std::string, std::string> labels;
     Delay idle_timeout{-1};      // of its own; -1: it has none
-    Delay deadline{};            // when `timer` has something to end, as far as it is for a state
+    uint32_t gated_at = 0;       // a tick
     std::string end_details;
   };
 
@@ -151,8 +153,9 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   bool has_extras() const { return extras_ != nullptr; }
 
   bool may_send() const { return home_ != nullptr && !gated_ && !roomless_; }
-  bool may_give() const { return may_send() && !paused_ && !slow_ && !acks_full_ && !ending_ && !ended_; }
-  bool may_read() const { return may_give() && !eof_; }
+  bool may_give() const;
+  bool may_read() const { return may_give() && !eof_ && !draining_; }
+  bool has_pending() const { return extras_ != nullptr && (!extras_->part.empty() || extras_->unsent > 0); }
   bool send(std::span<const std::byte> payload);
   bool resend();
   bool send_part();
@@ -162,6 +165,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   void at_end();
   void read_failed(const Status& why);
   void keep(uint64_t seq, std::span<const std::byte> payload, uint32_t upstream);
+  void count_part();
   void haunt();
   void again() {
     if (conn_.is_open()) conn_.again();
@@ -184,12 +188,13 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   bool gated_ : 1 = false;      // not accepted yet
   bool accepted_ : 1 = false;
   bool paused_ : 1 = false;     // by a command
-  bool slow_ : 1 = false;       // its queue was more than half full, and is not empty yet
+  bool slow_ : 1 = false;       // its queue was more than a quarter full, and is not empty yet
   bool roomless_ : 1 = false;   // its upstream had no room
   bool acks_full_ : 1 = false;
   bool eof_ : 1 = false;        // it has finished, or failed: nothing more can be read
   bool eof_told_ : 1 = false;
   bool deaf_ : 1 = false;       // writing has failed
+  bool draining_ : 1 = false;   // it is not read any more, and ends once nothing of it is pending
   bool ending_ : 1 = false;
   bool shut_ : 1 = false;       // our end has been said; it is waited for
   bool ended_ : 1 = false;      // the connection is gone; it is here for as long as something it has sent is not acknowledged

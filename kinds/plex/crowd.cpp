@@ -9,8 +9,8 @@
 namespace relay::plex {
 
 bool Crowd::add(const upstream::Output& output) {
-  const uint64_t size = output.payload.size() + sizeof(Job) + output.except_uuids.size() * 64;
-  if (bytes_ + size > relay_.config().broadcast_queue) return false;
+  const uint64_t size = output.payload.size() + output.reason.size() + output.group.size() + sizeof(Job) + output.except_uuids.size() * 64;
+  if (bytes_ + size > relay_.config().broadcast_queue || jobs_.size() >= kJobsMost) return false;
   Job& job = jobs_.emplace_back();
   job.to = output.broadcast;
   job.is_group = output.target == upstream::Output::Target::kGroup;

@@ -33,7 +33,8 @@ class Crowd final : private TimerUser {
   void clear() { jobs_.clear(); bytes_ = 0; }
 
  private:
-  static constexpr uint32_t kSlice = 256;  // clients a turn
+  static constexpr uint32_t kSlice = 256;    // clients a turn
+  static constexpr size_t kJobsMost = 1024;  // who is spoken to alone may have to hear them all first
 
   struct Job {
     upstream::Broadcast to;

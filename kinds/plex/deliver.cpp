@@ -9,7 +9,8 @@
 namespace relay::plex {
 namespace {
 
-constexpr size_t kAtOnce = 1024;  // members of a group that are spoken to in one turn
+constexpr size_t kAtOnce = 1024;     // members of a group that are spoken to in one turn
+constexpr size_t kReasonMost = 256;  // bytes
 
 using upstream::Command;
 using upstream::Delivery;
@@ -48,21 +49,21 @@ void PlexRelay::deliver_by_name(Upstream& from, std::string_view text, const Out
   const std::optional<Uuid> uuid = Uuid::parse(text);
   Client* client = uuid ? clients_.find(*uuid) : nullptr;
   if (client != nullptr && output.ack_seq > 0) {
-    client->acknowledged(output.ack_seq);
-    if (client->is_gone()) return;
+    client->acknowledged(output.ack_seq, from.id());
     if (output.payload.empty() && output.command == Command::kSend && !output.has_idle_timeout && output.labels.empty() && output.request_id == 0) return;
   }
   if (client != nullptr && !client->is_gone()) return deliver_to(from, *client, output);
-  if (output.ack_seq > 0 && output.payload.empty()) return;  // of one whose last message that was
+  if (output.ack_seq > 0 && output.payload.empty() && output.request_id == 0) return;  // of one whose last message that was
   stats_.add(Stat::kUnknownClients);
   if (uuid && output.request_id != 0) report(from.id(), output.request_id, *uuid, Delivery::kUnknownClient);
 }
 
 void PlexRelay::deliver_to(Upstream& from, Client& client, const Output& output) {
   catch_up(client);
+  if (client.ending() && output.command == Command::kAbort) return client.end(CloseReason::kUpstream, printable(output.reason.substr(0, kReasonMost)), true);
   for (const auto& [name, value] : output.labels)
-    if (!client.set_label(name, value)) bad_message(from, "too many labels, or too long ones");
-  if (output.has_idle_timeout) client.set_idle_timeout(Delay{output.idle_timeout_ms});
+    if (!client.ending() && !client.set_label(name, value)) bad_message(from, "too many labels, or too long ones");
+  if (output.has_idle_timeout && !client.ending()) client.set_idle_timeout(Delay{output.idle_timeout_ms});
   if (client.ending() || (!output.payload.empty() && !client.write(output.payload))) {
     stats_.add(Stat::kDroppedMessages);
     if (output.request_id != 0) report(from.id(), output.request_id, client.uuid(), client.is_gone() ? Delivery::kQueueFull : Delivery::kClosed);
@@ -72,17 +73,18 @@ void PlexRelay::deliver_to(Upstream& from, Client& client, const Output& output)
   command(client, output.command, output.reason);
 }
 
-void PlexRelay::command(Client& client, Command command, std::string_view reason) {
+void PlexRelay::command(Client& client, Command command, std::string_view given) {
+  const std::string reason = printable(given.substr(0, kReasonMost));
   switch (command) {
     case Command::kSend:
     case Command::kJoin:
     case Command::kLeave: return;
-    case Command::kClose: return client.finish(CloseReason::kUpstream, printable(reason));
-    case Command::kAbort: return client.end(CloseReason::kUpstream, printable(reason), true);
+    case Command::kClose: return client.finish(CloseReason::kUpstream, reason);
+    case Command::kAbort: return client.end(CloseReason::kUpstream, reason, true);
     case Command::kAccept: return client.accept();
     case Command::kReject:
       stats_.add(Stat::kAuthRejected);
-      return client.finish(CloseReason::kRejected, printable(reason));
+      return client.finish(CloseReason::kRejected, reason);
     case Command::kPause: return client.pause(true);
     case Command::kResume: return client.pause(false);
   }
@@ -119,6 +121,7 @@ void PlexRelay::change_group(Upstream& from, const Output& output) {
       continue;
     }
     catch_up(*client);
+    if (client->ending()) continue;
     auto at = groups_.find(output.group);
     if (output.command == Command::kLeave) {
       if (at != groups_.end()) leave(*client, *at->second);

@@ -217,8 +217,8 @@ std::span<const Key> plex_keys() { return kKeys; }
 void plex_check(const Section& section, Faults& faults) {
   if (section.duration("retry-min") > section.duration("retry-max"))
     faults.push_back({section.where(section.has("retry-min") ? "retry-min" : "retry-max"), "retry-min is longer than retry-max"});
-  if (section.duration("live-interval") > section.duration("live-timeout"))
-    faults.push_back({section.where(section.has("live-interval") ? "live-interval" : "live-timeout"), "live-interval is longer than live-timeout"});
+  if (section.duration("live-interval") >= section.duration("live-timeout"))
+    faults.push_back({section.where(section.has("live-interval") ? "live-interval" : "live-timeout"), "live-interval is not shorter than live-timeout"});
   if (section.size("upstream-queue") < section.size("max-message") + 1024)
     faults.push_back({section.where(section.has("max-message") ? "max-message" : "upstream-queue"), "a message of max-message does not fit into upstream-queue"});
   for (const Endpoint& place : section.endpoints("listen"))

@@ -292,11 +292,12 @@ bool PlexRelay::has_usable() const {
 }
 
 // By weight: each gains its weight, and the one with most pays for all (smooth weighted round robin).
-Upstream* PlexRelay::choose_by_turn() {
+// `for_message`: of a client that has its home already.
+Upstream* PlexRelay::choose_by_turn(bool for_message) {
   Upstream* best = nullptr;
   int64_t sum = 0;
   for (const std::unique_ptr<Upstream>& upstream : upstreams_) {
-    if (!upstream->is_usable() || !upstream->has_place()) continue;
+    if (for_message ? !upstream->has_room() : !upstream->is_usable() || !upstream->has_place()) continue;
     upstream->credit += upstream->weight();
     sum += upstream->weight();
     if (best == nullptr || upstream->credit > best->credit) best = upstream.get();
@@ -306,7 +307,7 @@ Upstream* PlexRelay::choose_by_turn() {
 }
 
 Upstream* PlexRelay::choose(const Client& client) {
-  if (config_.balance == Balance::kSticky || config_.balance == Balance::kRoundRobin) return choose_by_turn();
+  if (config_.balance == Balance::kSticky || config_.balance == Balance::kRoundRobin) return choose_by_turn(false);
   Upstream* best = nullptr;
   double best_score = 0;
   const uint64_t hash = hash_of(client.peer());
@@ -361,7 +362,7 @@ void PlexRelay::upstream_gone(Upstream& upstream) {
     }
   upstream.client_count = 0;
   for (uint32_t place = 0; place < clients_.places(); ++place)
-    if (Client* client = clients_.at(place); client != nullptr && (config_.balance == Balance::kRoundRobin || client->home() == nullptr)) {
+    if (Client* client = clients_.at(place); client != nullptr) {
       client->take_back(upstream.id());
       if (client->home() != nullptr && client->unsent() > 0) client->go_on();
     }
@@ -417,10 +418,8 @@ Upstream* PlexRelay::give(Client& client, std::span<const std::byte> payload, ui
     return nullptr;
   }
   // Each in its turn; who has no room is passed over.
-  for (size_t tries = 0; tries <= upstreams_.size(); ++tries) {
-    Upstream* upstream = choose_by_turn();
-    if (upstream != nullptr && upstream->give(input)) return upstream;
-  }
+  while (Upstream* upstream = choose_by_turn(true))
+    if (upstream->give(input)) return upstream;
   roomless_.push_back(client);
   return nullptr;
 }
@@ -472,11 +471,10 @@ void PlexRelay::drain() {
 
 // The grace is over: clients have what was said to them and what they said is given on; then the streams are ended.
 void PlexRelay::go_on_draining() {
-  if (!drained_) {
-    drained_ = true;
-    for (uint32_t place = 0; place < clients_.places(); ++place)
-      if (Client* client = clients_.at(place); client != nullptr) client->finish(CloseReason::kDrain, "the relay ends");
-  }
+  drained_ = true;
+  for (uint32_t left = kServed; left > 0 && drained_to_ < clients_.places(); --left)
+    if (Client* client = clients_.at(drained_to_++); client != nullptr) client->drain();
+  if (drained_to_ < clients_.places()) drain_.arm(Delay{0});
   if (clients_.size() > 0) return;
   names_.clear();
   std::vector<Upstream*> all;

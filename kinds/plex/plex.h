@@ -130,7 +130,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
 
   bool has_usable() const;
   Upstream* choose(const Client& client);
-  Upstream* choose_by_turn();
+  Upstream* choose_by_turn(bool for_message);
   void home(Client& client);
   void serve();
   void sweep();
@@ -161,7 +161,8 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Timer serve_;   // those who wait for something that is there now
   Timer sweep_;   // those who are silent
   Timer drain_;
-  uint32_t swept_ = 0;  // the next place to be looked at
+  uint32_t swept_ = 0;       // the next place to be looked at
+  uint32_t drained_to_ = 0;  // the next place whose client is to be ended
   uint32_t next_upstream_ = 1;
   std::array<uint8_t, 1024> random_{};
   size_t random_left_ = 0;

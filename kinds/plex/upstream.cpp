@@ -19,6 +19,7 @@ constexpr uint32_t kOk = 0, kUnknown = 2, kUnimplemented = 12;  // codes of gRPC
 constexpr uint64_t kCallQueue = 4096;                           // of ready and live, whose messages are empty
 constexpr uint32_t kCheckMost = 64 * 1024;                      // bytes of an answer to these
 constexpr size_t kLateMost = 4;                                 // events a client that may wait beside the queue
+constexpr size_t kLateBytes = 64 * 1024 * 1024;
 
 std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
@@ -193,8 +194,8 @@ void Upstream::on_timer(Timer& timer) {
       LogLine(Level::kInfo, "upstream-not-ready").text("relay", relay_.name()).text("upstream", name_).text("error", trouble_);
       return down(next_pause());
     case State::kLeaving: return lost(trouble_);
-    case State::kDialing:
-    case State::kUp: return;
+    case State::kUp: return lost("it takes no events");
+    case State::kDialing: return;
   }
 }
 
@@ -226,14 +227,15 @@ void Upstream::Stream::on_h2_data(std::span<const std::byte> bytes) {
   const Status status = reader.feed(bytes, [&](std::span<const std::byte> one) { return owner_.message(call_, one); });
   if (status.ok() || !stream.is_open()) return;
   owner_.relay_.stats().add(Stat::kBadMessages);
-  stream.reset(H2Stream::kCancel);
+  if (call_ != Call::kTalk) stream.reset(H2Stream::kCancel);  // whose queue is still wanted
   owner_.ended(call_, kUnknown, std::string("its message ") + status.reason());
 }
 
 void Upstream::Stream::on_h2_end(const Status& why, uint32_t error_code, const std::string& details) {
-  uint32_t result = code.value_or(http_code_ != 0 ? http_code_ : kUnknown);
+  const bool in_order = why.ok() || why.code() == Code::kEof;
+  uint32_t result = in_order ? code.value_or(http_code_ != 0 ? http_code_ : kUnknown) : kUnknown;
   std::string text = message;
-  if (!why.ok() && why.code() != Code::kEof && !code) {
+  if (!in_order) {
     text = why.code() == Code::kReset ? "the stream was reset, code " + std::to_string(error_code) : !details.empty() ? details : why.reason();
   } else if (reader.has_part()) {
     result = kUnknown;
@@ -264,7 +266,8 @@ bool Upstream::message(Call call, std::span<const std::byte> bytes) {
   upstream::Ready ready;
   if (const Status status = decode(bytes, ready); !status.ok()) not_ready("its answer to ready is no ReadyResult");
   else if (!ready.ready) not_ready("it says that it is not");
-  else up(ready);
+  else if (h2_.takes_streams()) up(ready);
+  else trouble_ = "it is going away";  // the connection's end follows
   return false;
 }
 
@@ -279,7 +282,7 @@ void Upstream::ended(Call call, uint32_t code, const std::string& why) {
   switch (call) {
     case Call::kReady:
       if (state_ != State::kAsking) return;
-      if (code == kUnimplemented) return up({.ready = true});
+      if (code == kUnimplemented && h2_.takes_streams()) return up({.ready = true});
       if (h2_.takes_streams()) return not_ready(code == kOk ? "it has not answered" : why);
       trouble_ = why;
       return;  // the connection's end follows
@@ -299,6 +302,10 @@ bool Upstream::give(const upstream::Input& input) {
   if (!has(upstream::kAck)) one.redelivered = false;
   head_.clear();
   encode(one, head_);
+  if (head_.size() + input.payload.size() > talk_.stream.unsent().bound()) {  // (it had been read for another configuration)
+    relay_.stats().add(Stat::kLostMessages);
+    return true;
+  }
   if (write(input.payload, input.seq)) return true;
   refused_ = true;
   relay_.stats().add(Stat::kUpstreamQueueFull);
@@ -312,9 +319,17 @@ void Upstream::tell(const upstream::Input& input) {
   if (!has(upstream::kSeq) && !has(upstream::kAck)) one.seq = 0;
   head_.clear();
   encode(one, head_);
+  if (head_.size() > talk_.stream.unsent().bound()) {  // then without what makes it long
+    one.labels.clear();
+    one.close_details = {};
+    head_.clear();
+    encode(one, head_);
+  }
   if (late_.empty() && write({}, input.seq)) return;
-  if (late_.size() >= 1024 + kLateMost * relay_.config().clients) return lost("it takes no events");
+  // One that takes no events is given up, but not from here: who tells may be in the middle of something.
+  if (late_.size() >= 1024 + kLateMost * relay_.config().clients || late_bytes_ >= kLateBytes) timer_.arm(Delay{0});
   refused_ = true;
+  late_bytes_ += head_.size();
   late_.push_back(head_);
 }
 
@@ -323,6 +338,7 @@ bool Upstream::send_late() {
   while (!late_.empty()) {
     head_ = late_.front();
     if (!write({}, 0)) return false;
+    late_bytes_ -= head_.size();
     late_.pop_front();
   }
   return true;
@@ -444,6 +460,7 @@ void Upstream::give_back(const std::string& all) {
     give_one(std::string_view(all).substr(at, sent.size), sent.seq);
     at += sent.size;
   }
+  late_bytes_ = 0;
   for (const std::string& event : std::exchange(late_, {})) give_one(event, 0);
 }
 

@@ -156,6 +156,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   uint64_t max_clients_ = 0;
   std::string head_;               // of the message that is given; its memory is kept
   std::deque<std::string> late_;   // events that had no room
+  size_t late_bytes_ = 0;
   std::deque<Sent> sent_;          // the messages in talk_'s queue
   uint64_t first_ = 0;             // where the first of them begins
   Time asked_at_{};
