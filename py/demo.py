@@ -6,8 +6,7 @@
 
 Function 1 sends before function 2 exists; relay 2 holds what comes until it does. Then the other way round, then an orderly
 end. Behind that a program and its Redis server, which is far away (demo_redis.py), and a plex with its clients and upstreams
-(demo_plex.py). Each step is checked. Exit status 0 if all of
-it happened as it should, 1 with a line that says what did not.
+(demo_plex.py). Each step is checked. Exit status 0 if all of it happened as it should, 1 with a line that says what did not.
 Environment: RELAY_BIN, another binary than bin/relay; NO_COLOR.
 """
 

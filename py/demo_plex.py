@@ -16,12 +16,14 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 from demo_stage import BIN, ROOT, Event, Failed, Process, check, heading, tell
 from harness.until import Overdue, until
 
 PLACE = "plex"
 PROGRAM = ROOT / "examples" / "plex" / "echo_upstream.py"
+EMPTY = Path("/usr/include/google/protobuf/empty.proto")
 
 
 class Client:
@@ -103,13 +105,20 @@ def start_relay(*upstreams: Upstream) -> Process:
     return Process(PLACE, "relay", [str(BIN), *words, "--log-level", "debug", "--log-format", "json"], story, log=True)
 
 
+def has(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of what it is in
+        return False
+
+
 def missing() -> str:
     """Why this cannot be played, or nothing."""
     if subprocess.run([BIN, "plex", "--help"], capture_output=True, check=False).returncode != 0:
         return "this relay has no plex"
-    if importlib.util.find_spec("grpc") is None or importlib.util.find_spec("google.protobuf") is None:
-        return "python3-grpcio is not there"
-    return "" if shutil.which("protoc") else "protoc is not there"
+    if not has("grpc") or not has("google.protobuf"):
+        return "python3-grpcio or python3-protobuf is not there"
+    return "" if shutil.which("protoc") and EMPTY.exists() else "protobuf-compiler or libprotobuf-dev is not there"
 
 
 def play(number: int) -> None:
@@ -140,8 +149,9 @@ def acts(number: int, one: Upstream, other: Upstream) -> None:
 
     heading(number + 1, "One upstream is killed. Its clients stay connected.")
     dying, staying = (one, other) if answered.count(one.address) == 2 else (other, one)
+    until(lambda: len(dying.names("CONNECTED")) == 2, f"upstream {dying.who} has told of two")
     names = dying.names("CONNECTED")
-    check(len(names) == 2, f"upstream {dying.who} has two of them")
+    check(len(set(names)) == 2, f"upstream {dying.who} has two of them")
     tell(PLACE, "", f"$ kill -9 {dying.child.pid}      # upstream {dying.who}")
     dying.child.send_signal(signal.SIGKILL)
     until(lambda: sorted(staying.names("REHOMED")) == sorted(names), f"upstream {staying.who} hears of them")
