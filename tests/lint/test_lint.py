@@ -160,7 +160,7 @@ def test_every_option_is_in_a_man_page() -> None:
     assert not missing, f"in no man page: {missing}"
 
 
-EXAMPLES = sorted(path.relative_to(ROOT) for path in (ROOT / "examples").glob("*.toml"))
+EXAMPLES = sorted(path.relative_to(ROOT) for path in (ROOT / "examples").rglob("*.toml"))
 
 
 def test_there_are_examples() -> None:
