@@ -86,7 +86,7 @@ std::string main_help() {
       "  relay --version\n"
       "\n"
       "A first relay:  relay start --port 9000 --target 10.0.0.5:9999\n"
-      "Manual:         man relay, man relay-cluster, man relay.toml\n";
+      "Manual:         man relay, man relay-cluster, man relay-redis, man relay-plex, man relay.toml\n";
   return text;
 }
 

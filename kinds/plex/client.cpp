@@ -219,6 +219,7 @@ void Client::on_ready(Conn&) {
   const bool is_empty = extras_ == nullptr || (extras_->out.empty() && !has_pending() && extras_->kept.empty());
   if (home_ == nullptr && !eof_ && is_empty && conn_.finished() && !conn_.unread()) return end(CloseReason::kClient, {});
   if (!roomless_) pump();
+  if (conn_.is_open() && conn_.broken() && !ending_ && !may_read()) end(CloseReason::kReset, {});  // no event will come any more
 }
 
 void Client::pump() {

@@ -19,7 +19,8 @@ bool Crowd::add(const upstream::Output& output) {
   job.command = output.command;
   job.reason = output.reason;
   job.active_since = relay_.tick() - static_cast<uint32_t>(relay_.config().active_time.count() / 10);
-  for (const std::string_view uuid : output.except_uuids) job.except.emplace(uuid);
+  for (const std::string_view text : output.except_uuids)
+    if (const std::optional<Uuid> uuid = Uuid::parse(text); uuid) job.except.insert(*uuid);
   job.size = size;
   bytes_ += size;
   if (!timer_.armed()) timer_.arm(Delay{0});
@@ -35,7 +36,7 @@ bool Crowd::is_meant(const Job& job, Client& client) const {
     const bool active = static_cast<int32_t>(client.read_at() - job.active_since) >= 0 && client.seq() > 0;
     if (active != (job.to == upstream::Broadcast::kActive)) return false;
   }
-  return job.except.empty() || !job.except.contains(client.uuid().text());
+  return job.except.empty() || !job.except.contains(client.uuid());
 }
 
 void Crowd::hear(const Job& job, Client& client) {

@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 
+#include "lib/uuid.h"
 #include "net/loop.h"
 #include "net/timer.h"
 #include "wire/upstream.h"
@@ -44,7 +45,7 @@ class Crowd final : private TimerUser {
     upstream::Command command;
     std::string reason;
     uint32_t active_since;  // a tick
-    std::set<std::string, std::less<>> except;
+    std::set<Uuid> except;
     uint64_t size;
   };
   void on_timer(Timer& timer) override;

@@ -17,6 +17,10 @@ using upstream::Delivery;
 using upstream::Event;
 using upstream::Output;
 
+bool is_excepted(const Output& output, const Uuid& uuid) {
+  return std::any_of(output.except_uuids.begin(), output.except_uuids.end(), [&](std::string_view text) { return Uuid::parse(text) == uuid; });
+}
+
 }  // namespace
 
 // ---- from an upstream
@@ -96,13 +100,13 @@ void PlexRelay::deliver_to_many(Upstream& from, const Output& output) {
     const auto at = groups_.find(output.group);
     if (at == groups_.end()) {
       stats_.add(Stat::kDroppedMessages);
+      if (output.request_id != 0) report(from.id(), output.request_id, {}, Delivery::kNoGroup);
       return;
     }
     if (at->second->members.size() <= kAtOnce && output.except_uuids.size() <= 16) {
       const std::vector<Client*> members(at->second->members.begin(), at->second->members.end());  // it may change
       for (Client* client : members)
-        if (const std::string uuid = client->uuid().text(); std::find(output.except_uuids.begin(), output.except_uuids.end(), uuid) == output.except_uuids.end())
-          if (!client->is_gone()) deliver_to(from, *client, output);
+        if (!client->is_gone() && !is_excepted(output, client->uuid())) deliver_to(from, *client, output);
       return;
     }
   }

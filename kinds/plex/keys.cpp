@@ -100,6 +100,7 @@ Result<Source> parse_source(std::string_view text) {
   }
   const Result<Endpoint> place = Endpoint::parse_target((tls ? "tls://" : "") + std::string(text));
   if (!place.ok()) return place.status();
+  if (place->kind == Endpoint::Kind::kName && !place->has_port) return bad("has no port");
   source.place = *place;
   return source;
 }
