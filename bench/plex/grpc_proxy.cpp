@@ -252,6 +252,7 @@ class Front {
       if (fd < 0) return;
       const int one = 1;
       setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+      setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);  // as the relay does on loopback: no pacing
       const auto client = std::make_shared<Client>();
       client->fd = fd;
       client->uuid = new_uuid();

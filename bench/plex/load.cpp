@@ -55,6 +55,7 @@ int new_client(uint64_t port) {
   const int fd = connect_to(port);
   const linger at_once{1, 0};  // no port waits behind a run
   need(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0, "setsockopt");
+  static_cast<void>(setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4));  // no pacing, whatever the machine's default is
   return fd;
 }
 
@@ -257,6 +258,7 @@ void run_hold(const Arguments& o) {
 
 void run_push(const Arguments& o) {
   const std::vector<int> fds = open_clients(o, true);
+  phase("{\"phase\":\"open\"}");
   Epoll epoll(fds, EPOLLIN | EPOLLOUT | EPOLLET);
   static std::array<char, 64 * 1024> bytes{};
   bytes.fill('x');
