@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// An upstream by gRPC C++: what a client sends is sent back to it; a message that begins with B is sent to all. The callback API, as its
-// authors recommend it: one read and one write under way, and all messages of a batch but the last with a hint that more follow, so that they
-// leave together.
+// An upstream by gRPC C++: what a client sends is sent back to it; a message that begins with B is sent to all. The asynchronous API, one thread:
+// all that can be read is read before the answers are written, all of these but the last with a hint that more follow, so that they leave
+// together. (The callback API with the same hints was tried first. It writes the first answer before it has read the second message.)
+#include <grpc/support/time.h>
 #include <grpcpp/grpcpp.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "upstream.grpc.pb.h"
 
@@ -20,49 +23,143 @@ using upstream::grpc::service::LiveResult;
 using upstream::grpc::service::OutputStreamRequest;
 using upstream::grpc::service::ReadyResult;
 using upstream::grpc::service::UpstreamPeerService;
+using Service = UpstreamPeerService::AsyncService;
+using google::protobuf::Empty;
 
-// Answers each Question by answer(), in order.
-template <typename Question, typename Answer>
-class Talk final : public grpc::ServerBidiReactor<Question, Answer> {
+// What a tag stands for.
+class Call {
  public:
-  using Make = void (*)(Question&, Answer&);
-  explicit Talk(Make make) : make_(make) { this->StartRead(&question_); }
+  using Event = std::function<void(bool)>;
+  virtual ~Call() = default;
+  virtual void flush() = 0;
+};
 
-  void OnReadDone(bool ok) override {
-    const std::lock_guard lock(mutex_);
+class Server {
+ public:
+  explicit Server(const std::string& address) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(address, grpc::InsecureServerCredentials());
+    builder.RegisterService(&service);
+    queue = builder.AddCompletionQueue();
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr) std::exit(1);
+  }
+  void flush_later(Call& call) { dirty_.push_back(&call); }
+
+  void run() {
+    for (;;) {
+      void* tag = nullptr;
+      bool ok = false;
+      if (dirty_.empty()) {
+        if (!queue->Next(&tag, &ok)) return;
+      } else if (queue->AsyncNext(&tag, &ok, gpr_time_0(GPR_CLOCK_REALTIME)) != grpc::CompletionQueue::GOT_EVENT) {
+        for (Call* call : std::exchange(dirty_, {})) call->flush();
+        continue;
+      }
+      (*static_cast<Call::Event*>(tag))(ok);
+    }
+  }
+
+  Service service;
+  std::unique_ptr<grpc::ServerCompletionQueue> queue;
+
+ private:
+  std::vector<Call*> dirty_;  // they have answers that nobody has begun to write
+  std::unique_ptr<grpc::Server> server_;
+};
+
+// Answers each Question by Make, in order. Makes its own successor when somebody calls.
+template <typename Question, typename Answer>
+class Talk final : public Call {
+ public:
+  using Stream = grpc::ServerAsyncReaderWriter<Answer, Question>;
+  using Wait = void (Service::*)(grpc::ServerContext*, Stream*, grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
+  using Make = void (*)(Question&, Answer&);
+
+  Talk(Server& server, Wait wait, Make make) : server_(server), wait_(wait), make_(make) {
+    (server_.service.*wait_)(&context_, &stream_, server_.queue.get(), server_.queue.get(), &called_);
+  }
+  void flush() override {
+    dirty_ = false;
+    write();
+  }
+
+ private:
+  void on_called(bool ok) {
+    if (!ok) return;
+    new Talk(server_, wait_, make_);
+    stream_.Read(&question_, &read_);
+  }
+  void on_read(bool ok) {
     if (!ok) {
       ended_ = true;
-      if (waiting_.empty()) this->Finish(grpc::Status::OK);
-      return;
+      return finish();
     }
     make_(question_, waiting_.emplace_back());
-    if (!writing_) write();
-    this->StartRead(&question_);
+    stream_.Read(&question_, &read_);
+    if (writing_ || dirty_) return;
+    dirty_ = true;
+    server_.flush_later(*this);
   }
-  void OnWriteDone(bool ok) override {
-    const std::lock_guard lock(mutex_);
+  void on_written(bool ok) {
     writing_ = false;
     waiting_.pop_front();
     if (!ok) waiting_.clear();
-    if (!waiting_.empty()) return write();
-    if (ended_) this->Finish(grpc::Status::OK);
+    write();
   }
-  void OnDone() override { delete this; }
-
- private:
   void write() {
+    if (waiting_.empty()) return finish();
+    if (writing_) return;
     writing_ = true;
     grpc::WriteOptions options;
-    if (waiting_.size() > 1) options.set_buffer_hint();
-    this->StartWrite(&waiting_.front(), options);
+    if (begun_ && waiting_.size() > 1) options.set_buffer_hint();  // the first has the headers with it, which are not done until they have left
+    begun_ = true;
+    stream_.Write(waiting_.front(), options, &written_);
+  }
+  void finish() {
+    if (!ended_ || writing_ || dirty_ || !waiting_.empty()) return;
+    stream_.Finish(grpc::Status::OK, &finished_);
   }
 
+  Server& server_;
+  const Wait wait_;
   const Make make_;
+  grpc::ServerContext context_;
+  Stream stream_{&context_};
+  Event called_ = [this](bool ok) { on_called(ok); };
+  Event read_ = [this](bool ok) { on_read(ok); };
+  Event written_ = [this](bool ok) { on_written(ok); };
+  Event finished_ = [this](bool) { delete this; };
   Question question_;
-  std::mutex mutex_;
   std::deque<Answer> waiting_;  // the first is being written
+  bool begun_ = false;
   bool writing_ = false;
+  bool dirty_ = false;
   bool ended_ = false;
+};
+
+class Ready final : public Call {
+ public:
+  explicit Ready(Server& server) : server_(server) {
+    server_.service.Requestready(&context_, &question_, &answer_, server_.queue.get(), server_.queue.get(), &called_);
+  }
+  void flush() override {}
+
+ private:
+  void on_called(bool ok) {
+    if (!ok) return;
+    new Ready(server_);
+    ReadyResult result;
+    result.set_ready(true);
+    answer_.Finish(result, grpc::Status::OK, &finished_);
+  }
+
+  Server& server_;
+  grpc::ServerContext context_;
+  Empty question_;
+  grpc::ServerAsyncResponseWriter<ReadyResult> answer_{&context_};
+  Event called_ = [this](bool ok) { on_called(ok); };
+  Event finished_ = [this](bool) { delete this; };
 };
 
 void echo(InputStreamRequest& in, OutputStreamRequest& out) {
@@ -73,21 +170,6 @@ void echo(InputStreamRequest& in, OutputStreamRequest& out) {
   out.set_payload(std::move(*in.mutable_payload()));
 }
 
-class Service final : public UpstreamPeerService::CallbackService {
-  grpc::ServerBidiReactor<InputStreamRequest, OutputStreamRequest>* bidirectionalStreaming(grpc::CallbackServerContext*) override {
-    return new Talk<InputStreamRequest, OutputStreamRequest>(echo);
-  }
-  grpc::ServerUnaryReactor* ready(grpc::CallbackServerContext* context, const google::protobuf::Empty*, ReadyResult* result) override {
-    result->set_ready(true);
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    reactor->Finish(grpc::Status::OK);
-    return reactor;
-  }
-  grpc::ServerBidiReactor<google::protobuf::Empty, LiveResult>* live(grpc::CallbackServerContext*) override {
-    return new Talk<google::protobuf::Empty, LiveResult>([](google::protobuf::Empty&, LiveResult& result) { result.set_live(true); });
-  }
-};
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -95,13 +177,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: grpc_echo HOST:PORT\n");
     return 2;
   }
-  Service service;
-  grpc::ServerBuilder builder;
-  builder.AddListeningPort(argv[1], grpc::InsecureServerCredentials());
-  builder.RegisterService(&service);
-  builder.SetResourceQuota(grpc::ResourceQuota("bench").SetMaxThreads(4));
-  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr) return 1;
-  server->Wait();
-  return 0;
+  Server server(argv[1]);
+  new Talk<InputStreamRequest, OutputStreamRequest>(server, &Service::RequestbidirectionalStreaming, echo);
+  new Talk<Empty, LiveResult>(server, &Service::Requestlive, [](Empty&, LiveResult& result) { result.set_live(true); });
+  new Ready(server);
+  server.run();
 }
