@@ -15,6 +15,7 @@ BARS = [
     ("echo, 1,000 clients, a CPU second", "echo 1000 h2", "per_cpu_s", "grpc proxy", "at least", 2.5),
     ("echo, 1,000 clients, a CPU second, upstream by gRPC C++", "echo 1000 grpc", "per_cpu_s", "grpc proxy", "at least", 2.5),
     ("echo, 1 client, p50", "echo 1 h2", "p50_us", None, "at most", 40),
+    ("echo, 1 client, p50, all on one CPU", "echo 1 h2, 1 CPU", "p50_us", None, "at most", 40),
     ("leg, 64 under way, a CPU second", "leg 64 grpc", "per_cpu_s", None, "at least", 300_000),
     ("leg, 1,024 under way, a CPU second", "leg 1024 grpc", "per_cpu_s", None, "at least", 1_000_000),
     ("an idle client, only connected", "idle", "bytes", None, "at most", 256),

@@ -152,10 +152,11 @@ class Bench:
         turn = number % len(MIDDLES)
         order = MIDDLES[turn:] + MIDDLES[:turn]  # nobody is always the first
         if "echo" in self.given.only:
-            for conns in (1000, 1):
+            for conns, cpus in ((1000, None), (1, None), (1, {max(rivals.END_CPUS)})):
                 for upstream in UPSTREAMS:
                     for name in order:
-                        self.note(number, f"echo {conns} {upstream}", name, lambda n=name, u=upstream, c=conns: self.echo(n, u, c))
+                        self.note(number, f"echo {conns} {upstream}{', 1 CPU' if cpus else ''}", name,
+                                  lambda n=name, u=upstream, c=conns, on=cpus: self.echo(n, u, c, on))
         if "leg" in self.given.only:
             for upstream in reversed(UPSTREAMS):
                 with self.world.upstream(upstream) as running:
@@ -172,12 +173,16 @@ class Bench:
 
     # What is measured
 
-    def echo(self, name, upstream_name, conns):
+    def echo(self, name, upstream_name, conns, cpus):
+        """With `cpus` all three programs have these and no others: on idle cores most of a round trip is the waking of them."""
         with self.world.pair(name, upstream_name) as (middle, upstream):
+            for pid in (middle.pid, upstream.pid) if cpus else ():
+                for thread in os.listdir(f"/proc/{pid}/task"):
+                    os.sched_setaffinity(int(thread), cpus)
             seconds = self.given.seconds
             figures = measure.run_load(f"{self.world.programs}/load",
                                        ["echo", "--port", str(middle.port), "--conns", str(conns), "--seconds", str(seconds), "--warmup", str(seconds / 4),
-                                        "--cpu-of", str(middle.pid), "--cpu-of", str(upstream.pid)], seconds)
+                                        "--cpu-of", str(middle.pid), "--cpu-of", str(upstream.pid)], seconds, cpus or rivals.END_CPUS)
         trips = figures["trips"]
         of_middle, of_upstream = figures["cpu_s"]
         return {"per_s": figures["per_s"], "p50_us": figures["p50_us"], "p99_us": figures["p99_us"], "cpu_us": of_middle * 1e6 / trips,
