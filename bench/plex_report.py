@@ -85,15 +85,15 @@ def cell(value, decimals=0):
 # title, the scenarios' first word, columns: title, metric, decimals, factor
 TABLES = [
     ("Echo: clients with one message of 64 bytes under way each", "echo",
-     [("round trips a second", "per_s", 0, 1), ("a CPU second of the program", "per_cpu_s", 0, 1), ("its CPU, µs", "cpu_us", 2, 1), ("the upstream's", "upstream_us", 2, 1),
-      ("the clients'", "load_us", 2, 1), ("p50 µs", "p50_us", 1, 1), ("p99 µs", "p99_us", 1, 1)]),
+     [("round trips a second", "per_s", 0, 1), ("a CPU second of the program", "per_cpu_s", 0, 1), ("its CPU, µs", "cpu_us", 2, 1),
+      ("the upstream's", "upstream_us", 2, 1), ("the clients'", "load_us", 2, 1), ("p50 µs", "p50_us", 1, 1), ("p99 µs", "p99_us", 1, 1)]),
     ("Leg: HTTP/2 and codec alone, 64 bytes, with so many under way", "leg", [("round trips a second", "per_s", 0, 1), ("a CPU second", "per_cpu_s", 0, 1)]),
     ("Idle clients", "idle",
-     [("clients", "clients", 0, 1), ("written B a client, only connected", "bytes", 0, 1), ("after an answer each", "bytes_carried", 0, 1), ("idle CPU, %", "idle_percent", 2, 1),
-      ("broadcast, clients a second", "broadcast_per_s", 0, 1), ("the slowest of five", "broadcast_worst_per_s", 0, 1)]),
+     [("clients", "clients", 0, 1), ("written B a client, only connected", "bytes", 0, 1), ("after an answer each", "bytes_carried", 0, 1),
+      ("idle CPU, %", "idle_percent", 3, 1), ("broadcast, clients a second", "broadcast_per_s", 0, 1), ("the slowest of five", "broadcast_worst_per_s", 0, 1)]),
     ("60 MB pushed at who does not read", "stalled",
-     [("MB taken, kernel's queues and all", "taken", 1, 1e-6), ("most memory, MiB", "most_bytes", 1, 1 / MB), ("when it goes on", "most_bytes_later", 1, 1 / MB),
-      ("echoed then, MB a second", "mb_per_s_later", 0, 1)]),
+     [("MB taken, kernel's queues and all", "taken", 1, 1e-6), ("most memory, MiB", "most_bytes", 1, 1 / MB),
+      ("when it goes on", "most_bytes_later", 1, 1 / MB), ("echoed then, MB a second", "mb_per_s_later", 0, 1)]),
 ]
 
 

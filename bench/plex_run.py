@@ -49,10 +49,10 @@ class World:
     def __init__(self, given):
         self.programs = given.programs
         version = ["dpkg-query", "-W", "-f", "version ${Version}", "libgrpc++1.51"]
-        plex = [given.relay, "plex", "--listen", "{listen}:{port}", "--upstream", "grpc://{target}", "--clients", "16000", "--log-level", "error",
-                "--admin", "none"]
+        plex = [given.relay, "plex", "--listen", "{listen}:{port}", "--upstream", "grpc://{target}", "--clients", "16000", "--client-queue", "8MiB",
+                "--log-level", "error", "--admin", "none"]
         self.rivals = {
-            "relay": rivals.Rival("relay", plex, version=[given.relay, "--version"], note="framing raw, one upstream, no log, no admin socket"),
+            "relay": rivals.Rival("relay", plex, version=[given.relay, "--version"], note="framing raw, one upstream, client-queue 8MiB, no log, no admin socket"),
             "grpc proxy": rivals.Rival("grpc proxy", [f"{self.programs}/grpc_proxy", "{port}", "{target}"], version=version,
                                        note="bench/plex/grpc_proxy.cpp: epoll for clients, gRPC C++ with the callback API to the upstream"),
         }
@@ -213,8 +213,8 @@ class Bench:
                 idle = (time.clock_gettime((~middle.pid << 3) | 2) - cpu) / (time.monotonic() - began)
                 load.go()
                 said = load.phase()
-        return {"clients": clients, "bytes": (opened["written"] - before["written"]) / clients, "bytes_carried": (carried["written"] - before["written"]) / clients,
-                "idle_percent": idle * 100, "broadcast_per_s": clients / said["median_s"], "broadcast_worst_per_s": clients / said["worst_s"]}
+        return {"clients": clients, "bytes": (opened["written"] - before["written"]) / clients,
+                "bytes_carried": (carried["written"] - before["written"]) / clients, "idle_percent": idle * 100, "broadcast_per_s": clients / said["median_s"], "broadcast_worst_per_s": clients / said["worst_s"]}
 
     def stalled(self, name, conns, stop_upstream):
         """The most memory while clients push at who does not read; then all goes on, and all must come back."""
@@ -231,7 +231,8 @@ class Bench:
                     os.kill(upstream.pid, signal.SIGCONT)
                 load.go()
                 echoed = load.phase()
-        return {"offered": PUSHED, "taken": pushed, "most_bytes": most, "most_bytes_later": peak.most, "mb_per_s_later": echoed["bytes"] / 1e6 / echoed["seconds"]}
+        return {"offered": PUSHED, "taken": pushed, "most_bytes": most, "most_bytes_later": peak.most,
+                "mb_per_s_later": echoed["bytes"] / 1e6 / echoed["seconds"]}
 
 
 def main():

@@ -209,7 +209,8 @@ class Stream final : public grpc::ClientBidiReactor<InputStreamRequest, OutputSt
 
 class Front {
  public:
-  Front(uint16_t port, Stream& stream) : stream_(stream), epoll_(epoll_create1(EPOLL_CLOEXEC)), listener_(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
+  Front(uint16_t port, Stream& stream)
+      : stream_(stream), epoll_(epoll_create1(EPOLL_CLOEXEC)), listener_(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
     const int one = 1;
     sockaddr_in address{};
     address.sin_family = AF_INET;
