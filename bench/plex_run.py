@@ -52,7 +52,8 @@ class World:
         plex = [given.relay, "plex", "--listen", "{listen}:{port}", "--upstream", "grpc://{target}", "--clients", "16000", "--client-queue", "8MiB",
                 "--log-level", "error", "--admin", "none"]
         self.rivals = {
-            "relay": rivals.Rival("relay", plex, version=[given.relay, "--version"], note="framing raw, one upstream, client-queue 8MiB, no log, no admin socket"),
+            "relay": rivals.Rival("relay", plex, version=[given.relay, "--version"],
+                                  note="framing raw, one upstream, client-queue 8MiB, no log, no admin socket"),
             "grpc proxy": rivals.Rival("grpc proxy", [f"{self.programs}/grpc_proxy", "{port}", "{target}"], version=version,
                                        note="bench/plex/grpc_proxy.cpp: epoll for clients, gRPC C++ with the callback API to the upstream"),
         }
@@ -214,7 +215,8 @@ class Bench:
                 load.go()
                 said = load.phase()
         return {"clients": clients, "bytes": (opened["written"] - before["written"]) / clients,
-                "bytes_carried": (carried["written"] - before["written"]) / clients, "idle_percent": idle * 100, "broadcast_per_s": clients / said["median_s"], "broadcast_worst_per_s": clients / said["worst_s"]}
+                "bytes_carried": (carried["written"] - before["written"]) / clients, "idle_percent": idle * 100,
+                "broadcast_per_s": clients / said["median_s"], "broadcast_worst_per_s": clients / said["worst_s"]}
 
     def stalled(self, name, conns, stop_upstream):
         """The most memory while clients push at who does not read; then all goes on, and all must come back."""
@@ -224,14 +226,14 @@ class Bench:
                 if stop_upstream:
                     os.kill(upstream.pid, signal.SIGSTOP)
                 load.go()
-                pushed = load.phase()["bytes"]
+                pushed = load.phase()
                 time.sleep(0.1)
                 most = max(peak.most, measure.memory(middle.pid)["written"])
                 if stop_upstream:
                     os.kill(upstream.pid, signal.SIGCONT)
                 load.go()
                 echoed = load.phase()
-        return {"offered": PUSHED, "taken": pushed, "most_bytes": most, "most_bytes_later": peak.most,
+        return {"offered": PUSHED, "taken": pushed["bytes"], "ended": pushed["ended"], "most_bytes": most, "most_bytes_later": peak.most,
                 "mb_per_s_later": echoed["bytes"] / 1e6 / echoed["seconds"]}
 
 

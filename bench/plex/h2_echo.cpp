@@ -60,7 +60,8 @@ class Connection {
       return 0;
     });
     nghttp2_session_callbacks_set_on_header_callback(
-        calls, [](nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name, size_t name_size, const uint8_t* value, size_t value_size, uint8_t, void*) {
+        calls, [](nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name, size_t name_size, const uint8_t* value, size_t value_size, uint8_t,
+                  void*) {
           Stream* stream = of(session, frame->hd.stream_id);
           if (stream == nullptr || std::string_view(reinterpret_cast<const char*>(name), name_size) != ":path") return 0;
           const std::string_view path(reinterpret_cast<const char*>(value), value_size);
@@ -156,7 +157,8 @@ class Connection {
     if (headers) {
       nghttp2_data_provider provider{};
       provider.source.ptr = &stream;
-      provider.read_callback = [](nghttp2_session* session, int32_t at, uint8_t* to, size_t most, uint32_t* flags, nghttp2_data_source* source, void*) -> ssize_t {
+      provider.read_callback = [](nghttp2_session* session, int32_t at, uint8_t* to, size_t most, uint32_t* flags, nghttp2_data_source* source,
+                                  void*) -> ssize_t {
         return take(session, at, to, most, flags, *static_cast<Stream*>(source->ptr));
       };
       const std::array<nghttp2_nv, 2> fields = {nv(":status", "200"), nv("content-type", "application/grpc")};

@@ -30,8 +30,9 @@ class Client final : private DialUser, private H2User, private H2StreamUser {
   }
   void on_dialed(const Addr&) override {
     if (!h2_.take(dial_).ok()) die("no HTTP/2");
-    const std::array<H2Header, 6> headers = {{{":method", "POST"}, {":scheme", "http"}, {":path", "/upstream.grpc.service.UpstreamPeerService/bidirectionalStreaming"},
-                                              {":authority", "bench"}, {"te", "trailers"}, {"content-type", "application/grpc"}}};
+    constexpr std::string_view kPath = "/upstream.grpc.service.UpstreamPeerService/bidirectionalStreaming";
+    const std::array<H2Header, 6> headers = {{{":method", "POST"}, {":scheme", "http"}, {":path", kPath}, {":authority", "bench"}, {"te", "trailers"},
+                                              {"content-type", "application/grpc"}}};
     h2_.request(stream_, headers, false);
     for (uint64_t i = 0; i < leg_.window; ++i) send();
   }

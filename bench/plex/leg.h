@@ -60,7 +60,8 @@ class Count {
     if (now - from_ < leg_.seconds) return true;
     const double cpu = clock_s(CLOCK_PROCESS_CPUTIME_ID) - cpu_;
     const auto trips = static_cast<double>(seen_ - first_);
-    std::printf("{\"run\":\"leg\",\"window\":%" PRIu64 ",\"trips\":%.0f,\"per_s\":%.1f,\"per_cpu_s\":%.1f}\n", leg_.window, trips, trips / (now - from_), trips / cpu);
+    std::printf("{\"run\":\"leg\",\"window\":%" PRIu64 ",\"trips\":%.0f,", leg_.window, trips);
+    std::printf("\"per_s\":%.1f,\"per_cpu_s\":%.1f}\n", trips / (now - from_), trips / cpu);
     return false;
   }
 
