@@ -388,6 +388,7 @@ void Client::at_end() {
 bool Client::write(std::span<const std::byte> bytes) {
   if (ended_ || ending_ || deaf_) return false;
   moved_at_ = relay_.tick();
+  relay_.loop().expect_soon();  // what it says to that
   relay_.stats().add(Stat::kMessagesOut);
   size_t done = 0;
   if ((extras_ == nullptr || extras_->out.empty()) && conn_.writable()) {

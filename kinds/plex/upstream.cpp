@@ -306,6 +306,7 @@ bool Upstream::give(const upstream::Input& input) {
     relay_.stats().add(Stat::kLostMessages);
     return true;
   }
+  loop_.expect_soon();  // its answer
   if (write(input.payload, input.seq)) return true;
   refused_ = true;
   relay_.stats().add(Stat::kUpstreamQueueFull);
