@@ -17,7 +17,7 @@ struct Uuid {
 
   std::array<uint8_t, 16> bytes{};
 
-  auto operator<=>(const Uuid&) const = default;
+  auto operator<=>(const Uuid&) const = default;  // NOLINT(modernize-use-nullptr): there is none
 
   // Of version 4 (section 5.4) from random bytes: sets the six bits that say so.
   static Uuid random(const std::array<uint8_t, 16>& from);

@@ -27,7 +27,7 @@ Status Conn::open(Socket socket) {
 // A TCP socket says that there is room when there was none. A Unix socket says it each time that its peer has read something, which would
 // wake us for each reply: so it is asked only while there is none. (An end of TLS speaks when it likes: it is always asked.)
 void Conn::ask_for_room(bool yes) {
-  if (!unix_ || tls_ != nullptr || asks_ == yes) return;
+  if (!unix_ || tls_ != nullptr || (yes ? asks_ : !asks_)) return;
   asks_ = yes;
   const Status status = loop_.rewatch(*this, fd_.get(), yes ? kEvents : kWithoutRoom);
   if (!status.ok()) broken_ = true;  // nobody would tell

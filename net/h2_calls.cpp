@@ -187,7 +187,8 @@ int H2Calls::on_closed(nghttp2_session* session, int32_t id, uint32_t code, void
   H2Stream* const stream = stream_of(session, id);
   if (stream == nullptr) return 0;
   const std::string name = nghttp2_http2_strerror(code);
-  const std::string fault = h2.fault_.empty() ? "" : ": " + h2.fault_, farewell = h2.farewell_;
+  const std::string fault = h2.fault_.empty() ? "" : ": " + h2.fault_;
+  const std::string farewell = h2.farewell_;
   if (h2.reset_id_ == id) h2.end(*stream, {Code::kReset, "the server has reset the stream"}, code, name);
   else if (code != NGHTTP2_REFUSED_STREAM) h2.end(*stream, {Code::kReset, "the server broke the rules of HTTP/2"}, code, name + fault);
   else if (h2.leaving_) h2.end(*stream, {Code::kRefused, "the server takes no more requests"}, code, farewell);

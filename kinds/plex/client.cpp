@@ -624,10 +624,21 @@ void Client::go_on() {
   pump();
 }
 
+std::string_view Client::state() const {
+  if (ended_) return "gone";
+  if (ending_) return "ending";
+  if (home_ == nullptr) return "waiting";
+  if (gated_) return "not-accepted";
+  if (paused_) return "paused";
+  if (slow_) return "slow";
+  if (roomless_) return "no-room";
+  if (acks_full_) return "acks-full";
+  return eof_ ? "finished" : "open";
+}
+
 void Client::status(Json& json) const {
   json.text("client", uuid_.text()).text("peer", peer_.text()).text("upstream", home_ == nullptr ? std::string_view("-") : std::string_view(home_->name()));
-  json.text("state", ending_ ? "ending" : home_ == nullptr ? "waiting" : gated_ ? "not-accepted" : paused_ ? "paused" : eof_ ? "finished" : slow_ ? "slow" : roomless_ ? "no-room"
-                     : acks_full_ ? "acks-full" : "open");
+  json.text("state", state());
   json.number("messages", seq_).number("queued", extras_ == nullptr ? 0 : extras_->out.size()).number("kept", extras_ == nullptr ? 0 : extras_->kept.size());
 }
 

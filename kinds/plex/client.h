@@ -92,8 +92,8 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   // False: it has too many.
   bool set_label(std::string_view name, std::string_view value);
   // Gives it what was written, and ends it then. The second one at once, with a reset if `reset`.
-  void finish(CloseReason reason, std::string_view details);
-  void end(CloseReason reason, std::string_view details, bool reset = false);
+  void finish(CloseReason reason, std::string_view given);
+  void end(CloseReason reason, std::string_view given, bool reset = false);
   // Gives on what was read of it, reads no more, and ends it then.
   void drain();
   // At once, and nothing of it is remembered.
@@ -148,6 +148,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
 
   void on_ready(Conn& conn) override;
   void on_deadline();
+  std::string_view state() const;  // for people
   Extras& extras();
   void drop_extras();
   bool has_extras() const { return extras_ != nullptr; }

@@ -27,7 +27,7 @@ bool Crowd::add(const upstream::Output& output) {
   return true;
 }
 
-bool Crowd::is_meant(const Job& job, Client& client) const {
+bool Crowd::is_meant(const Job& job, Client& client) {
   if (client.ending()) return false;
   if (job.is_group) {
     const std::vector<Group*>* groups = client.groups();

@@ -49,7 +49,7 @@ class Crowd final : private TimerUser {
     uint64_t size;
   };
   void on_timer(Timer& timer) override;
-  bool is_meant(const Job& job, Client& client) const;
+  static bool is_meant(const Job& job, Client& client);
   void hear(const Job& job, Client& client);
 
   PlexRelay& relay_;

@@ -81,7 +81,7 @@ uint64_t mix(uint64_t z) {
 
 // Of an address without its port, so that who comes again comes to the same upstream.
 uint64_t hash_of(const Addr& peer) {
-  uint64_t hash = static_cast<uint64_t>(peer.family);
+  auto hash = static_cast<uint64_t>(peer.family);
   for (const uint8_t byte : peer.ip) hash = mix(hash ^ byte);
   return hash;
 }
@@ -395,10 +395,8 @@ void PlexRelay::serve() {
     return !list.empty() && has_room();
   };
   bool more = !waiting_.empty() && has_usable();
-  for (size_t i = 0; i < upstreams_.size(); ++i) {
-    Upstream& upstream = *upstreams_[i];
-    if (serve_list(upstream.roomless, [&] { return upstream.has_room(); })) more = true;
-  }
+  for (const std::unique_ptr<Upstream>& upstream : upstreams_)
+    if (serve_list(upstream->roomless, [&] { return upstream->has_room(); })) more = true;
   if (serve_list(roomless_, [&] { return std::any_of(upstreams_.begin(), upstreams_.end(), [](const auto& one) { return one->has_room(); }); })) more = true;
   if (more && !serve_.armed()) serve_.arm(Delay{0});
 }

@@ -89,7 +89,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Upstream* give(Client& client, std::span<const std::byte> payload, uint64_t seq, bool again);
   // Tells its home of it.
   void tell(Client& client, upstream::Event event, CloseReason why = CloseReason::kNone, std::string_view details = {});
-  void report(uint32_t upstream, uint64_t id, const Uuid& uuid, upstream::Delivery what);
+  void report(uint32_t id, uint64_t request, const Uuid& uuid, upstream::Delivery what);
   void left(Client& client);   // its connection is gone
   void ended(Client& client);  // and nothing of it is to be remembered any more: buries it
   // What was said to all before now, it has before what is said to it now.
@@ -97,7 +97,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void leave(Client& client, Group& group);
   const Table<Client>& clients() const { return clients_; }
   // What an upstream wants done with it.
-  void command(Client& client, upstream::Command command, std::string_view reason);
+  void command(Client& client, upstream::Command command, std::string_view given);
 
   // Upstreams.
   void upstream_up(Upstream& upstream);
@@ -138,7 +138,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
 
   void deliver(Upstream& from, const upstream::Output& output);
   void deliver_to(Upstream& from, Client& client, const upstream::Output& output);
-  void deliver_by_name(Upstream& from, std::string_view uuid, const upstream::Output& output);
+  void deliver_by_name(Upstream& from, std::string_view text, const upstream::Output& output);
   void deliver_to_many(Upstream& from, const upstream::Output& output);
   void fill(Client& client, upstream::Input& input, upstream::Event event);
   void change_group(Upstream& from, const upstream::Output& output);

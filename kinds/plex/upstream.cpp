@@ -46,14 +46,14 @@ std::string features_text(upstream::Features features) {
 
 }  // namespace
 
-Upstream::Upstream(PlexRelay& relay, uint32_t id, std::string name, std::string source, const DialPlan& plan, std::string authority)
+Upstream::Upstream(PlexRelay& relay, uint32_t id, std::string name, std::string source, DialPlan plan, std::string authority)
     : relay_(relay),
       loop_(relay.loop()),
       id_(id),
       name_(std::move(name)),
       source_(std::move(source)),
       authority_(std::move(authority)),
-      plan_(plan),
+      plan_(std::move(plan)),
       h2_(relay.loop(), *this, {}),
       ready_(*this, Call::kReady, kCallQueue, kCheckMost),
       live_(*this, Call::kLive, kCallQueue, kCheckMost),

@@ -40,7 +40,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   enum class State : uint8_t { kDown, kDialing, kAsking, kNotReady, kUp, kLeaving };
 
   // Borrows the relay for its life. `plan` has the place, and the TLS of it.
-  Upstream(PlexRelay& relay, uint32_t id, std::string name, std::string source, const DialPlan& plan, std::string authority);
+  Upstream(PlexRelay& relay, uint32_t id, std::string name, std::string source, DialPlan plan, std::string authority);
   ~Upstream() override;
 
   void start();
