@@ -7,14 +7,14 @@ CMAKE ?= cmake
 PYTHON ?= /usr/bin/python3
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
-BUILD_PACKAGES := cmake ninja-build g++ libc-ares-dev libssl-dev libtomlplusplus-dev libhttp-parser-dev rapidjson-dev libsnappy-dev zlib1g-dev
-TEST_PACKAGES := systemd zsh libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis python3-cryptography openssl mandoc redis-server python3-redis php-cli php-redis nodejs node-redis
+BUILD_PACKAGES := cmake ninja-build g++ libc-ares-dev libssl-dev libtomlplusplus-dev libhttp-parser-dev rapidjson-dev libsnappy-dev zlib1g-dev libnghttp2-dev libprotozero-dev
+TEST_PACKAGES := systemd zsh libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis python3-cryptography openssl mandoc redis-server python3-redis php-cli php-redis nodejs node-redis python3-grpcio python3-protobuf protobuf-compiler libprotobuf-dev
 ANALYSIS_PACKAGES := clang clang-tidy cppcheck valgrind
 FUZZ_PACKAGES := clang libclang-rt-14-dev llvm
-DEMO_PACKAGES := redis-server
+DEMO_PACKAGES := redis-server python3-grpcio python3-protobuf protobuf-compiler libprotobuf-dev
 DEB_PACKAGES := lintian dpkg-dev xz-utils
 SYSTEMD_PACKAGES := systemd-container debootstrap
-BENCH_PACKAGES := haproxy nginx-light libnginx-mod-stream socat redis-server nutcracker php-cli php-redis python3-redis
+BENCH_PACKAGES := haproxy nginx-light libnginx-mod-stream socat redis-server nutcracker php-cli php-redis python3-redis libgrpc++-dev protobuf-compiler protobuf-compiler-grpc
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -22,14 +22,14 @@ VERSION = $(shell sed -n 's/.*kVersion = "\(.*\)".*/\1/p' relay.h)
 # The time of what is built: the commit's. git gives it to the files of a tarball, too.
 EPOCH = $(shell if [ -e .git ]; then git log -1 --format=%ct; else stat -c %Y CHANGELOG.md; fi)
 
-.PHONY: help deps deps-demo deps-test deps-bench build demo check check-asan test bench bench-tls bench-redis lint man-lint clean \
+.PHONY: help deps deps-demo deps-test deps-bench build demo check check-asan test bench bench-tls bench-redis bench-plex lint man-lint clean \
   deps-fuzz deps-analysis fuzz fuzz-smoke fuzz-build fuzz-keep clang tidy cppcheck valgrind deps-deb deps-systemd install uninstall deb dist check-deb check-dist test-systemd
 
 help:
 	@echo 'make demo        install what it needs, build, and watch the relay work'
 	@echo 'make test        install what it needs, build, and run all tests'
 	@echo 'make build       bin/relay, static      make check       the tests alone'
-	@echo 'make check-asan  the tests, sanitized   make bench       side by side with haproxy, nginx, socat, nutcracker'
+	@echo 'make check-asan  the tests, sanitized   make bench       side by side with haproxy, nginx, socat, nutcracker, gRPC'
 	@echo 'make fuzz        each format for a minute                make fuzz-smoke  for 5 seconds each'
 	@echo 'make clang tidy cppcheck valgrind    a second compiler, and what analyses have to say'
 	@echo 'make lint        man pages and house rules               make clean'
@@ -174,6 +174,7 @@ bench: deps-bench build
 	@mkdir -p build/bench && $(CXX) -std=c++20 -O2 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -o build/bench/load bench/load.cpp -lpthread
 	$(PYTHON) bench/run.py $(BENCH_ARGS)
 	$(if $(filter-out --quick,$(BENCH_ARGS)),,$(PYTHON) bench/redis_run.py $(BENCH_ARGS))
+	$(if $(filter-out --quick,$(BENCH_ARGS)),,$(MAKE) bench-plex)
 
 bench-tls: deps-bench build
 	@mkdir -p build/bench && $(CXX) -std=c++20 -O2 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -o build/bench/tls_load bench/tls_load.cpp -lssl -lcrypto -lpthread
@@ -181,6 +182,11 @@ bench-tls: deps-bench build
 
 bench-redis: deps-bench build
 	$(PYTHON) bench/redis_run.py $(BENCH_ARGS)
+
+bench-plex: deps-bench build
+	@$(CMAKE) -S . -B build/plex-bench -G Ninja -DRELAY_TESTS=OFF -DRELAY_BENCH=ON >/dev/null
+	@$(CMAKE) --build build/plex-bench -j $(JOBS) --target bench_plex
+	$(PYTHON) bench/plex_run.py $(BENCH_ARGS)
 
 clean:
 	rm -rf build bin .pytest_cache .hypothesis

@@ -28,6 +28,9 @@
 #ifdef RELAY_KIND_REDIS
 #include "kinds/redis/redis.h"
 #endif
+#ifdef RELAY_KIND_PLEX
+#include "kinds/plex/plex.h"
+#endif
 
 namespace relay {
 namespace {
@@ -39,6 +42,9 @@ constexpr const Kind* kKinds[] = {
 #endif
 #ifdef RELAY_KIND_REDIS
     &redis::kKind,
+#endif
+#ifdef RELAY_KIND_PLEX
+    &plex::kKind,
 #endif
 };
 
@@ -80,7 +86,7 @@ std::string main_help() {
       "  relay --version\n"
       "\n"
       "A first relay:  relay start --port 9000 --target 10.0.0.5:9999\n"
-      "Manual:         man relay, man relay-cluster, man relay.toml\n";
+      "Manual:         man relay, man relay-cluster, man relay-redis, man relay-plex, man relay.toml\n";
   return text;
 }
 

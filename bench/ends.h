@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every run of load.cpp stands on: clocks, CPU time of a tree of processes, sockets, and the two end processes
-// (Ends). Only load.cpp includes it. Everything here ends the process when it fails, with one line that says what
+// (Ends). Only load.cpp and plex/load.cpp include it. Everything here ends the process when it fails, with one line that says what
 // failed.
 #pragma once
 

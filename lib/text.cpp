@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstring>
 #include <limits>
 
 #include "lib/check.h"
@@ -96,6 +97,27 @@ size_t next_url(std::string_view urls) {
   return urls.size();
 }
 
+struct Character {
+  size_t length = 0;  // 0: it is none
+  uint32_t point = 0;
+};
+
+// The first character of `text`, of two to four bytes. REQUIRES: not empty, and no ASCII there.
+Character long_character(std::string_view text) {
+  const auto byte = [text](size_t i) { return static_cast<uint8_t>(text[i]); };
+  const uint32_t lead = byte(0);
+  const size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return {};
+  uint32_t point = lead & (0xffU >> (length + 1));
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0U) != 0x80U) return {};
+    point = (point << 6U) | (byte(i) & 0x3fU);
+  }
+  constexpr std::array<uint32_t, 5> kLeast = {0, 0, 0x80, 0x800, 0x10000};
+  if (point < kLeast[length] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) return {};
+  return {length, point};
+}
+
 }  // namespace
 
 std::optional<uint64_t> parse_integer(std::string_view text) { return parse_with_unit(text, std::span(kSizes).first(1)); }
@@ -135,19 +157,24 @@ std::string format_duration(std::chrono::milliseconds value) {
 
 std::string format_size(uint64_t bytes) { return bytes == 0 ? "0" : format_with_unit(bytes, kSizes); }
 
-size_t harmless(std::string_view text) {
-  const auto byte = [text](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint32_t lead = byte(0);
-  if (lead < 0x80) return lead >= 0x20 && lead != 0x7f ? 1 : 0;
-  const size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return 0;
-  uint32_t point = lead & (0xffU >> (length + 1));
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0U) != 0x80U) return 0;
-    point = (point << 6U) | (byte(i) & 0x3fU);
+bool is_utf8(std::string_view text) {
+  constexpr uint64_t kHighBits = 0x8080808080808080U;
+  while (!text.empty()) {
+    uint64_t word = kHighBits;
+    if (text.size() >= sizeof word) std::memcpy(&word, text.data(), sizeof word);
+    // Most text is ASCII: eight at a time.
+    const size_t length = (word & kHighBits) == 0 ? sizeof word : static_cast<uint8_t>(text.front()) < 0x80 ? 1 : long_character(text).length;
+    if (length == 0) return false;
+    text.remove_prefix(length);
   }
-  constexpr std::array<uint32_t, 5> kLeast = {0, 0, 0xa0, 0x800, 0x10000};  // 0xa0 and not 0x80: the C1 controls go too
-  if (point < kLeast[length] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) return 0;
+  return true;
+}
+
+size_t harmless(std::string_view text) {
+  const auto lead = static_cast<uint8_t>(text.front());
+  if (lead < 0x80) return lead >= 0x20 && lead != 0x7f ? 1 : 0;
+  const auto [length, point] = long_character(text);
+  if (point < 0xa0) return 0;  // the C1 controls go, too
   const bool turns = (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069);
   return turns ? 0 : length;
 }

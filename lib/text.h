@@ -32,6 +32,8 @@ std::vector<std::string_view> split(std::string_view list, char separator);
 std::string format_duration(std::chrono::milliseconds value);
 std::string format_size(uint64_t bytes);
 
+// Whether all of it is well-formed UTF-8 (RFC 3629).
+bool is_utf8(std::string_view text);
 // The bytes of the first character of `text` if it is well-formed UTF-8 (RFC 3629) and neither a control nor one of those that
 // turn lines or the direction of writing; else 0. REQUIRES: not empty.
 size_t harmless(std::string_view text);

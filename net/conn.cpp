@@ -27,7 +27,7 @@ Status Conn::open(Socket socket) {
 // A TCP socket says that there is room when there was none. A Unix socket says it each time that its peer has read something, which would
 // wake us for each reply: so it is asked only while there is none. (An end of TLS speaks when it likes: it is always asked.)
 void Conn::ask_for_room(bool yes) {
-  if (!unix_ || tls_ != nullptr || asks_ == yes) return;
+  if (!unix_ || tls_ != nullptr || (yes ? asks_ : !asks_)) return;
   asks_ = yes;
   const Status status = loop_.rewatch(*this, fd_.get(), yes ? kEvents : kWithoutRoom);
   if (!status.ok()) broken_ = true;  // nobody would tell
@@ -46,6 +46,7 @@ void Conn::opened(Socket socket) {
 }
 
 void Conn::on_event(uint32_t events) {
+  asked_ = events == 0;
   learn(events);
   if (writable_ && holds_bytes() && flush_tls().ok() && tls_->held_up()) readable_ = true;
   user_.on_ready(*this);
@@ -240,6 +241,13 @@ void Conn::reset() {
 int Conn::unsent() const {
   const int held = tls_ == nullptr ? 0 : static_cast<int>(tls_->unsent());
   return held + (unix_ ? 0 : sys::unsent(fd_.get()));
+}
+
+Addr Conn::local() const {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  if (sys::sockname(fd_.get(), reinterpret_cast<sockaddr*>(&storage), &length) < 0) return {};
+  return Addr::from_sockaddr(storage, length);
 }
 
 bool Conn::unread() const { return sys::unread(fd_.get()) > 0; }

@@ -87,7 +87,9 @@ class Conn final : private Watcher {
   // Closing would throw bytes away that were written, because the kernel has not taken them.
   bool holds_bytes() const { return tls_ != nullptr && tls_->unsent() > 0; }
   const Tls* tls() const { return tls_.get(); }  // nullptr: none
+  Addr local() const;   // its own end; kNone if the kernel does not say
   bool unread() const;  // the peer has sent what was not read: closing would be a reset
+  bool asked() const { return asked_; }  // this on_ready is for again(), behind the turn's events; not for an event
   // A read is worth a try although no event has said so.
   void try_reading() { readable_ = true; }
   void again() { loop_.again(*this); }         // another on_ready in the next turn
@@ -115,6 +117,7 @@ class Conn final : private Watcher {
   bool shut_ : 1 = false;
   bool unix_ : 1 = false;
   bool asks_ : 1 = true;  // for room, in its registration
+  bool asked_ : 1 = false;
   bool fin_seen_ : 1 = false;  // the peer's orderly end was reported, though perhaps not read yet
   Code failed_ = Code::kOk;    // a failure that a write was told of: a later read must not take it for an orderly end
 };

@@ -180,6 +180,7 @@ unsigned processors() {
   cpu_set_t set;
   return ::sched_getaffinity(0, sizeof set, &set) == 0 ? static_cast<unsigned>(CPU_COUNT(&set)) : 1;
 }
+bool random_bytes(void* to, size_t length) { return ::getrandom(to, length, 0) == static_cast<ssize_t>(length); }
 uint64_t random_seed() {
   uint64_t seed = 0;
   if (::getrandom(&seed, sizeof seed, GRND_NONBLOCK) != static_cast<ssize_t>(sizeof seed))

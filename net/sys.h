@@ -61,6 +61,7 @@ int64_t monotonic_ms();
 int64_t monotonic_us();
 int64_t unix_ms();
 uint64_t random_seed();
+bool random_bytes(void* to, size_t length);  // the kernel's, fit for secrets
 // That this process may run on.
 unsigned processors();
 

@@ -280,6 +280,18 @@ std::string_view Tls::version() const { return SSL_get_version(ssl_); }
 std::string_view Tls::cipher() const { return SSL_get_cipher_name(ssl_); }
 bool Tls::resumed() const { return SSL_session_reused(ssl_) == 1; }
 
+std::string_view Tls::sni() const {
+  const char* name = SSL_get_servername(ssl_, TLSEXT_NAMETYPE_host_name);
+  return name == nullptr ? std::string_view() : std::string_view(name);
+}
+
+std::string_view Tls::alpn() const {
+  const unsigned char* name = nullptr;
+  unsigned length = 0;
+  SSL_get0_alpn_selected(ssl_, &name, &length);
+  return {reinterpret_cast<const char*>(name), length};
+}
+
 std::string Tls::peer_name() const {
   X509* const cert = SSL_get0_peer_certificate(ssl_);
   if (cert == nullptr) return {};

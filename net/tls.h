@@ -42,6 +42,7 @@ struct TlsConfig {
   std::vector<std::string> names;  // server, with verify: the certificate bears one of these (DNS, URI or CN); empty: any
   std::string server_name;   // client: what it asks for (SNI), and, with verify, the name or address the certificate must bear
   bool only_13 = false;
+  std::string alpn;          // the one protocol that is spoken inside, as ALPN names it ("h2"): a client offers it, a server takes it where offered
 };
 
 // Certificates, trust and tickets of one side. Assigning a freshly loaded one is the rotation: new connections use that, those
@@ -103,6 +104,8 @@ class Tls {
   std::string_view version() const;  // "TLSv1.3"
   std::string_view cipher() const;   // "TLS_AES_128_GCM_SHA256"
   bool resumed() const;
+  std::string_view sni() const;      // the name that a client has asked for; empty: none
+  std::string_view alpn() const;     // what both have agreed to speak; empty: nothing was said about it
   std::string peer_name() const;     // the first name of the peer's certificate, or its subject's CN; empty without one
 
  private:

@@ -102,6 +102,16 @@ int on_new_session(SSL* ssl, SSL_SESSION* session) {
   return 1;
 }
 
+// Who offers something else only is not refused: he may find out by what is said.
+int on_alpn(SSL* ssl, const unsigned char** chosen, unsigned char* length, const unsigned char* offered, unsigned offered_length, void*) {
+  const std::string& ours = TlsShared::of(SSL_get_SSL_CTX(ssl)).alpn;
+  unsigned char* found = nullptr;
+  const int result = SSL_select_next_proto(&found, length, reinterpret_cast<const unsigned char*>(ours.data()), static_cast<unsigned>(ours.size()), offered, offered_length);
+  if (result != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_NOACK;
+  *chosen = found;
+  return SSL_TLSEXT_ERR_OK;
+}
+
 bool has_expired(const X509& cert) { return X509_cmp_current_time(X509_get0_notAfter(&cert)) < 0; }
 
 // OpenSSL does not look at the certificate in a ticket again, and each connection brings a new ticket: who came once could come for
@@ -155,6 +165,9 @@ class Loader {
     auto shared = std::make_unique<TlsShared>();
     shared->server = config_.server;
     shared->names = config_.names;
+    CHECK(config_.alpn.size() < 256);
+    const std::string alpn = config_.alpn.empty() ? std::string() : static_cast<char>(config_.alpn.size()) + config_.alpn;
+    shared->alpn = alpn;
     if (SSL_CTX_set_ex_data(context, shared_index(), shared.get()) != 1) return fail("cert", "no memory");
     static_cast<void>(shared.release());  // the context's, now
     SSL_CTX_set_min_proto_version(context, config_.only_13 ? TLS1_3_VERSION : TLS1_2_VERSION);
@@ -164,6 +177,10 @@ class Loader {
     SSL_CTX_set_default_read_buffer_len(context, kReadAhead);
     SSL_CTX_set_ciphersuites(context, kSuites13);
     SSL_CTX_set_cipher_list(context, kSuites12);
+    if (!alpn.empty() && config_.server) SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
+    // Unlike its siblings it says 0 when it is done.
+    if (!alpn.empty() && !config_.server && SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>(alpn.data()), static_cast<unsigned>(alpn.size())) != 0)
+      return fail("cert", "no memory");
     if (config_.server) {
       SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);  // tickets: the client keeps them, not we
       SSL_CTX_set_num_tickets(context, 1);

@@ -23,6 +23,8 @@ bool Tls::is_server() const { return false; }
 std::string_view Tls::version() const { return {}; }
 std::string_view Tls::cipher() const { return {}; }
 bool Tls::resumed() const { return false; }
+std::string_view Tls::sni() const { return {}; }
+std::string_view Tls::alpn() const { return {}; }
 std::string Tls::peer_name() const { return {}; }
 // NOLINTEND(readability-convert-member-functions-to-static)
 

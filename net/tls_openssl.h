@@ -35,6 +35,7 @@ struct TlsShared {
   std::string sni;
   std::string expected;            // client: a name or an address
   std::vector<std::string> names;  // server
+  std::string alpn;                // as ALPN writes it: a byte of length, then the name
   std::string refused_names;       // what the last certificate with a wrong name had instead
   std::vector<SSL_SESSION*> sessions;
 };

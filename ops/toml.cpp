@@ -6,7 +6,8 @@
 //   port = 9000             numbers and true/false bare, all else in quotes
 //   client = ["A", "B"]     a repeatable key takes a list
 //
-// Files of another program have [[relayer]] and `protocol` where ours have [[relay]] and `kind`, and a `comment` at the top.
+// Files of another program have [[relayer]] and `protocol` where ours have [[relay]] and `kind`, and a `comment` at the top. Those of a third one
+// have [server], [[upstream]] and [management_server], which make one plex.
 //
 // toml++ is built without exceptions and without its formatters, which would link iostream (twice the program's size). No text
 // may bring the process down, and version 3.3 of it needs help with that in three places: see below, and too_deep().
@@ -48,6 +49,10 @@ constexpr std::string_view kRelayHeader = "[[relay]]";
 constexpr std::string_view kKind = "kind";
 constexpr std::string_view kProtocol = "protocol";
 constexpr std::string_view kComment = "comment";
+constexpr std::string_view kPlex = "plex";
+constexpr std::string_view kServer = "server";
+constexpr std::string_view kUpstream = "upstream";
+constexpr std::string_view kManagement = "management_server";
 
 // The position behind the quoted string that begins at `at`.
 size_t skip_string(std::string_view text, size_t at) {
@@ -261,6 +266,7 @@ class TomlReader::Pieces {
   }
 
   void read_root(const toml::table& root) {
+    if (first_ && (root.contains(kServer) || root.contains(kUpstream)) && kind_named(kPlex) != nullptr) return read_plex(root);
     for (const Entry& entry : in_order(root)) {
       if (full()) return;
       if (entry.key == kRelay || entry.key == kRelayer) {
@@ -275,6 +281,75 @@ class TomlReader::Pieces {
       }
     }
     if (first_) config_.global.require(faults_);
+  }
+
+  const KindKeys* kind_named(std::string_view name) const {
+    const auto at = std::find_if(kinds_.begin(), kinds_.end(), [&](const KindKeys& kind) { return kind.name == name; });
+    return at == kinds_.end() ? nullptr : &*at;
+  }
+
+  // The file of a persistentparadoxplex: host and port of where clients come, of each upstream with two time-outs in seconds, and of the admin.
+  void read_plex(const toml::table& root) {
+    Section section(kind_named(kPlex)->keys);
+    section.set_origin(path_);
+    for (const Entry& entry : in_order(root)) {
+      const toml::table* const table = entry.value->as_table();
+      if (entry.key == kServer && table != nullptr) {
+        known(*table, {"host", "port"});
+        section.set("listen", host_port(*table, "127.0.0.1", 7999), place(*table), faults_);
+      } else if (entry.key == kManagement && table != nullptr) {
+        read_management(*table);
+      } else if (entry.key == kUpstream && entry.value->is_array_of_tables()) {
+        read_upstreams(*entry.value->as_array(), section);
+      } else {
+        faults_.push_back({place(entry.at), quote(entry.key) + " has no place beside [server] and [[upstream]]; write a [[relay]] with kind = \"plex\" for all keys of a plex"});
+      }
+    }
+    config_.global.require(faults_);
+    section.require(faults_);
+    config_.relays.push_back({kPlex, std::move(section)});
+    relays_ = true;
+  }
+
+  void read_upstreams(const toml::array& upstreams, Section& section) {
+    int64_t ready = 0;
+    int64_t live = 0;
+    for (const toml::node& node : upstreams) {
+      const toml::table& table = *node.as_table();
+      known(table, {"host", "port", "alive_timeout", "ready_timeout"});
+      section.set("upstream", "grpc://" + host_port(table, "127.0.0.1", 0), place(table), faults_);
+      ready = std::max(ready, table["ready_timeout"].value_or(int64_t{30}));
+      live = std::max(live, table["alive_timeout"].value_or(int64_t{30}));
+    }
+    // One value for all: the longest, so that none is given up sooner than it was.
+    section.set("ready-timeout", std::to_string(ready) + "s", place(upstreams), faults_);
+    section.set("live-timeout", std::to_string(live) + "s", place(upstreams), faults_);
+    if (live > 0) section.set("live-interval", std::to_string(std::max<int64_t>(1, live * 1000 / 3)) + "ms", place(upstreams), faults_);
+  }
+
+  // Whoever reaches it controls the relay: without a token, which the file has no key for, that is this machine alone.
+  void read_management(const toml::table& table) {
+    known(table, {"host", "port", "log_level", "tls"});
+    const toml::table* const tls = table["tls"].as_table();
+    const std::string cert = tls == nullptr ? "" : (*tls)["cert_path"].value_or(std::string());
+    const std::string key = tls == nullptr ? "" : (*tls)["key_path"].value_or(std::string());
+    std::string where = host_port(table, "127.0.0.1", 8000);
+    if (where.starts_with("0.0.0.0:")) where.replace(0, 7, "127.0.0.1");
+    config_.global.set("admin", (cert.empty() ? "tcp:" : "tls:") + where, place(table), faults_);
+    if (!cert.empty()) config_.global.set("admin-cert", cert, place(table), faults_);
+    if (!key.empty()) config_.global.set("admin-key", key, place(table), faults_);
+  }
+
+  void known(const toml::table& table, std::initializer_list<std::string_view> names) {
+    for (const Entry& entry : in_order(table))
+      if (std::find(names.begin(), names.end(), entry.key) == names.end())
+        faults_.push_back({place(entry.at), "unknown key " + quote(entry.key) + "; write a [[relay]] with kind = \"plex\" for all keys of a plex"});
+  }
+
+  static std::string host_port(const toml::table& table, std::string_view host, int64_t port) {
+    const std::string name = table["host"].value_or(std::string(host));
+    const bool v6 = name.find(':') != std::string::npos;
+    return (v6 ? '[' + name + ']' : name) + ':' + std::to_string(table["port"].value_or(port));
   }
 
   void unknown_at_top(const Entry& entry) {

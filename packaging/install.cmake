@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # What `cmake --install` (make install) puts where, the same for a package and for a machine of one's own:
-#   bin/relay, systemd units, man pages, completions, and in share/doc the examples.
+#   bin/relay, systemd units, man pages, completions, and in share/doc the examples and the protocol of a plex.
 # Units name the program by CMAKE_INSTALL_PREFIX. /etc/relay is where they look for configurations, whatever
 # the prefix; nothing is installed there. Included from CMakeLists.txt; package.cmake then makes packages of the same.
 include(GNUInstallDirs)
@@ -39,4 +39,6 @@ install(TARGETS relay DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES ${UNIT_FILES} DESTINATION ${UNITS_PLACE})
 install(FILES packaging/completions/relay.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME relay)
 install(FILES packaging/completions/_relay DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/${ZSH_PLACE})
-install(DIRECTORY examples/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
+install(DIRECTORY examples/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples PATTERN *.py EXCLUDE PATTERN __pycache__ EXCLUDE)
+install(PROGRAMS examples/plex/echo_upstream.py DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples/plex)
+install(DIRECTORY proto/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/proto)

@@ -32,7 +32,11 @@ one sends until the other is there, and then passes bytes both ways.
 
 It also stands between Redis clients and a server or cluster that is far
 away: it shares a few lasting connections among all clients, and may
-answer writes at once and do them in the background.")
+answer writes at once and do them in the background.
+
+And it stands between many long-lived TCP clients and a gRPC server: it
+names them, passes what they say over one stream, and keeps them connected
+while servers come and go.")
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
 set(CPACK_DEBIAN_PACKAGE_SECTION net)

@@ -5,8 +5,8 @@
        127.0.1.3    127.0.1.2    127.0.1.1     127.0.2.1    127.0.2.2      127.0.2.3
 
 Function 1 sends before function 2 exists; relay 2 holds what comes until it does. Then the other way round, then an orderly
-end. Behind that a program and its Redis server, which is far away (demo_redis.py). Each step is checked. Exit status 0 if all of
-it happened as it should, 1 with a line that says what did not.
+end. Behind that a program and its Redis server, which is far away (demo_redis.py), and a plex with its clients and upstreams
+(demo_plex.py). Each step is checked. Exit status 0 if all of it happened as it should, 1 with a line that says what did not.
 Environment: RELAY_BIN, another binary than bin/relay; NO_COLOR.
 """
 
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+import demo_plex
 import demo_redis
 from demo_stage import ALL, BEGIN, BIN, Event, Failed, Process, check, count, heading, paint, tell
 
@@ -203,6 +204,7 @@ def main() -> int:
     try:
         play()
         demo_redis.play(6)
+        demo_plex.play(9)
     except Failed as failure:
         print(f"\ndemo: {failure}", file=sys.stderr)
         for process in ALL:

@@ -140,7 +140,7 @@ void Process::check_descriptors() {
     for (const Kind* kind : kinds_)
       if (kind->name == item.kind) needed += kind->descriptors(item.section);
   if (limit > 0 && needed > static_cast<uint64_t>(limit))
-    LogLine(Level::kWarn, "few-descriptors").number("limit", limit).number("wanted", needed).text("remedy", "raise ulimit -n or LimitNOFILE=, or lower pairs");
+    LogLine(Level::kWarn, "few-descriptors").number("limit", limit).number("wanted", needed).text("remedy", "raise ulimit -n or LimitNOFILE=, or lower pairs or clients");
 }
 
 void Process::take_passed_sockets() {

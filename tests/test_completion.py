@@ -119,6 +119,7 @@ def test_choices(complete: Complete) -> None:
     assert complete("run", "-c", "x", "--log-format", "j") == ["json"]
     assert complete("start", "--log-format", "=", "j") == ["json"]
     assert complete("start", "--nodelay", "") == ["true", "false"]
+    assert complete("plex", "--balance", "") == ["sticky", "round-robin", "least-clients", "hash"]
 
 
 def test_files(complete: Complete, tmp_path: Path) -> None:

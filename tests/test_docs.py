@@ -3,8 +3,8 @@
 
 In README.md, blocks marked `sh run` are typed, in order, into one bash; the `text` block behind one is what must then be seen,
 in any order, `…` standing for anything. `toml` and `env` blocks must pass `relay check`. In the man pages a literal block below
-`.\\" run` is run and must succeed, one below `.\\" check` or `.\\" check env` must pass `relay check`, and in all others each line
-that begins with `relay start` must start. All that in a network of its own, where it can be had, so that ports are free.
+`.\\" run` is run and must succeed, one below `.\\" check` or `.\\" check env` must pass `relay check`, one below `.\\" program` is a file of
+examples/, and in all others each line that begins with `relay start` or `relay plex` must start. All that in a network of its own, where it can be had, so that ports are free.
 """
 
 import json
@@ -35,6 +35,7 @@ SOURCES = [*OTHERS, *KINDS]
 COMMANDS = {
     "start": ("cluster", ["KEYS OF A RELAY"], {"port": "9000", "target": "127.0.0.1:9"}),
     "redis": ("redis", ["KEYS OF A REDIS RELAY", "TLS"], {"kind": "redis", "listen": "127.0.0.1:9000", "url": "127.0.0.1:9"}),
+    "plex": ("plex", ["KEYS OF A PLEX", "TLS"], {"kind": "plex", "listen": "127.0.0.1:9000", "upstream": "127.0.0.1:9"}),
 }
 PROCESS_KEYS = ("drain-timeout", "log-level", "log-format", "dns", "admin", "admin-token-file", "admin-cert", "admin-key", "admin-connections")
 
@@ -75,7 +76,7 @@ def relay(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def check_config(text: str, folder: Path, name: str = "relay.toml") -> None:
-    if "tls://" in text and not has_tls():
+    if re.search("(tls|grpcs)://", text) and not has_tls():
         pytest.skip("built without TLS")
     path = folder / name
     path.write_text(stand_in(text, folder))
@@ -173,13 +174,15 @@ def test_man_example_runs(text: str, tmp_path: Path) -> None:
 
 def started_lines() -> list[str]:
     texts = [text for page in PAGES for mark, text in literal_blocks(page) if not mark]
-    texts += fences("sh") + [relay("help", "start").stdout]
-    return sorted({line.strip() for text in texts for line in text.splitlines() if line.strip().startswith("relay start")})
+    texts += fences("sh") + [relay("help", command).stdout for command in ("start", "plex")]
+    return sorted({line.strip() for text in texts for line in text.splitlines() if re.match(r" *relay (start|plex) .*[^\\&]$", line)})
 
 
 @pytest.mark.parametrize("line", started_lines())
 def test_command_line_starts(line: str, tmp_path: Path) -> None:
     """A command line of the man pages or the help is one that the program takes."""
+    if "grpcs://" in line and not has_tls():
+        pytest.skip("built without TLS")
     words = [word.replace("unix:/run/", f"unix:{tmp_path}/") for word in line.split()[1:]]
     child = subprocess.Popen(isolated(str(BIN), *words), stderr=subprocess.PIPE, text=True)
     assert child.stderr is not None
@@ -202,7 +205,7 @@ def test_config_in_the_text_loads(text: str, tmp_path: Path) -> None:
     check_config(text, tmp_path)
 
 
-@pytest.mark.parametrize("path", sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in {".toml", ".conf"}), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(path for path in (ROOT / "examples").rglob("*") if path.suffix in {".toml", ".conf"}), ids=lambda path: str(path.relative_to(ROOT / "examples")))
 def test_example_loads(path: Path, tmp_path: Path) -> None:
     """An example configuration has no fault, and says what it is."""
     check_config(path.read_text(), tmp_path)
@@ -215,6 +218,44 @@ def test_short_configuration_in_the_text_loads(text: str, tmp_path: Path) -> Non
     check_config(text, tmp_path, "relay.env")
 
 
+def test_program_in_the_text_is_the_example() -> None:
+    """The upstream that relay-plex(7) shows is the one in examples/plex, which is tried below."""
+    (text,) = (text for mark, text in literal_blocks(ROOT / "man" / "relay-plex.7") if mark == "program")
+    assert text == (ROOT / "examples" / "plex" / "echo_upstream.py").read_text()
+
+
+UPSTREAM_TRIED = f"""
+trap 'kill $(jobs -p); wait' EXIT
+for port in 45888 45889; do
+  {sys.executable} {ROOT}/examples/plex/echo_upstream.py 127.0.0.1:$port &
+done
+relay run -c {ROOT}/examples/plex/relay.toml 2>relay.log &
+until [ "$(grep -c upstream-up relay.log)" = 2 ]; do sleep 0.1; done
+exec 3<>/dev/tcp/127.0.0.1/7999 4<>/dev/tcp/127.0.0.1/7999
+echo hello >&3
+head -n 1 <&3
+echo '/all news' >&3
+head -n 1 <&3
+head -n 1 <&4
+echo /quit >&4
+cat <&4
+"""
+
+
+def test_upstream_example_runs(tmp_path: Path) -> None:
+    """The example of an upstream, and the plex of the example beside it, do what is said of them."""
+    pytest.importorskip("grpc")
+    done = subprocess.run(
+        isolated("bash", "-e"), input=UPSTREAM_TRIED, cwd=tmp_path, env=environment(tmp_path), text=True,
+        capture_output=True, timeout=seconds(30), check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    said = [line for line in done.stdout.splitlines() if not re.match(r"listens|[0-9a-f]{8}-", line)]
+    assert re.fullmatch(r"127\.0\.0\.1:4588[89]: hello", said[0])
+    assert said[1:] == ["news", "news", "bye"]
+    assert done.stderr == ""
+
+
 def test_demo() -> None:
     """`make demo` shows what it promises, and says that it went well."""
     done = subprocess.run(
@@ -225,6 +266,7 @@ def test_demo() -> None:
     assert done.stderr == ""
     assert "queued_bytes=262144" in done.stdout
     assert "the server is back, and all 600 are there" in done.stdout or "left out: this relay has no mode smart" in done.stdout
+    assert "all three have their answers, under the same names" in done.stdout or "left out: " in done.stdout.partition("plex ")[2]
     assert "\033" not in done.stdout
     assert "The demo went well." in done.stdout
 
@@ -469,10 +511,32 @@ def test_each_reason_of_redis_is_documented() -> None:
     assert found == set(items(section("relay-redis.7", "Reasons"), "Cm"))
 
 
-def test_each_refusal_is_documented() -> None:
-    """relay-cluster(7) has each reason why a connection is refused, and no others."""
-    found = set(re.findall(r'\brefuse\([^;]*?"([a-z-]+)"\)', source(*KINDS)))
-    assert found == set(items(section("relay-cluster.7", "REFUSALS"), "Cm"))
+def test_each_reason_of_a_plex_is_documented() -> None:
+    """relay-plex(7) has each reason why a client goes, as the log and as the protocol say it, and no others."""
+    named = re.findall(r'case CloseReason::k\w+: return "([a-z-]+)";', source(ROOT / "kinds" / "plex" / "client.cpp"))
+    text = section("relay-plex.7", "REASONS").partition("\n.Ss ")[0]
+    assert items(text, "Cm") == [name for name in named if name != "none"]
+    in_proto = re.findall(r"^  (CLOSE_\w+) = ", (ROOT / "proto" / "upstream.proto").read_text(), re.MULTILINE)
+    assert re.findall(r"^(CLOSE_\w+)\.$", text, re.MULTILINE) == [name for name in in_proto if name != "CLOSE_NONE"]
+
+
+def test_the_protocol_of_a_plex_is_documented() -> None:
+    """relay-plex(7) names each event, command, broadcast, feature and report of the protocol, and no others."""
+    page = (ROOT / "man" / "relay-plex.7").read_text()
+    proto = (ROOT / "proto" / "upstream.proto").read_text()
+    for prefix in ("EVENT", "COMMAND", "FEATURE", "DELIVERY", "CLOSE"):
+        known = set(re.findall(rf"^  ({prefix}_\w+) = ", proto, re.MULTILINE))
+        named = set(re.findall(rf"\b{prefix}_[A-Z_]*[A-Z]\b", page))
+        assert named - known <= {"FEATURE_DELIVERY"}, named - known
+        # What is said without words, and what is never said.
+        assert known - named <= {"EVENT_DATA", "FEATURE_NONE", "DELIVERY_NONE", "DELIVERY_NO_GROUP", "CLOSE_NONE"}, known - named
+
+
+@pytest.mark.parametrize(("kind", "title"), [("cluster", "REFUSALS"), ("plex", "Refusals")])
+def test_each_refusal_is_documented(kind: str, title: str) -> None:
+    """The kind's page has each reason why a connection is refused, and no others."""
+    found = set(re.findall(r'\brefuse\([^;]*?"([a-z-]+)"\)', source(*(path for path in KINDS if path.parent.name == kind))))
+    assert found == set(items(section(f"relay-{kind}.7", title), "Cm"))
 
 
 def test_each_environment_variable_is_documented() -> None:

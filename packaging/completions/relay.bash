@@ -41,7 +41,7 @@ _relay_values() {
   local line
   while IFS= read -r line; do
     [[ $line == "$3 "* ]] || continue
-    if [[ $line =~ \(([a-z0-9.]+(\|[a-z0-9.]+)+)[\;\)] ]]; then
+    if [[ $line =~ \(([a-z0-9.-]+(\|[a-z0-9.-]+)+)[\;\)] ]]; then
       mapfile -t COMPREPLY < <(compgen -W "${BASH_REMATCH[1]//|/ }" -- "$4")
     elif [[ $line == "$3 [BOOL]"* ]]; then
       mapfile -t COMPREPLY < <(compgen -W 'true false' -- "$4")

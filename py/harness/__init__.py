@@ -5,6 +5,7 @@
     process   a running relay: start, READY, log lines, statistics, memory, stop
     sockets   one end of a conversation (a client, a gateway, what a target accepted)
     peers     fakes that run in threads: targets that echo, answer, refuse, stall; a name server that lies
+    plex      clients of a plex, and a ledger of what they have said; its upstreams are in peers
     logs      a log line, text or JSON, as fields
     stream    bytes that say where they belong: each connection's own endless sequence
     model     what the relay should do, in a page: the judge of the property tests

@@ -23,6 +23,8 @@ from harness.process import Relay
 from harness.sockets import Peer, connect, split_address
 
 if TYPE_CHECKING:
+    from harness.peers.grpc_upstream import Upstream, UpstreamProcess
+    from harness.peers.http2 import Liar
     from harness.peers.redis import RedisServer
     from harness.peers.redis_cluster import RedisCluster
 
@@ -177,6 +179,34 @@ class Lab:
         client = redis.Redis(port=split_address(relay.address("client"))[1], socket_timeout=scale.seconds(10), single_connection_client=True, **how)
         self.clients.append(client)
         return client
+
+    # Plex; who does not need it need not have grpcio.
+
+    def upstream(self, **manner: Any) -> "Upstream":
+        from harness.peers.grpc_upstream import Upstream
+
+        return self.keep(Upstream(**manner))
+
+    def upstream_process(self, **manner: Any) -> "UpstreamProcess":
+        from harness.peers.grpc_upstream import UpstreamProcess
+
+        return self.keep(UpstreamProcess(**manner))
+
+    def liar(self, **faults: Any) -> "Liar":
+        from harness.peers.http2 import Liar
+
+        return self.keep(Liar(**faults))
+
+    def plex(self, *upstreams: Any, up: int | None = None, **keys: Any) -> Relay:
+        """`relay plex` in front of these upstreams (or URLs), READY, and `up` of them in use: all, if it is not said how many."""
+        defaults = {
+            "listen": "tcp://127.0.0.1:0", "upstream": [getattr(one, "url", one) for one in upstreams], "log_level": "debug",
+            "retry_min": "10ms", "retry_max": "200ms", "ready_interval": "50ms",
+        }
+        process = {name: keys.pop(name) for name in ("nofile", "env", "journal", "token") if name in keys}
+        relay = self.start("plex", *options(**{**defaults, **keys}), **process)
+        relay.wait_stat("upstreams", ">=", len(upstreams) if up is None else up)
+        return relay
 
     def dns(self) -> Dns:
         return self.keep(Dns())

@@ -81,7 +81,7 @@ def keep(build: Path, targets: list[str]) -> None:
         shutil.rmtree(corpus)
         shutil.copytree(fewest, corpus)
         found = list(corpus.iterdir())
-        print(f"{name:6} {len(found):5} inputs, {sum(path.stat().st_size for path in found):7} bytes")
+        print(f"{name:8} {len(found):5} inputs, {sum(path.stat().st_size for path in found):7} bytes")
 
 
 def main() -> int:
@@ -91,16 +91,16 @@ def main() -> int:
         keep(build, targets)
         return 0
     failed = []
-    print("target     inputs   lines reached")
+    print("target      inputs   lines reached")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for name, runs, trouble in pool.map(lambda name: fuzz(build, name, int(what)), targets):
             if trouble:
                 failed.append(name)
-                print(f"{name:7} {runs:9}   FAILED\n{trouble}", flush=True)
+                print(f"{name:8} {runs:9}   FAILED\n{trouble}", flush=True)
                 continue
             reached = coverage(build, name, HERE / f"fuzz_{name}.cpp", *folders(build, name))
             shown = ", ".join(f"{file} {covered * 100 // count} %" for file, covered, count in reached)
-            print(f"{name:7} {runs:9}   {shown}", flush=True)
+            print(f"{name:8} {runs:9}   {shown}", flush=True)
     if failed:
         print(f"failed: {' '.join(failed)}; the inputs are in {build / 'crashes'}")
     return 1 if failed or not targets else 0

@@ -175,5 +175,19 @@ TEST(Text, QuoteIsBounded) {
   EXPECT_LT(quote(std::string(1'000'000, '\x80')).size(), 500U);
 }
 
+TEST(Utf8, IsWellFormedOrNot) {
+  using namespace std::string_literals;
+  for (const std::string& good : {""s, "a"s, "\0"s, "seven.."s, "eight..."s, "\x7f"s, "\xc2\x80"s, "\xdf\xbf"s, "\xe0\xa0\x80"s, "\xed\x9f\xbf"s,
+                                  "\xee\x80\x80"s, "\xef\xbf\xbf"s, "\xf0\x90\x80\x80"s, "\xf4\x8f\xbf\xbf"s, "\xe2\x80\xae turns"s})
+    for (const size_t before : {0U, 1U, 7U, 8U, 9U}) EXPECT_TRUE(is_utf8(std::string(before, 'x') + good + "xxxxxxxxxx")) << printable(good);
+  for (const std::string& bad : {"\x80"s, "\xbf"s, "\xc0\x80"s, "\xc1\xbf"s, "\xc2"s, "\xc2\x41"s, "\xe0\x80\x80"s, "\xe0\x9f\xbf"s, "\xe2\x82"s,
+                                 "\xed\xa0\x80"s, "\xed\xbf\xbf"s, "\xf0\x80\x80\x80"s, "\xf0\x8f\xbf\xbf"s, "\xf0\x90\x80"s,
+                                 "\xf4\x90\x80\x80"s, "\xf5\x80\x80\x80"s, "\xff"s, "\xfe"s})
+    for (const size_t before : {0U, 1U, 7U, 8U, 9U}) {
+      EXPECT_FALSE(is_utf8(std::string(before, 'x') + bad)) << printable(bad);
+      EXPECT_FALSE(is_utf8(std::string(before, 'x') + bad + "xxxxxxxxxx")) << printable(bad);
+    }
+}
+
 }  // namespace
 }  // namespace relay

@@ -3,47 +3,21 @@
 // change under them, and ends of every kind are told apart.
 #include "net/tls.h"
 
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 
 #include <fstream>
 #include <functional>
 
 #include "net/flow.h"
 #include "net/greeter.h"
+#include "tests/unit/certificate.h"
 #include "tests/unit/testing.h"
 
 namespace relay {
 namespace {
 
+using test::make_certificate;
 using test::until;
-
-// A certificate of its own making for `name`, and its key, in one file.
-std::string make_certificate(const std::string& path, const std::string& name) {
-  EVP_PKEY* const key = EVP_EC_gen("P-256");
-  X509* const cert = X509_new();
-  X509_set_version(cert, 2);
-  ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
-  X509_gmtime_adj(X509_getm_notBefore(cert), -3600);
-  X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
-  X509_set_pubkey(cert, key);
-  X509_NAME* const subject = X509_get_subject_name(cert);
-  X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0);
-  X509_set_issuer_name(cert, subject);
-  X509_EXTENSION* const alternative = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, ("DNS:" + name).c_str());
-  X509_add_ext(cert, alternative, -1);
-  X509_sign(cert, key, EVP_sha256());
-  FILE* const file = std::fopen(path.c_str(), "w");
-  CHECK(file != nullptr);
-  CHECK(PEM_write_X509(file, cert) == 1 && PEM_write_PrivateKey(file, key, nullptr, nullptr, 0, nullptr, nullptr) == 1);
-  std::fclose(file);
-  X509_EXTENSION_free(alternative);
-  X509_free(cert);
-  EVP_PKEY_free(key);
-  return path;
-}
 
 class Nobody final : public ConnUser {
  public:
@@ -135,6 +109,24 @@ TEST_F(TlsTest, BytesAndEnds) {
   server.close();  // says its own end, too
   EXPECT_EQ(read(client), "");
   EXPECT_EQ(last.code(), Code::kEof);
+}
+
+TEST_F(TlsTest, BothAgreeOnWhatIsSpokenInside) {
+  struct Case {
+    std::string server, client, agreed;
+  };
+  for (const Case& c : {Case{"h2", "h2", "h2"}, {"", "h2", ""}, {"h2", "", ""}, {"h2", "http/1.1", ""}, {"", "", ""}}) {
+    server_config.alpn = c.server;
+    client_config.alpn = c.client;
+    load();
+    for (int i = 0; i < 2; ++i) {  // the second is resumed
+      connect();
+      EXPECT_EQ(server.tls()->alpn(), c.agreed);
+      EXPECT_EQ(client.tls()->alpn(), c.agreed);
+      ASSERT_EQ(*server.write(bytes("ticket")), 6U);
+      EXPECT_EQ(read(client), "ticket");
+    }
+  }
 }
 
 TEST_F(TlsTest, AnEndWithoutGoodbyeIsNone) {

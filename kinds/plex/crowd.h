@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Crowd: what is said to many, done in pieces.
+//
+//   broadcast ─► [ job 7, job 8, job 9 ]     job 7 goes through the Table's places, some in each turn; then job 8 does, …
+//
+// Jobs are numbered, and each client remembers the last one it has had. So somebody who is spoken to alone while jobs are on their way has them first
+// (catch_up), and order holds for each client; who has come after a job is not meant by it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <set>
+#include <string>
+
+#include "lib/uuid.h"
+#include "net/loop.h"
+#include "net/timer.h"
+#include "wire/upstream.h"
+
+namespace relay::plex {
+
+class Client;
+class PlexRelay;
+
+class Crowd final : private TimerUser {
+ public:
+  Crowd(PlexRelay& relay, Loop& loop) : relay_(relay), timer_(loop, *this) {}
+
+  // Of a message whose target is a broadcast or a group. False: there is no room for it (broadcast-queue).
+  bool add(const upstream::Output& output);
+  void catch_up(Client& client);
+  uint32_t newest() const { return first_ + static_cast<uint32_t>(jobs_.size()) - 1; }
+  bool idle() const { return jobs_.empty(); }
+  void clear() { jobs_.clear(); bytes_ = 0; }
+
+ private:
+  static constexpr uint32_t kSlice = 256;    // clients a turn
+  static constexpr size_t kJobsMost = 1024;  // who is spoken to alone may have to hear them all first
+
+  struct Job {
+    upstream::Broadcast to;
+    bool is_group;
+    std::string group;
+    std::string payload;
+    upstream::Command command;
+    std::string reason;
+    uint32_t active_since;  // a tick
+    std::set<Uuid> except;
+    uint64_t size;
+  };
+  void on_timer(Timer& timer) override;
+  static bool is_meant(const Job& job, Client& client);
+  void hear(const Job& job, Client& client);
+
+  PlexRelay& relay_;
+  Timer timer_;
+  std::deque<Job> jobs_;
+  uint32_t first_ = 1;   // the number of jobs_.front(), or of the next one
+  uint32_t at_ = 0;      // the place where it goes on
+  uint64_t bytes_ = 0;
+};
+
+}  // namespace relay::plex

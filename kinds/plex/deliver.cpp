@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// PlexRelay: what upstreams say, and to whom it goes; and what they are told.
+#include <algorithm>
+
+#include "kinds/plex/plex.h"
+#include "lib/log.h"
+#include "lib/text.h"
+
+namespace relay::plex {
+namespace {
+
+constexpr size_t kAtOnce = 1024;     // members of a group that are spoken to in one turn
+constexpr size_t kReasonMost = 256;  // bytes
+
+using upstream::Command;
+using upstream::Delivery;
+using upstream::Event;
+using upstream::Output;
+
+bool is_excepted(const Output& output, const Uuid& uuid) {
+  return std::any_of(output.except_uuids.begin(), output.except_uuids.end(), [&](std::string_view text) { return Uuid::parse(text) == uuid; });
+}
+
+}  // namespace
+
+// ---- from an upstream
+
+void PlexRelay::bad_message(Upstream& from, std::string_view why) {
+  stats_.add(Stat::kBadMessages);
+  if (!bad_messages_.tell(env_.loop.now())) return;
+  LogLine(Level::kWarn, "bad-message").text("relay", config_.name).text("upstream", from.name()).text("error", why).count("untold", bad_messages_.untold());
+}
+
+Status PlexRelay::heard(Upstream& from, std::span<const std::byte> message) {
+  output_.clear();
+  if (const Status status = decode(message, output_); !status.ok()) {
+    bad_message(from, status.reason());
+    return status;
+  }
+  deliver(from, output_);
+  return {};
+}
+
+void PlexRelay::deliver(Upstream& from, const Output& output) {
+  if (output.command == Command::kJoin || output.command == Command::kLeave) return change_group(from, output);
+  if (output.target == Output::Target::kBroadcast || output.target == Output::Target::kGroup) deliver_to_many(from, output);
+  else if (output.target == Output::Target::kClient) deliver_by_name(from, output.client_uuid, output);
+  else if (output.client_uuids.empty()) return bad_message(from, "it has no target");
+  for (const std::string_view uuid : output.client_uuids) deliver_by_name(from, uuid, output);
+}
+
+void PlexRelay::deliver_by_name(Upstream& from, std::string_view text, const Output& output) {
+  const std::optional<Uuid> uuid = Uuid::parse(text);
+  Client* client = uuid ? clients_.find(*uuid) : nullptr;
+  if (client != nullptr && output.ack_seq > 0) {
+    client->acknowledged(output.ack_seq, from.id());
+    if (output.payload.empty() && output.command == Command::kSend && !output.has_idle_timeout && output.labels.empty() && output.request_id == 0) return;
+  }
+  if (client != nullptr && !client->is_gone()) return deliver_to(from, *client, output);
+  if (output.ack_seq > 0 && output.payload.empty() && output.request_id == 0) return;  // of one whose last message that was
+  stats_.add(Stat::kUnknownClients);
+  if (uuid && output.request_id != 0) report(from.id(), output.request_id, *uuid, Delivery::kUnknownClient);
+}
+
+void PlexRelay::deliver_to(Upstream& from, Client& client, const Output& output) {
+  catch_up(client);
+  if (client.ending() && output.command == Command::kAbort) return client.end(CloseReason::kUpstream, printable(output.reason.substr(0, kReasonMost)), true);
+  for (const auto& [name, value] : output.labels)
+    if (!client.ending() && !client.set_label(name, value)) bad_message(from, "too many labels, or too long ones");
+  if (output.has_idle_timeout && !client.ending()) client.set_idle_timeout(Delay{output.idle_timeout_ms});
+  if (client.ending() || (!output.payload.empty() && !client.write(output.payload))) {
+    stats_.add(Stat::kDroppedMessages);
+    if (output.request_id != 0) report(from.id(), output.request_id, client.uuid(), client.is_gone() ? Delivery::kQueueFull : Delivery::kClosed);
+    return;
+  }
+  if (output.request_id != 0) client.report(from.id(), output.request_id);
+  command(client, output.command, output.reason);
+}
+
+void PlexRelay::command(Client& client, Command command, std::string_view given) {
+  const std::string reason = printable(given.substr(0, kReasonMost));
+  switch (command) {
+    case Command::kSend:
+    case Command::kJoin:
+    case Command::kLeave: return;
+    case Command::kClose: return client.finish(CloseReason::kUpstream, reason);
+    case Command::kAbort: return client.end(CloseReason::kUpstream, reason, true);
+    case Command::kAccept: return client.accept();
+    case Command::kReject:
+      stats_.add(Stat::kAuthRejected);
+      return client.finish(CloseReason::kRejected, reason);
+    case Command::kPause: return client.pause(true);
+    case Command::kResume: return client.pause(false);
+  }
+}
+
+void PlexRelay::deliver_to_many(Upstream& from, const Output& output) {
+  stats_.add(Stat::kBroadcasts);
+  if (output.target == Output::Target::kGroup) {
+    const auto at = groups_.find(output.group);
+    if (at == groups_.end()) {
+      stats_.add(Stat::kDroppedMessages);
+      if (output.request_id != 0) report(from.id(), output.request_id, {}, Delivery::kNoGroup);
+      return;
+    }
+    if (at->second->members.size() <= kAtOnce && output.except_uuids.size() <= 16) {
+      const std::vector<Client*> members(at->second->members.begin(), at->second->members.end());  // it may change
+      for (Client* client : members)
+        if (!client->is_gone() && !is_excepted(output, client->uuid())) deliver_to(from, *client, output);
+      return;
+    }
+  }
+  if (crowd_.add(output)) return;
+  stats_.add(Stat::kDroppedMessages);
+  bad_message(from, "broadcast-queue is full");
+}
+
+void PlexRelay::change_group(Upstream& from, const Output& output) {
+  if (output.target != Output::Target::kGroup || output.group.empty() || output.group.size() > 255) return bad_message(from, "JOIN or LEAVE without a group");
+  for (const std::string_view text : output.client_uuids) {
+    const std::optional<Uuid> uuid = Uuid::parse(text);
+    Client* client = uuid ? clients_.find(*uuid) : nullptr;
+    if (client == nullptr || client->is_gone()) {
+      stats_.add(Stat::kUnknownClients);
+      continue;
+    }
+    catch_up(*client);
+    if (client->ending()) continue;
+    auto at = groups_.find(output.group);
+    if (output.command == Command::kLeave) {
+      if (at != groups_.end()) leave(*client, *at->second);
+      continue;
+    }
+    if (at == groups_.end()) {
+      at = groups_.emplace(std::string(output.group), std::make_unique<Group>(std::string(output.group))).first;
+      stats_.add(Stat::kGroups);
+    }
+    if (at->second->members.contains(client)) continue;
+    if (!client->join(*at->second)) {
+      bad_message(from, "a client is in too many groups");
+      if (at->second->members.empty()) {
+        stats_.sub(Stat::kGroups);
+        groups_.erase(at);
+      }
+      continue;
+    }
+    at->second->members.insert(client);
+  }
+}
+
+void PlexRelay::leave(Client& client, Group& group) {
+  if (group.members.erase(&client) == 0) return;
+  client.part(group);
+  if (!group.members.empty()) return;
+  stats_.sub(Stat::kGroups);
+  groups_.erase(groups_.find(group.name()));
+}
+
+// ---- to an upstream
+
+void PlexRelay::tell(Client& client, Event event, CloseReason why, std::string_view details) {
+  Upstream* home = client.home();
+  if (home == nullptr || !home->has(upstream::kEvents)) return;
+  const std::string uuid = client.uuid().text();
+  upstream::Input input;
+  input.time = time_text();
+  input.client_uuid = uuid;
+  input.event = event;
+  input.seq = client.seq();
+  input.close = why;
+  input.close_details = details;
+  Client::Texts texts;
+  upstream::ClientInfo info;
+  if (event == Event::kConnected || event == Event::kRehomed) {
+    info = client.info(texts);
+    input.client = &info;
+    if (const auto* labels = client.labels(); labels != nullptr)
+      for (const auto& [name, value] : *labels) input.labels.emplace_back(name, value);
+  }
+  home->tell(input);
+}
+
+void PlexRelay::report(uint32_t id, uint64_t request, const Uuid& uuid, Delivery what) {
+  Upstream* upstream = find(id);
+  if (upstream == nullptr || !upstream->has(upstream::kDeliveryReport)) return;
+  const std::string text = uuid.text();
+  upstream::Input input;
+  input.time = time_text();
+  input.client_uuid = text;
+  input.event = Event::kDelivery;
+  input.request_id = request;
+  input.delivery = what;
+  upstream->tell(input);
+}
+
+void PlexRelay::take_back(Upstream& from, const upstream::Input& input) {
+  const std::optional<Uuid> uuid = Uuid::parse(input.client_uuid);
+  if (!uuid) return;
+  if (Client* client = clients_.find(*uuid); client != nullptr) {
+    // The next upstream hears of the client anew, and what has become of its own messages does not concern it.
+    if (input.event == Event::kData) client->take_back(input.seq, input.payload, input.redelivered);
+    return;
+  }
+  if (input.event != Event::kData && input.event != Event::kDisconnected) return;
+  // Of a client that is gone: to any, but what is of one client to the same.
+  Upstream* to = nullptr;
+  uint64_t best = 0;
+  for (const std::unique_ptr<Upstream>& upstream : upstreams_) {
+    if (!upstream->is_usable() || upstream.get() == &from) continue;
+    const uint64_t score = (uuid->hash() ^ upstream->id()) * 0x9e3779b97f4a7c15U;
+    if (to != nullptr && score <= best) continue;
+    to = upstream.get();
+    best = score;
+  }
+  if (input.event != Event::kData) {
+    if (to != nullptr) to->tell(input);
+  } else if (to == nullptr || !to->give(input)) {
+    stats_.add(Stat::kLostMessages);
+  }
+}
+
+}  // namespace relay::plex

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages for all clients, for those that have said something lately, and for the others."""
+
+from typing import Any
+
+from harness.lab import Lab
+from harness.peers.upstream_proto import pb
+from harness.plex import Met, announced, newcomer, trade
+from harness.scale import volume
+from harness.stream import Stream
+from harness.task import Task
+from harness.until import until
+
+
+def crowd(lab: Lab, count: int, **keys: Any) -> tuple[Any, Any, list[Met]]:
+    upstream = lab.upstream(does="silent", features=("EVENTS",))
+    relay = lab.plex(upstream, **keys)
+    return upstream, relay, [announced(lab, relay, upstream) for _ in range(count)]
+
+
+def test_to_all(lab: Lab) -> None:
+    """What is for all reaches each client once, in order, also those that have never said anything."""
+    upstream, relay, met = crowd(lab, 50)
+    met[0].peer.send(b"I speak")
+    for number in range(20):
+        upstream.broadcast(b"%02d." % number)
+    for one in met:
+        assert one.peer.read(60) == b"".join(b"%02d." % number for number in range(20))
+    assert relay.stats()["broadcasts"] == 20
+    assert all(one.peer.take(10) is None for one in met)
+
+
+def test_an_upstream_of_old_may_broadcast(lab: Lab) -> None:
+    """A program that knows nothing new reaches all clients, those of other programs included."""
+    first, second = lab.upstream(), lab.upstream()
+    relay = lab.plex(first, second)
+    met = [newcomer(lab, relay, first, second) for _ in range(6)]
+    assert {id(one.upstream) for one in met} == {id(first), id(second)}
+    for sender, word in ((first, b"one"), (second, b"two")):
+        sender.broadcast(word)
+        for one in met:
+            assert one.peer.read(3) == word
+
+
+def test_to_all_but_some(lab: Lab) -> None:
+    """A broadcast may leave some out."""
+    upstream, _, met = crowd(lab, 6)
+    upstream.broadcast(b"not you", except_uuids=[met[0].uuid, met[3].uuid, "nobody at all"])
+    upstream.broadcast(b".")
+    for one in met:
+        expected = b"." if one in (met[0], met[3]) else b"not you."
+        assert one.peer.read(len(expected)) == expected
+
+
+def test_to_the_active(lab: Lab) -> None:
+    """ACTIVE are those that have said something within active-time; NOT_ACTIVE the others, also those that never have."""
+    upstream, _, met = crowd(lab, 6, active_time="10m")
+    for one in met[:2]:
+        one.peer.send(b"I speak")
+        upstream.wait(event=pb.EVENT_DATA, client_uuid=one.uuid)
+    upstream.broadcast(b"active", to="ACTIVE")
+    upstream.broadcast(b"others", to="NOT_ACTIVE")
+    for one in met:
+        assert one.peer.read(6) == (b"active" if one in met[:2] else b"others")
+    upstream.broadcast(b".")
+    for one in met:
+        assert one.peer.read(1) == b"."
+
+
+def test_active_no_more(lab: Lab) -> None:
+    """Who says nothing for active-time is not active any more, until it speaks again; being sent to does not count."""
+    upstream, _, [one, other] = crowd(lab, 2, active_time="300ms")
+
+    def heard(peer: Any) -> bool:
+        """Whether `peer` was among the active; the other word comes anyway."""
+        upstream.broadcast(b"a", to="ACTIVE")
+        upstream.broadcast(b".")
+        got = peer.read(1)
+        if got == b"a":
+            assert peer.read(1) == b"."
+        return bool(got == b"a")
+
+    one.peer.send(b"I speak")
+    upstream.wait(event=pb.EVENT_DATA)
+    until(lambda: not heard(one.peer), "it is not active any more")
+    one.peer.send(b"again")
+    upstream.wait(event=pb.EVENT_DATA, payload=b"again")
+    upstream.broadcast(b"!", to="ACTIVE")
+    upstream.broadcast(b"-")
+    assert one.peer.read(1) in b"!-"
+    assert not other.peer.silent(0.1)
+
+
+def test_active_together_are_all(lab: Lab) -> None:
+    """Each client is active or not, never both, never neither, even while it changes."""
+    upstream, _, met = crowd(lab, 10, active_time="200ms")
+    for turn in range(30):
+        met[turn % 10].peer.send(b"x")
+        upstream.wait(event=pb.EVENT_DATA, count=turn + 1)
+        upstream.broadcast(b"1", to="ACTIVE")
+        upstream.broadcast(b"1", to="NOT_ACTIVE")
+    upstream.broadcast(b".")
+    for one in met:
+        got = b""
+        while not got.endswith(b"."):
+            got += one.peer.read(1)
+        assert 29 <= len(got) <= 33, got  # a clock may tick between the two
+
+
+def test_between_other_messages(lab: Lab) -> None:
+    """A broadcast takes its place among the messages for a client, in the order in which they were sent."""
+    upstream, _, met = crowd(lab, 5)
+    for number in range(100):
+        for one in met:
+            upstream.send(client_uuid=one.uuid, payload=b"%02d" % (number % 100))
+        upstream.broadcast(b"|")
+    for one in met:
+        assert one.peer.read(300) == b"".join(b"%02d|" % number for number in range(100))
+
+
+def test_closing_all(lab: Lab) -> None:
+    """A broadcast may carry a command: all are closed with a last word, but for some."""
+    upstream, relay, met = crowd(lab, 6)
+    upstream.broadcast(b"bye", command=pb.COMMAND_CLOSE, except_uuids=[met[0].uuid])
+    for one in met[1:]:
+        assert one.peer.read_all() == b"bye"
+        one.peer.close()
+    relay.wait_stat("clients", "==", 1)
+    met[0].peer.send(b"still here")
+    upstream.wait(payload=b"still here")
+
+
+def test_to_nobody(lab: Lab) -> None:
+    """A broadcast while there are no clients does nothing."""
+    upstream = lab.upstream()
+    relay = lab.plex(upstream)
+    upstream.broadcast(b"hello?")
+    relay.wait_stat("broadcasts", "==", 1)
+    trade(newcomer(lab, relay, upstream).peer, 3)
+
+
+def test_while_clients_talk(lab: Lab) -> None:
+    """Broadcasts and answers of many clients at once get in each other's way nowhere: each line arrives whole."""
+    upstream = lab.upstream()
+    relay = lab.plex(upstream, framing="line")
+    met = [newcomer(lab, relay, upstream) for _ in range(20)]
+    count = volume(100)
+
+    def converse(one: Met, number: int) -> None:
+        for turn in range(count):
+            one.peer.send(b"client %d turn %d\n" % (number, turn))
+        got = b""
+        while got.count(b"\n") < 2 * count:
+            got += one.peer.sock.recv(65_536)
+        lines = got.splitlines()
+        assert [line for line in lines if line.startswith(b"client")] == [b"client %d turn %d" % (number, turn) for turn in range(count)]
+        assert [line for line in lines if line.startswith(b"all")] == [b"all %d" % turn for turn in range(count)]
+        assert len(lines) == 2 * count
+
+    tasks = [Task(converse, one, number) for number, one in enumerate(met)]
+    for turn in range(count):
+        upstream.broadcast(b"all %d\n" % turn)
+    for task in tasks:
+        task.result(60)
+
+
+def test_a_large_broadcast(lab: Lab) -> None:
+    """100 KB to each of a hundred clients arrive whole."""
+    upstream, _, met = crowd(lab, 100)
+    stream = Stream("large")
+    upstream.broadcast(stream.at(0, 100_000))
+    for one in met:
+        one.peer.read_stream(stream, 100_000)
