@@ -86,7 +86,7 @@ def test_it_runs(lab: Lab) -> None:
          "FILE:4: RELAY_CLIENT stands in FILE:3 already; put its values into one line, with commas between them"),
         ('RELAY_NAME="x', "FILE:3: the quotes do not stand around the whole value; a comment needs a line of its own"),
         ('RELAY_NAME="x" # y', "FILE:3: the quotes do not stand around the whole value; a comment needs a line of its own"),
-        ("RELAY_KIND=clutter", 'FILE:3: RELAY_KIND: "clutter" is not built in; there is cluster, redis'),
+        ("RELAY_KIND=clutter", 'FILE:3: RELAY_KIND: "clutter" is not built in; there is cluster, redis, plex'),
         ("RELAY_KIND=cluster\nRELAY_KIND=cluster", "FILE:4: RELAY_KIND is here a second time; keep one of the two"),
         ("RELAY_CLIENT=", "FILE:3: client: has no value; give one, for example 10.0.0.0/8"),
         ("RELAY_PAIRS=0", 'FILE:3: pairs: "0" is out of range; give a number from 1 to 1000000'),

@@ -120,8 +120,10 @@ class Driver:
                     ledger.said[client.uuid] = client.said
         until(ledger.complete, lambda: f"all came: {self.relay.stats()}", timeout=30)
         ledger.check()
-        names = {client.uuid for client in self.clients}
-        strangers = {uuid for upstream in self.upstreams for uuid in upstream.clients()} - names
+        heard = {uuid for upstream in self.upstreams for uuid in upstream.clients()}
+        for client in self.clients:  # one that was reset may have been heard of only now
+            self.named(client)
+        strangers = heard - {client.uuid for client in self.clients}
         assert not strangers, strangers
         alive = sum(not client.cut and not client.ended for client in self.clients)
         self.relay.wait_stat("clients", "==", alive)
