@@ -17,6 +17,7 @@
 #include "net/loop.h"
 #include "net/resolver.h"
 #include "ops/config.h"
+#include "ops/control.h"
 #include "ops/stats.h"
 
 namespace relay {
@@ -53,6 +54,9 @@ class Relay {
   virtual const std::string& name() const = 0;
   // Its statistics, in the order of Kind::stats, valid for the turn.
   virtual std::span<const uint64_t> values() const = 0;
+  // What an operator asks of this relay alone: `what` is what stands behind its name in the path ("send"), `body` the request's. Appends
+  // the answer, a JSON object, and returns HTTP's status; 404: there is no such thing.
+  virtual int control(std::string_view /*what*/, const ControlQuery& /*query*/, std::string& /*answer*/) { return 404; }
   // Adds members to the object that describes it: where it listens, its sessions (at most `most` of them), its last error.
   virtual void status(Json& json, size_t most) = 0;
 };

@@ -47,6 +47,9 @@ std::string quote(std::string_view text);
 // a user. Several URLs may stand there, with spaces or commas between them. One in doubt hides more, not less.
 std::string hide_password(std::string_view url);
 
+// Base64 (RFC 4648, section 4), with its padding or without; nothing: it is none.
+std::optional<std::string> decode_base64(std::string_view text);
+
 // ASCII's capitals as small letters, as names of commands and hosts are compared; and whether two are the same but for that.
 std::string lower(std::string_view text);
 bool same_word(std::string_view a, std::string_view b);

@@ -210,6 +210,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
     }
     const HttpTarget target = HttpTarget::parse(request.target);
     const bool get = request.method == "GET" || head_only_;
+    if (constexpr std::string_view kRelays = "/relays/"; target.path.starts_with(kRelays)) return control(target, request, target.path.substr(kRelays.size()));
     for (const Route& route : kRoutes) {
       if (route.path != target.path) continue;
       if (route.post ? request.method != "POST" : !get)
@@ -217,6 +218,14 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
       return (this->*route.answer)(target);
     }
     problem(404, "no such page; there are /status /metrics /healthz /readyz /wait, and by POST /drain /reload /log-level");
+  }
+
+  void control(const HttpTarget& target, const HttpMessage& request, std::string_view path) {
+    if (request.method != "GET" && request.method != "POST") return problem(405, "use GET or POST", "Allow: GET, POST\r\n");
+    std::string body;
+    const int code = admin_.user_.control(path, {request.method == "POST", target.query, request.body}, body);
+    if (code == 404 && body.empty()) return problem(404, "no such relay, or it knows no such thing; /status lists the relays");
+    reply(code, body + "\n");
   }
 
   void status(const HttpTarget& target) {

@@ -5,6 +5,7 @@
 //   GET  /status      JSON                       POST /reload            answers when it is done, or why not
 //   GET  /healthz     200 while the loop turns   POST /log-level?level=debug
 //   GET  /readyz      200 while it accepts
+//   GET, POST  /relays/NAME/WHAT            what a relay can do by itself; its kind's manual says what
 //   GET  /wait?stat=sessions&op=>=&value=1&relay=NAME&timeout=5s         answers when it is so, 504 after the time-out
 //
 // Long pages are made and sent a piece a turn, so that looking costs the traffic nothing. A client that sends nothing, reads
@@ -25,6 +26,7 @@
 #include "net/loop.h"
 #include "net/tls.h"
 #include "ops/config.h"
+#include "ops/control.h"
 #include "wire/http1.h"
 
 namespace relay {
@@ -48,6 +50,8 @@ class AdminUser {
   virtual bool metrics_page(AdminPlace& place, std::string& out) = 0;
   // The sum over the relays of that name (empty: all); nothing if no such relay or statistic is there.
   virtual std::optional<uint64_t> statistic(std::string_view relay, std::string_view name) = 0;
+  // Of the path behind "/relays/": appends the answer, JSON, and returns HTTP's status; 404: there is no such relay, or it knows no such thing.
+  virtual int control(std::string_view path, const ControlQuery& query, std::string& answer) = 0;
   virtual bool accepts() const = 0;
   virtual void begin_drain() = 0;
   // Returns the number of the reload that will see what is in the file now; only grows. Ends with Admin::reloaded().

@@ -61,6 +61,7 @@ class Process final : private Watcher, private TimerUser, private ReloadUser, pr
   bool status_page(AdminPlace& place, const AdminQuery& query, std::string& out) override;
   bool metrics_page(AdminPlace& place, std::string& out) override;
   std::optional<uint64_t> statistic(std::string_view relay, std::string_view name) override;
+  int control(std::string_view path, const ControlQuery& query, std::string& answer) override;
   bool accepts() const override { return !draining_; }
   void begin_drain() override;
   uint64_t begin_reload() override;

@@ -159,6 +159,16 @@ bool Process::metrics_page(AdminPlace& place, std::string& out) {
   return false;
 }
 
+// ---- /relays/NAME/WHAT
+
+int Process::control(std::string_view path, const ControlQuery& query, std::string& answer) {
+  for (const auto& running : fleet_.relays()) {
+    const std::string& name = running->relay->name();  // in which there may be a slash
+    if (path.starts_with(name) && path.size() > name.size() && path[name.size()] == '/') return running->relay->control(path.substr(name.size() + 1), query, answer);
+  }
+  return 404;
+}
+
 // ---- /wait
 
 std::optional<uint64_t> Process::statistic(std::string_view relay, std::string_view name) {

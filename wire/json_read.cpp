@@ -46,6 +46,13 @@ bool JsonView::is_array() const { return value_ != nullptr && value_of(value_).I
 
 size_t JsonView::size() const { return is_array() ? value_of(value_).Size() : 0; }
 
+size_t JsonView::members() const { return value_ != nullptr && value_of(value_).IsObject() ? value_of(value_).MemberCount() : 0; }
+
+std::pair<std::string_view, JsonView> JsonView::member(size_t index) const {
+  const auto at = value_of(value_).MemberBegin() + static_cast<std::ptrdiff_t>(index);
+  return {{at->name.GetString(), at->name.GetStringLength()}, JsonView(&at->value)};
+}
+
 std::string_view JsonView::text() const {
   if (value_ == nullptr || !value_of(value_).IsString()) return {};
   return {value_of(value_).GetString(), value_of(value_).GetStringLength()};

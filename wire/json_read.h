@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 namespace relay {
 
@@ -20,6 +21,9 @@ class JsonView {
   size_t size() const;                              // of an array
   bool is_array() const;
   std::string_view text() const;
+  // The members of an object, in their order; its name and its value.
+  size_t members() const;
+  std::pair<std::string_view, JsonView> member(size_t index) const;  // REQUIRES: index < members()
   std::optional<uint64_t> number() const;           // an integer that is not negative
   bool flag() const;
 

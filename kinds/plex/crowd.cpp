@@ -8,7 +8,7 @@
 
 namespace relay::plex {
 
-bool Crowd::add(const upstream::Output& output) {
+bool Crowd::add(const upstream::Output& output, bool by_admin) {
   const uint64_t size = output.payload.size() + output.reason.size() + output.group.size() + sizeof(Job) + output.except_uuids.size() * 64;
   if (bytes_ + size > relay_.config().broadcast_queue || jobs_.size() >= kJobsMost) return false;
   Job& job = jobs_.emplace_back();
@@ -18,6 +18,7 @@ bool Crowd::add(const upstream::Output& output) {
   job.payload.assign(reinterpret_cast<const char*>(output.payload.data()), output.payload.size());
   job.command = output.command;
   job.reason = output.reason;
+  job.by_admin = by_admin;
   job.active_since = relay_.tick() - static_cast<uint32_t>(relay_.config().active_time.count() / 10);
   for (const std::string_view text : output.except_uuids)
     if (const std::optional<Uuid> uuid = Uuid::parse(text); uuid) job.except.insert(*uuid);
@@ -42,7 +43,7 @@ bool Crowd::is_meant(const Job& job, Client& client) {
 void Crowd::hear(const Job& job, Client& client) {
   if (!is_meant(job, client)) return;
   if (!job.payload.empty() && !client.write(std::as_bytes(std::span(job.payload)))) return;
-  relay_.command(client, job.command, job.reason);
+  relay_.command(client, job.command, job.reason, job.by_admin);
 }
 
 void Crowd::catch_up(Client& client) {

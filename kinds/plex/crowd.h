@@ -27,7 +27,7 @@ class Crowd final : private TimerUser {
   Crowd(PlexRelay& relay, Loop& loop) : relay_(relay), timer_(loop, *this) {}
 
   // Of a message whose target is a broadcast or a group. False: there is no room for it (broadcast-queue).
-  bool add(const upstream::Output& output);
+  bool add(const upstream::Output& output, bool by_admin);
   void catch_up(Client& client);
   uint32_t newest() const { return first_ + static_cast<uint32_t>(jobs_.size()) - 1; }
   bool idle() const { return jobs_.empty(); }
@@ -44,6 +44,7 @@ class Crowd final : private TimerUser {
     std::string payload;
     upstream::Command command;
     std::string reason;
+    bool by_admin;
     uint32_t active_since;  // a tick
     std::set<Uuid> except;
     uint64_t size;

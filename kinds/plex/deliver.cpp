@@ -25,13 +25,14 @@ bool is_excepted(const Output& output, const Uuid& uuid) {
 
 // ---- from an upstream
 
-void PlexRelay::bad_message(Upstream& from, std::string_view why) {
+void PlexRelay::bad_message(const Speaker& from, std::string_view why) {
   stats_.add(Stat::kBadMessages);
   if (!bad_messages_.tell(env_.loop.now())) return;
-  LogLine(Level::kWarn, "bad-message").text("relay", config_.name).text("upstream", from.name()).text("error", why).count("untold", bad_messages_.untold());
+  LogLine(Level::kWarn, "bad-message").text("relay", config_.name).text("upstream", from.name).text("error", why).count("untold", bad_messages_.untold());
 }
 
-Status PlexRelay::heard(Upstream& from, std::span<const std::byte> message) {
+Status PlexRelay::heard(Upstream& upstream, std::span<const std::byte> message) {
+  const Speaker from{upstream.id(), upstream.name()};
   output_.clear();
   if (const Status status = decode(message, output_); !status.ok()) {
     bad_message(from, status.reason());
@@ -41,7 +42,7 @@ Status PlexRelay::heard(Upstream& from, std::span<const std::byte> message) {
   return {};
 }
 
-void PlexRelay::deliver(Upstream& from, const Output& output) {
+void PlexRelay::deliver(const Speaker& from, const Output& output) {
   if (output.command == Command::kJoin || output.command == Command::kLeave) return change_group(from, output);
   if (output.target == Output::Target::kBroadcast || output.target == Output::Target::kGroup) deliver_to_many(from, output);
   else if (output.target == Output::Target::kClient) deliver_by_name(from, output.client_uuid, output);
@@ -49,20 +50,20 @@ void PlexRelay::deliver(Upstream& from, const Output& output) {
   for (const std::string_view uuid : output.client_uuids) deliver_by_name(from, uuid, output);
 }
 
-void PlexRelay::deliver_by_name(Upstream& from, std::string_view text, const Output& output) {
+void PlexRelay::deliver_by_name(const Speaker& from, std::string_view text, const Output& output) {
   const std::optional<Uuid> uuid = Uuid::parse(text);
   Client* client = uuid ? clients_.find(*uuid) : nullptr;
   if (client != nullptr && output.ack_seq > 0) {
-    client->acknowledged(output.ack_seq, from.id());
+    client->acknowledged(output.ack_seq, from.id);
     if (output.payload.empty() && output.command == Command::kSend && !output.has_idle_timeout && output.labels.empty() && output.request_id == 0) return;
   }
   if (client != nullptr && !client->is_gone()) return deliver_to(from, *client, output);
   if (output.ack_seq > 0 && output.payload.empty() && output.request_id == 0) return;  // of one whose last message that was
   stats_.add(Stat::kUnknownClients);
-  if (uuid && output.request_id != 0) report(from.id(), output.request_id, *uuid, Delivery::kUnknownClient);
+  if (uuid && output.request_id != 0) report(from.id, output.request_id, *uuid, Delivery::kUnknownClient);
 }
 
-void PlexRelay::deliver_to(Upstream& from, Client& client, const Output& output) {
+void PlexRelay::deliver_to(const Speaker& from, Client& client, const Output& output) {
   catch_up(client);
   if (client.ending() && output.command == Command::kAbort) return client.end(CloseReason::kUpstream, printable(output.reason.substr(0, kReasonMost)), true);
   for (const auto& [name, value] : output.labels)
@@ -70,21 +71,22 @@ void PlexRelay::deliver_to(Upstream& from, Client& client, const Output& output)
   if (output.has_idle_timeout && !client.ending()) client.set_idle_timeout(Delay{output.idle_timeout_ms});
   if (client.ending() || (!output.payload.empty() && !client.write(output.payload))) {
     stats_.add(Stat::kDroppedMessages);
-    if (output.request_id != 0) report(from.id(), output.request_id, client.uuid(), client.is_gone() ? Delivery::kQueueFull : Delivery::kClosed);
+    if (output.request_id != 0) report(from.id, output.request_id, client.uuid(), client.is_gone() ? Delivery::kQueueFull : Delivery::kClosed);
     return;
   }
-  if (output.request_id != 0) client.report(from.id(), output.request_id);
-  command(client, output.command, output.reason);
+  if (output.request_id != 0) client.report(from.id, output.request_id);
+  command(client, output.command, output.reason, from.id == 0);
 }
 
-void PlexRelay::command(Client& client, Command command, std::string_view given) {
+void PlexRelay::command(Client& client, Command command, std::string_view given, bool by_admin) {
+  const CloseReason why = by_admin ? CloseReason::kAdmin : CloseReason::kUpstream;
   const std::string reason = printable(given.substr(0, kReasonMost));
   switch (command) {
     case Command::kSend:
     case Command::kJoin:
     case Command::kLeave: return;
-    case Command::kClose: return client.finish(CloseReason::kUpstream, reason);
-    case Command::kAbort: return client.end(CloseReason::kUpstream, reason, true);
+    case Command::kClose: return client.finish(why, reason);
+    case Command::kAbort: return client.end(why, reason, true);
     case Command::kAccept: return client.accept();
     case Command::kReject:
       stats_.add(Stat::kAuthRejected);
@@ -94,13 +96,13 @@ void PlexRelay::command(Client& client, Command command, std::string_view given)
   }
 }
 
-void PlexRelay::deliver_to_many(Upstream& from, const Output& output) {
+void PlexRelay::deliver_to_many(const Speaker& from, const Output& output) {
   stats_.add(Stat::kBroadcasts);
   if (output.target == Output::Target::kGroup) {
     const auto at = groups_.find(output.group);
     if (at == groups_.end()) {
       stats_.add(Stat::kDroppedMessages);
-      if (output.request_id != 0) report(from.id(), output.request_id, {}, Delivery::kNoGroup);
+      if (output.request_id != 0) report(from.id, output.request_id, {}, Delivery::kNoGroup);
       return;
     }
     if (at->second->members.size() <= kAtOnce && output.except_uuids.size() <= 16) {
@@ -110,12 +112,12 @@ void PlexRelay::deliver_to_many(Upstream& from, const Output& output) {
       return;
     }
   }
-  if (crowd_.add(output)) return;
+  if (crowd_.add(output, from.id == 0)) return;
   stats_.add(Stat::kDroppedMessages);
   bad_message(from, "broadcast-queue is full");
 }
 
-void PlexRelay::change_group(Upstream& from, const Output& output) {
+void PlexRelay::change_group(const Speaker& from, const Output& output) {
   if (output.target != Output::Target::kGroup || output.group.empty() || output.group.size() > 255) return bad_message(from, "JOIN or LEAVE without a group");
   for (const std::string_view text : output.client_uuids) {
     const std::optional<Uuid> uuid = Uuid::parse(text);

@@ -87,24 +87,6 @@ constexpr std::array kKeys = join(kOwnKeys, kTlsKeys);
 
 Status bad(const char* why) { return {Code::kInvalid, why}; }
 
-Result<Source> parse_source(std::string_view text) {
-  Source source;
-  source.text = text;
-  bool tls = false;
-  if (const size_t end = text.find("://"); end != std::string_view::npos) {
-    const std::string_view scheme = text.substr(0, end);
-    tls = scheme == "grpcs";
-    if (!tls && scheme != "grpc") return bad("has a scheme that is neither grpc:// nor grpcs://");
-    text.remove_prefix(end + 3);
-    if (text.ends_with('/')) text.remove_suffix(1);
-  }
-  const Result<Endpoint> place = Endpoint::parse_target((tls ? "tls://" : "") + std::string(text));
-  if (!place.ok()) return place.status();
-  if (place->kind == Endpoint::Kind::kName && !place->has_port) return bad("has no port");
-  source.place = *place;
-  return source;
-}
-
 int hex(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   const char low = static_cast<char>(c | 0x20);
@@ -202,6 +184,24 @@ void check_itself(const Section& section, const std::vector<Source>& sources, Fa
 }
 
 }  // namespace
+
+Result<Source> parse_source(std::string_view text) {
+  Source source;
+  source.text = text;
+  bool tls = false;
+  if (const size_t end = text.find("://"); end != std::string_view::npos) {
+    const std::string_view scheme = text.substr(0, end);
+    tls = scheme == "grpcs";
+    if (!tls && scheme != "grpc") return bad("has a scheme that is neither grpc:// nor grpcs://");
+    text.remove_prefix(end + 3);
+    if (text.ends_with('/')) text.remove_suffix(1);
+  }
+  const Result<Endpoint> place = Endpoint::parse_target((tls ? "tls://" : "") + std::string(text));
+  if (!place.ok()) return place.status();
+  if (place->kind == Endpoint::Kind::kName && !place->has_port) return bad("has no port");
+  source.place = *place;
+  return source;
+}
 
 std::string_view name_of(Balance balance) {
   switch (balance) {

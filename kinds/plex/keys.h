@@ -57,6 +57,8 @@ struct PlexConfig {
   std::unique_ptr<TlsKeys> tls;  // nullptr: there is none on either side
 };
 
+// grpc://HOST:PORT, grpcs:// for TLS, HOST:PORT, unix:PATH. The Status goes on where the text stops.
+Result<Source> parse_source(std::string_view text);
 std::span<const Key> plex_keys();
 void plex_check(const Section& section, Faults& faults);
 // REQUIRES, of these: no faults

@@ -172,18 +172,30 @@ void PlexRelay::settle_sources() {
     std::unique_ptr<TlsContext>& context = contexts_[source.text];
     if (next_->contexts[i] != nullptr && context != nullptr) *context = std::move(*next_->contexts[i]);
     else if (next_->contexts[i] != nullptr) context = std::move(next_->contexts[i]);
-    const Endpoint::Kind kind = source.place.kind;
-    if (kind == Endpoint::Kind::kName || kind == Endpoint::Kind::kService) {
-      if (std::none_of(names_.begin(), names_.end(), [&](const auto& names) { return names->source.text == source.text; }))
-        names_.push_back(std::make_unique<Names>(*this, source, context.get()));
-      continue;
-    }
-    if (std::none_of(upstreams_.begin(), upstreams_.end(), [&](const auto& upstream) { return !upstream->retired() && upstream->source() == source.text; }))
-      add_upstream(source, source.place, context.get());
+    if (!has_source(source.text)) add_source(source, context.get());
   }
   for (Upstream* upstream : goes) upstream->retire();
   std::erase_if(contexts_, [&](const auto& one) { return !named(one.first); });
-  for (const std::unique_ptr<Names>& names : names_) names->begin();
+}
+
+bool PlexRelay::has_source(std::string_view text) const {
+  return std::any_of(names_.begin(), names_.end(), [&](const auto& names) { return names->source.text == text; }) ||
+         std::any_of(upstreams_.begin(), upstreams_.end(), [&](const auto& upstream) { return !upstream->retired() && upstream->source() == text; });
+}
+
+void PlexRelay::add_source(const Source& source, TlsContext* tls) {
+  const Endpoint::Kind kind = source.place.kind;
+  if (kind != Endpoint::Kind::kName && kind != Endpoint::Kind::kService) return add_upstream(source, source.place, tls);
+  names_.push_back(std::make_unique<Names>(*this, source, tls));
+  names_.back()->begin();
+}
+
+void PlexRelay::remove_source(std::string_view text) {
+  std::erase_if(names_, [&](const auto& names) { return names->source.text == text; });
+  std::vector<Upstream*> goes;
+  for (const std::unique_ptr<Upstream>& upstream : upstreams_)
+    if (!upstream->retired() && upstream->source() == text) goes.push_back(upstream.get());
+  for (Upstream* upstream : goes) upstream->retire();
 }
 
 // The name stands for these now.
@@ -512,18 +524,23 @@ std::string_view PlexRelay::time_text() {
   return time_text_;
 }
 
-void PlexRelay::status(Json& json, size_t most) {
-  json.text("balance", name_of(config_.balance)).flag("draining", draining_);
-  doors_.status(json);
-  if (last_error_.empty()) json.null("last_error");
-  else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');
+void PlexRelay::show_upstreams(Json& json) const {
   json.begin('[', "upstreams");
   for (const std::unique_ptr<Upstream>& upstream : upstreams_) {
     json.begin('{');
     upstream->status(json);
     json.end('}');
   }
-  json.end(']').begin('[', "connections");
+  json.end(']');
+}
+
+void PlexRelay::status(Json& json, size_t most) {
+  json.text("balance", name_of(config_.balance)).flag("draining", draining_);
+  doors_.status(json);
+  if (last_error_.empty()) json.null("last_error");
+  else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');
+  show_upstreams(json);
+  json.begin('[', "connections");
   uint64_t shown = 0;
   for (uint32_t place = 0; place < clients_.places() && shown < most; ++place)
     if (const Client* client = clients_.at(place); client != nullptr) {

@@ -67,6 +67,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   bool idle() const override;
   const std::string& name() const override { return config_.name; }
   std::span<const uint64_t> values() const override { return stats_.values(); }
+  int control(std::string_view what, const ControlQuery& query, std::string& answer) override;
   void status(Json& json, size_t most) override;
 
   // For its Clients and Upstreams.
@@ -96,8 +97,8 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void catch_up(Client& client) { crowd_.catch_up(client); }
   void leave(Client& client, Group& group);
   const Table<Client>& clients() const { return clients_; }
-  // What an upstream wants done with it.
-  void command(Client& client, upstream::Command command, std::string_view given);
+  // What an upstream wants done with it, or an operator.
+  void command(Client& client, upstream::Command command, std::string_view given, bool by_admin);
 
   // Upstreams.
   void upstream_up(Upstream& upstream);
@@ -106,7 +107,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void upstream_gone(Upstream& upstream);
   void upstream_closed(Upstream& upstream);  // it was retired, and may be buried
   // A message of its stream.
-  Status heard(Upstream& from, std::span<const std::byte> message);
+  Status heard(Upstream& upstream, std::span<const std::byte> message);
   // What was on its way to it, and it has not had.
   void take_back(Upstream& from, const upstream::Input& input);
 
@@ -124,7 +125,20 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   bool refuse(const Addr& peer, Stat stat, std::string_view reason);
   Uuid new_uuid();
 
+  // Who says something to clients.
+  struct Speaker {
+    uint32_t id;  // of the upstream; 0: an operator
+    std::string_view name;
+  };
+  int control_clients(const ControlQuery& query, std::string& answer);
+  int control_send(const ControlQuery& query, std::string& answer);
+  int control_upstream(const ControlQuery& query, bool add, std::string& answer);
+  void show_upstreams(Json& json) const;
+
   void settle_sources();
+  bool has_source(std::string_view text) const;
+  void add_source(const Source& source, TlsContext* tls);
+  void remove_source(std::string_view text);
   void has_addrs(Names& names, const std::vector<Addr>& addrs);
   void add_upstream(const Source& source, const Endpoint& place, TlsContext* tls);
 
@@ -136,13 +150,13 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void sweep();
   void go_on_draining();
 
-  void deliver(Upstream& from, const upstream::Output& output);
-  void deliver_to(Upstream& from, Client& client, const upstream::Output& output);
-  void deliver_by_name(Upstream& from, std::string_view text, const upstream::Output& output);
-  void deliver_to_many(Upstream& from, const upstream::Output& output);
+  void deliver(const Speaker& from, const upstream::Output& output);
+  void deliver_to(const Speaker& from, Client& client, const upstream::Output& output);
+  void deliver_by_name(const Speaker& from, std::string_view text, const upstream::Output& output);
+  void deliver_to_many(const Speaker& from, const upstream::Output& output);
   void fill(Client& client, upstream::Input& input, upstream::Event event);
-  void change_group(Upstream& from, const upstream::Output& output);
-  void bad_message(Upstream& from, std::string_view why);
+  void change_group(const Speaker& from, const upstream::Output& output);
+  void bad_message(const Speaker& from, std::string_view why);
 
   Env env_;
   PlexConfig config_;

@@ -141,19 +141,19 @@ class AdminClient:
         self._connection: Connection | None = None
         self._lock = threading.Lock()
 
-    def ask(self, method: str, target: str, headers: dict[str, str] | None = None) -> Answer:
+    def ask(self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> Answer:
         headers = {**self._headers, **(headers or {})}
         with self._lock:
             if self._connection is not None:
                 try:
-                    return _ask(self._connection, method, target, headers, None)
+                    return _ask(self._connection, method, target, headers, body)
                 except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
                     self._close()  # idle for too long: the relay has closed it; GETs alone are asked again
                     if method != "GET":
                         raise
             self._connection = Connection(self.place)
             try:
-                return _ask(self._connection, method, target, headers, None)
+                return _ask(self._connection, method, target, headers, body)
             except BaseException:
                 self._close()
                 raise

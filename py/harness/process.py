@@ -178,10 +178,10 @@ class Relay:
         """`unix:PATH` or `IP:PORT`."""
         return self._admin_place
 
-    def admin(self, method: str, target: str, headers: dict[str, str] | None = None) -> Answer:
+    def admin(self, method: str, target: str, headers: dict[str, str] | None = None, body: str | None = None) -> Answer:
         """Asks on the one connection that this object keeps."""
         assert self._admin is not None, "this relay has no admin socket"
-        return self._admin.ask(method, target, headers)
+        return self._admin.ask(method, target, headers, None if body is None else body.encode())
 
     def status(self, **query: Any) -> Any:
         """What /status says."""

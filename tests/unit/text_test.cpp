@@ -162,6 +162,19 @@ TEST(Text, PrintableKeepsTextAndEscapesCommands) {
   for (const Row& row : kRows) EXPECT_EQ(printable(row.in), row.out);
 }
 
+TEST(Text, Base64) {
+  const auto read = [](std::string_view text) { return decode_base64(text); };
+  EXPECT_EQ(read(""), "");  // RFC 4648, section 10
+  EXPECT_EQ(read("Zg=="), "f");
+  EXPECT_EQ(read("Zm8="), "fo");
+  EXPECT_EQ(read("Zm9v"), "foo");
+  EXPECT_EQ(read("Zm9vYmE"), "fooba");
+  EXPECT_EQ(read("+/8A"), std::string("\xfb\xff\0", 3));
+  for (const std::string_view bad : {"Z", "Zh==", "Zm9v Zg==", "-_8A", "Zg==="}) {
+    EXPECT_EQ(read(bad), std::nullopt) << bad;
+  }
+}
+
 TEST(Text, QuoteIsBounded) {
   EXPECT_EQ(quote(""), "\"\"");
   EXPECT_EQ(quote("a\x1b"), "\"a\\x1b\"");
