@@ -11,6 +11,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "wire/proxy.h"
 
 namespace relay::plex {
 namespace {
@@ -98,6 +99,44 @@ bool Client::join(Group& group) {
 void Client::part(Group& group) {
   std::erase(extras_->groups, &group);
   if (!ended_) drop_extras();
+}
+
+// ---- for whom it connects
+
+void Client::await_proxy() {
+  unknown_ = true;
+  arm(relay_.config().proxy_timeout);
+}
+
+void Client::read_proxy() {
+  std::array<std::byte, 1024> bytes;  // NOLINT: the kernel fills what is read
+  std::string& part = extras().part;
+  while (unknown_ && conn_.readable()) {
+    const Result<size_t> n = conn_.read(bytes);
+    if (!n.ok()) {
+      if (n.status().code() != Code::kAgain) end(CloseReason::kClient, "it went without a PROXY header");
+      return;
+    }
+    part.append(text_of(std::span(bytes).first(*n)));
+    ProxyHeader header;
+    const Result<size_t> size = ProxyHeader::parse(bytes_of(part), header);
+    if (!size.ok()) {
+      relay_.stats().add(Stat::kProxyErrors);
+      return end(CloseReason::kError, size.status().reason(), true);
+    }
+    if (*size == 0) continue;
+    unknown_ = false;
+    part.erase(0, *size);
+    relay_.stats().add(Stat::kBytesIn, part.size());
+    if (header.family != ProxyHeader::Family::kNone) {
+      peer_.family = header.family == ProxyHeader::Family::kV4 ? Addr::Family::kV4 : Addr::Family::kV6;
+      peer_.ip = header.ip;
+      peer_.port = header.port;
+      peer_.scope = 0;
+    }
+    if (extras_->timer.armed()) extras_->timer.arm(Delay{0});
+    relay_.introduced(*this);
+  }
 }
 
 // ---- whose it is
@@ -213,6 +252,7 @@ void Client::on_ready(Conn&) {
   if (ended_) return;
   if (conn_.writable() && extras_ != nullptr && !extras_->out.empty()) flush();
   if (ended_) return;
+  if (unknown_) return read_proxy();
   if (ending_) return linger();
   // Who has reset the connection does not expect that what is still unread is heard; nor does one who has said nothing and left.
   if (conn_.broken() && !may_read()) return end(CloseReason::kReset, {});
@@ -488,7 +528,12 @@ void Client::on_deadline() {
     if (next.count() < 0 || left < next) next = left;
     return false;
   };
-  if (ending_) {
+  if (unknown_) {
+    if (over(moved_at_, config.proxy_timeout)) {
+      relay_.stats().add(Stat::kProxyErrors);
+      return end(CloseReason::kError, "no PROXY header in time", true);
+    }
+  } else if (ending_) {
     if (over(moved_at_, shut_ ? kLinger : std::max(config.half_close_timeout, kLinger))) return end(why_, extras_->end_details, !shut_);
   } else if (gated_) {
     if (over(extras_->gated_at, config.auth_timeout)) {
@@ -508,7 +553,7 @@ void Client::on_deadline() {
 }
 
 void Client::check_idle(uint32_t now) {
-  if (ended_ || ending_) return;
+  if (ended_ || ending_ || unknown_) return;
   const PlexConfig& config = relay_.config();
   if (home_ == nullptr && config.wait_timeout.count() > 0 && int64_t{now - moved_at_} * 10 >= config.wait_timeout.count()) {
     relay_.stats().add(Stat::kWaitTimeouts);
@@ -602,6 +647,7 @@ void Client::count_part() {
 
 void Client::drain() {
   if (ended_ || ending_ || draining_) return;
+  if (unknown_) return end(CloseReason::kDrain, {});
   relay_.catch_up(*this);
   if (ended_ || ending_) return;
   draining_ = true;
@@ -626,6 +672,7 @@ void Client::go_on() {
 
 std::string_view Client::state() const {
   if (ended_) return "gone";
+  if (unknown_) return "unknown";
   if (ending_) return "ending";
   if (home_ == nullptr) return "waiting";
   if (gated_) return "not-accepted";

@@ -46,6 +46,11 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   Client(PlexRelay& relay, const Uuid& uuid, const Addr& peer);
   ~Client() override;
 
+  // Its peer says first for whom it connects. REQUIRES: begin() has been true; nobody has it yet.
+  void await_proxy();
+  bool is_known() const { return !unknown_; }
+  bool is_counted = false;  // among those of its address
+
   // Takes the connection over. False: it could not be watched, and is closed; then this is to be thrown away.
   bool begin(Socket socket);
 
@@ -147,6 +152,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   };
 
   void on_ready(Conn& conn) override;
+  void read_proxy();
   void on_deadline();
   std::string_view state() const;  // for people
   Extras& extras();
@@ -186,6 +192,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   uint32_t read_at_ = 0;
   uint32_t moved_at_ = 0;
   bool met_ : 1 = false;
+  bool unknown_ : 1 = false;    // whom it is for has not been said yet
   bool gated_ : 1 = false;      // not accepted yet
   bool accepted_ : 1 = false;
   bool paused_ : 1 = false;     // by a command

@@ -29,7 +29,7 @@ bool Crowd::add(const upstream::Output& output, bool by_admin) {
 }
 
 bool Crowd::is_meant(const Job& job, Client& client) {
-  if (client.ending()) return false;
+  if (client.ending() || !client.is_known()) return false;
   if (job.is_group) {
     const std::vector<Group*>* groups = client.groups();
     if (groups == nullptr || std::none_of(groups->begin(), groups->end(), [&](const Group* group) { return group->name() == job.group; })) return false;

@@ -42,6 +42,11 @@ constexpr std::array kOwnKeys = {
         .help = "the most bytes of one message of an upstream; a longer one ends its stream", .min = 1024, .max = 256 * kMegabyte},
     Key{.name = "clients", .type = KeyType::kInteger, .metavar = "N", .fallback = "10000", .help = "how many clients at a time; more are closed at once", .min = 1,
         .max = 10'000'000},
+    Key{.name = "clients-per-address", .type = KeyType::kInteger, .metavar = "N", .fallback = "0",
+        .help = "how many clients of one address at a time; more are closed at once; 0: no limit", .max = 10'000'000},
+    Key{.name = "proxy-protocol", .type = KeyType::kNetwork, .metavar = "NET", .fallback = "",
+        .help = "who says first, by the PROXY protocol, for whom it connects: an address, a CIDR block or unix (default: nobody)", .repeatable = true},
+    Key{.name = "proxy-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s", .help = "how long such a one may take to say it", .min = 1, .max = kDay},
     Key{.name = "upstream-queue", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "256KiB",
         .help = "how much may wait for one upstream; when it is full the reading of its clients stops", .min = 16 * 1024, .max = 1024 * kMegabyte},
     Key{.name = "client-queue", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "1MiB",
@@ -225,6 +230,8 @@ void plex_check(const Section& section, Faults& faults) {
   for (const Endpoint& place : section.endpoints("listen"))
     if (place.kind != Endpoint::Kind::kUnix && !place.has_port) faults.push_back({section.where("listen"), place.text() + " has no port; write for example 127.0.0.1:7999"});
   check_framing(section, faults);
+  for (const Endpoint& place : section.endpoints("listen"))
+    if (place.tls && section.has("proxy-protocol")) faults.push_back({section.where("proxy-protocol"), "is not to be had in front of TLS; take tls:// out of " + place.text()});
   for (const std::string_view text : section.items(*section.find("upstream")))
     if (const Result<Source> source = parse_source(text); !source.ok())
       faults.push_back({section.where("upstream"), quote(text) + ' ' + source.status().reason() + "; write for example grpc://127.0.0.1:45888"});
@@ -251,6 +258,9 @@ PlexConfig plex_config(const Section& section) {
   config.balance = parse_balance(section.text("balance"));
   config.framing = read_framing(section);
   config.clients = static_cast<uint64_t>(section.integer("clients"));
+  config.clients_per_address = static_cast<uint64_t>(section.integer("clients-per-address"));
+  config.proxies = section.networks("proxy-protocol");
+  config.proxy_timeout = section.duration("proxy-timeout");
   config.upstream_queue = section.size("upstream-queue");
   config.client_queue = section.size("client-queue");
   config.broadcast_queue = section.size("broadcast-queue");

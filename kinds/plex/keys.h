@@ -36,6 +36,8 @@ struct PlexConfig {
   Balance balance = Balance::kSticky;
   Framing framing;
   uint64_t clients = 0;
+  uint64_t clients_per_address = 0;  // 0: no limit
+  std::vector<Network> proxies;      // who says for whom it connects
   uint64_t upstream_queue = 0;
   uint64_t client_queue = 0;
   uint64_t broadcast_queue = 0;
@@ -52,6 +54,7 @@ struct PlexConfig {
   Delay idle_timeout{};
   Delay half_close_timeout{};
   Delay auth_timeout{};
+  Delay proxy_timeout{};
   Delay active_time{};
   Delay drain_grace{};
   std::unique_ptr<TlsKeys> tls;  // nullptr: there is none on either side

@@ -27,6 +27,7 @@ constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"groups", Type::kGauge, "groups that have members"},
     {"accepted", Type::kCounter, "clients that were let in"},
     {"refused_busy", Type::kCounter, "clients that were closed at once because there are as many as there may be"},
+    {"refused_address", Type::kCounter, "clients that were closed at once because there are as many of their address as there may be"},
     {"refused_no_upstream", Type::kCounter, "clients that were closed at once because there was no upstream"},
     {"refused_draining", Type::kCounter, "clients that were closed at once because the relay ends"},
     {"messages_in", Type::kCounter, "messages of clients that were given to an upstream"},
@@ -47,6 +48,7 @@ constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"auth_rejected", Type::kCounter, "clients that an upstream has rejected"},
     {"auth_timeouts", Type::kCounter, "clients ended by auth-timeout"},
     {"framing_errors", Type::kCounter, "clients ended because of a message that was too long, or none"},
+    {"proxy_errors", Type::kCounter, "clients ended because they did not say for whom they connect"},
     {"upstream_queue_full", Type::kCounter, "times that a message had to wait because its upstream's queue was full"},
     {"client_queue_full", Type::kCounter, "times that a client's queue was full"},
     {"ack_queue_full", Type::kCounter, "times that a client was not read on because too much of it was not acknowledged"},
@@ -267,8 +269,27 @@ void PlexRelay::on_come(std::string_view, Socket socket, const Addr& peer) {
   stats_.add(Stat::kClients);
   if (log_enabled(Level::kDebug)) LogLine(Level::kDebug, "accepted").text("relay", config_.name).text("client", client.uuid().text()).text("peer", peer.text());
   stats_.add(Stat::kWaiting);
+  const auto holds = [&](const Network& network) { return network.contains(peer); };
+  if (std::none_of(config_.proxies.begin(), config_.proxies.end(), holds)) return introduced(client);
+  unknown_.push_back(client);
+  client.await_proxy();
+}
+
+void PlexRelay::introduced(Client& client) {
+  if (!counts(client)) return client.end(CloseReason::kError, "too many clients of its address", true);
   waiting_.push_back(client);
   if (has_usable()) home(client);
+}
+
+// Whether there may be one more of its address; if so it is one.
+bool PlexRelay::counts(Client& client) {
+  const Addr& peer = client.peer();
+  if (config_.clients_per_address == 0 || peer.family == Addr::Family::kUnix) return true;
+  uint32_t& count = addresses_[peer.ip];
+  if (count >= config_.clients_per_address) return refuse(peer, Stat::kRefusedAddress, "too-many-of-its-address");
+  ++count;
+  client.is_counted = true;
+  return true;
 }
 
 std::string_view PlexRelay::listener_of(const Addr& local) const {
@@ -438,6 +459,8 @@ Upstream* PlexRelay::give(Client& client, std::span<const std::byte> payload, ui
 
 void PlexRelay::left(Client& client) {
   stats_.sub(Stat::kClients);
+  if (client.is_counted)
+    if (const auto at = addresses_.find(client.peer().ip); at != addresses_.end() && --at->second == 0) addresses_.erase(at);
   if (client.home() == nullptr) stats_.sub(Stat::kWaiting);
 }
 
@@ -535,7 +558,9 @@ void PlexRelay::show_upstreams(Json& json) const {
 }
 
 void PlexRelay::status(Json& json, size_t most) {
-  json.text("balance", name_of(config_.balance)).flag("draining", draining_);
+  std::string targets;
+  for (const Source& source : config_.sources) targets += (targets.empty() ? "" : " ") + source.text;
+  json.text("target", targets).text("balance", name_of(config_.balance)).flag("draining", draining_);
   doors_.status(json);
   if (last_error_.empty()) json.null("last_error");
   else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');

@@ -30,8 +30,8 @@ namespace relay::plex {
 
 enum class Stat : uint8_t {
   kClients, kWaiting, kUpstreams, kGroups,
-  kAccepted, kRefusedBusy, kRefusedNoUpstream, kRefusedDraining, kMessagesIn, kBytesIn, kMessagesOut, kBytesOut, kBroadcasts, kRehomed, kRedelivered, kLostMessages,
-  kAcked, kUnknownClients, kDroppedMessages, kSlowClients, kIdleTimeouts, kHalfCloseTimeouts, kWaitTimeouts, kAuthRejected, kAuthTimeouts, kFramingErrors,
+  kAccepted, kRefusedBusy, kRefusedAddress, kRefusedNoUpstream, kRefusedDraining, kMessagesIn, kBytesIn, kMessagesOut, kBytesOut, kBroadcasts, kRehomed, kRedelivered, kLostMessages,
+  kAcked, kUnknownClients, kDroppedMessages, kSlowClients, kIdleTimeouts, kHalfCloseTimeouts, kWaitTimeouts, kAuthRejected, kAuthTimeouts, kFramingErrors, kProxyErrors,
   kUpstreamQueueFull, kClientQueueFull, kAckQueueFull, kUpstreamsLost, kNotReady, kNotLive, kBadMessages, kResets, kDials, kDialFailures, kAcceptPauses,
   kTlsHandshakes, kTlsHandshakeFailures,
   kCount,
@@ -91,6 +91,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   // Tells its home of it.
   void tell(Client& client, upstream::Event event, CloseReason why = CloseReason::kNone, std::string_view details = {});
   void report(uint32_t id, uint64_t request, const Uuid& uuid, upstream::Delivery what);
+  void introduced(Client& client);  // it is known for whom it connects
   void left(Client& client);   // its connection is gone
   void ended(Client& client);  // and nothing of it is to be remembered any more: buries it
   // What was said to all before now, it has before what is said to it now.
@@ -123,6 +124,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   static Doors::Plan doors_of(const PlexConfig& config);
   bool admits(const Addr& peer);
   bool refuse(const Addr& peer, Stat stat, std::string_view reason);
+  bool counts(Client& client);
   Uuid new_uuid();
 
   // Who says something to clients.
@@ -166,6 +168,8 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Doors doors_;
   Table<Client> clients_;
   List<Client> waiting_;     // for an upstream
+  List<Client> unknown_;     // that have not said for whom they connect
+  std::map<std::array<uint8_t, 16>, uint32_t> addresses_;  // with clients-per-address: how many of each
   List<Client> roomless_;    // with round-robin: for room in any
   std::vector<std::unique_ptr<Upstream>> upstreams_;
   std::vector<std::unique_ptr<Names>> names_;
