@@ -18,6 +18,7 @@ class Quiet final : public AdminUser {
   }
   bool metrics_page(AdminPlace&, std::string&) override { return false; }
   std::optional<uint64_t> statistic(std::string_view, std::string_view) override { return value; }
+  int control(std::string_view, const ControlQuery&, std::string&) override { return 404; }
   bool accepts() const override { return true; }
   void begin_drain() override {}
   uint64_t begin_reload() override { return ++reloads; }
