@@ -162,11 +162,13 @@ bool Process::metrics_page(AdminPlace& place, std::string& out) {
 // ---- /relays/NAME/WHAT
 
 int Process::control(std::string_view path, const ControlQuery& query, std::string& answer) {
+  Relay* relay = nullptr;
   for (const auto& running : fleet_.relays()) {
-    const std::string& name = running->relay->name();  // in which there may be a slash
-    if (path.starts_with(name) && path.size() > name.size() && path[name.size()] == '/') return running->relay->control(path.substr(name.size() + 1), query, answer);
+    const std::string& name = running->relay->name();  // in which there may be a slash: the longest that fits
+    const bool fits = path.starts_with(name) && path.size() > name.size() && path[name.size()] == '/';
+    if (fits && (relay == nullptr || name.size() > relay->name().size())) relay = running->relay.get();
   }
-  return 404;
+  return relay == nullptr ? 404 : relay->control(path.substr(relay->name().size() + 1), query, answer);
 }
 
 // ---- /wait

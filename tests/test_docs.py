@@ -227,7 +227,7 @@ def test_program_in_the_text_is_the_example() -> None:
 UPSTREAM_TRIED = f"""
 trap 'kill $(jobs -p); wait' EXIT
 for port in 45888 45889; do
-  {sys.executable} {ROOT}/examples/plex/echo_upstream.py 127.0.0.1:$port &
+  {sys.executable} {ROOT}/examples/plex/echo_upstream.py 127.0.0.1:$port >$port.log &
 done
 relay run -c {ROOT}/examples/plex/relay.toml 2>relay.log &
 until [ "$(grep -c upstream-up relay.log)" = 2 ]; do sleep 0.1; done

@@ -44,6 +44,10 @@ JsonView JsonView::operator[](size_t index) const {
 
 bool JsonView::is_array() const { return value_ != nullptr && value_of(value_).IsArray(); }
 
+bool JsonView::is_object() const { return value_ != nullptr && value_of(value_).IsObject(); }
+
+bool JsonView::is_text() const { return value_ != nullptr && value_of(value_).IsString(); }
+
 size_t JsonView::size() const { return is_array() ? value_of(value_).Size() : 0; }
 
 size_t JsonView::members() const { return value_ != nullptr && value_of(value_).IsObject() ? value_of(value_).MemberCount() : 0; }

@@ -20,6 +20,8 @@ class JsonView {
   JsonView operator[](size_t index) const;          // of an array
   size_t size() const;                              // of an array
   bool is_array() const;
+  bool is_object() const;
+  bool is_text() const;
   std::string_view text() const;
   // The members of an object, in their order; its name and its value.
   size_t members() const;

@@ -19,6 +19,7 @@ namespace {
 constexpr int kRounds = 4;           // blocks a turn
 constexpr Delay kLinger{2000};       // for the other end, after ours
 constexpr size_t kLabelMost = 256;   // bytes of a name, or a value
+constexpr size_t kNameMost = 1024;   // of a certificate
 constexpr size_t kReportsMost = 65536;
 
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
@@ -77,8 +78,8 @@ upstream::ClientInfo Client::info(Texts& texts) const {
   const Tls* tls = conn_.tls();
   if (tls == nullptr) return info;
   const auto clean = [](std::string_view text) { return is_utf8(text) ? std::string(text) : printable(text); };
-  texts.subject = clean(tls->peer_name());
-  texts.sni = clean(tls->sni());
+  texts.subject = clean(tls->peer_name().substr(0, kNameMost));
+  texts.sni = clean(tls->sni().substr(0, kNameMost));
   info.tls_version = tls->version();
   info.alpn = tls->alpn();
   info.sni = texts.sni;
@@ -114,8 +115,9 @@ void Client::read_proxy() {
   while (unknown_ && conn_.readable()) {
     const Result<size_t> n = conn_.read(bytes);
     if (!n.ok()) {
-      if (n.status().code() != Code::kAgain) end(CloseReason::kClient, "it went without a PROXY header");
-      return;
+      if (n.status().code() == Code::kAgain) return;
+      relay_.stats().add(Stat::kProxyErrors);
+      return end(CloseReason::kClient, "it went without a PROXY header");
     }
     part.append(text_of(std::span(bytes).first(*n)));
     ProxyHeader header;
@@ -133,9 +135,16 @@ void Client::read_proxy() {
       peer_.ip = header.ip;
       peer_.port = header.port;
       peer_.scope = 0;
+      constexpr std::array<uint8_t, 12> kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+      if (peer_.family == Addr::Family::kV6 && std::equal(kMapped.begin(), kMapped.end(), peer_.ip.begin())) {  // an IPv4 one is one
+        std::copy_n(peer_.ip.begin() + 12, 4, peer_.ip.begin());
+        std::fill(peer_.ip.begin() + 4, peer_.ip.end(), uint8_t{0});
+        peer_.family = Addr::Family::kV4;
+      }
     }
     if (extras_->timer.armed()) extras_->timer.arm(Delay{0});
     relay_.introduced(*this);
+    again();  // what came with it, its end perhaps
   }
 }
 
@@ -257,7 +266,7 @@ void Client::on_ready(Conn&) {
   // Who has reset the connection does not expect that what is still unread is heard; nor does one who has said nothing and left.
   if (conn_.broken() && !may_read()) return end(CloseReason::kReset, {});
   const bool is_empty = extras_ == nullptr || (extras_->out.empty() && !has_pending() && extras_->kept.empty());
-  if (home_ == nullptr && !eof_ && is_empty && conn_.finished() && !conn_.unread()) return end(CloseReason::kClient, {});
+  if (home_ == nullptr && !eof_ && is_empty && conn_.tls() == nullptr && conn_.finished() && !conn_.unread()) return end(CloseReason::kClient, {});
   if (!roomless_) pump();
   if (conn_.is_open() && conn_.broken() && !ending_ && !may_read()) end(CloseReason::kReset, {});  // no event will come any more
 }
@@ -328,7 +337,7 @@ size_t Client::send_messages(std::span<const std::byte> bytes, size_t& scanned) 
     if (!size.ok()) {
       relay_.stats().add(Stat::kFramingErrors);
       finish(CloseReason::kFraming, size.status().reason());
-      return bytes.size();
+      return done;
     }
     if (*size == 0) break;
     scanned = 0;
@@ -342,9 +351,10 @@ size_t Client::send_messages(std::span<const std::byte> bytes, size_t& scanned) 
 bool Client::send_part() {
   if (extras_ == nullptr || extras_->part.empty()) return true;
   const size_t done = send_messages(bytes_of(std::string_view(extras_->part).substr(extras_->done)), extras_->scanned);
-  if (ended_ || ending_) return false;
+  if (ended_) return false;
   Extras& has = *extras_;
   has.done += done;
+  if (ending_) return false;
   if (has.done == has.part.size()) {
     has.part = {};
     has.done = has.scanned = 0;
@@ -538,7 +548,7 @@ void Client::on_deadline() {
   } else if (gated_) {
     if (over(extras_->gated_at, config.auth_timeout)) {
       relay_.stats().add(Stat::kAuthTimeouts);
-      return end(CloseReason::kRejected, "neither accepted nor rejected in time");
+      return finish(CloseReason::kRejected, "neither accepted nor rejected in time");
     }
   } else if (eof_ && over(moved_at_, config.half_close_timeout)) {
     relay_.stats().add(Stat::kHalfCloseTimeouts);
@@ -557,7 +567,7 @@ void Client::check_idle(uint32_t now) {
   const PlexConfig& config = relay_.config();
   if (home_ == nullptr && config.wait_timeout.count() > 0 && int64_t{now - moved_at_} * 10 >= config.wait_timeout.count()) {
     relay_.stats().add(Stat::kWaitTimeouts);
-    return end(CloseReason::kIdle, "no upstream came");
+    return finish(CloseReason::kIdle, "no upstream came");
   }
   if (config.idle_timeout.count() == 0 || (extras_ != nullptr && extras_->idle_timeout.count() >= 0)) return;
   if (int64_t{now - moved_at_} * 10 < config.idle_timeout.count()) return;
@@ -605,6 +615,7 @@ void Client::end(CloseReason reason, std::string_view given, bool reset) {
   const std::string details(given);  // it may be of what is let go here
   ended_ = true;
   why_ = reason;
+  if (extras_ != nullptr && !extras_->out.empty()) reset = true;  // it has not had all, and is not to take that for an end
   relay_.left(*this);
   if (reason == CloseReason::kReset) relay_.stats().add(Stat::kResets);
   if (extras_ != nullptr)

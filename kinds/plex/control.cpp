@@ -30,6 +30,8 @@ class Message {
       const auto [name, value] = root.member(i);
       if (std::string why = read(name, value); !why.empty()) return why;
     }
+    const bool changes_group = output.command == upstream::Command::kJoin || output.command == upstream::Command::kLeave;
+    if (changes_group && (output.target != Output::Target::kGroup || output.client_uuids.empty())) return "JOIN and LEAVE need group and client_uuids";
     if (output.target == Output::Target::kNone && output.client_uuids.empty()) return "no target: client_uuid, client_uuids, broadcast or group is needed";
     return {};
   }
@@ -38,6 +40,8 @@ class Message {
 
  private:
   std::string read(std::string_view name, JsonView value) {
+    const bool wants_text = name != "client_uuids" && name != "except_uuids" && name != "labels" && name != "idle_timeout_ms";
+    if (wants_text && !value.is_text()) return quote(name) + ": a text is needed";
     if (name == "client_uuid") return aim(Output::Target::kClient, output.client_uuid = value.text());
     if (name == "group") return aim(Output::Target::kGroup, output.group = value.text());
     if (name == "broadcast") return read_broadcast(value.text());
@@ -85,11 +89,17 @@ class Message {
 
   static std::string read_list(JsonView list, std::vector<std::string_view>& into) {
     if (!list.is_array()) return "a list of UUIDs is needed";
-    for (size_t i = 0; i < list.size(); ++i) into.push_back(list[i].text());
+    for (size_t i = 0; i < list.size(); ++i) {
+      if (!list[i].is_text()) return "a list of UUIDs is needed";
+      into.push_back(list[i].text());
+    }
     return {};
   }
 
   std::string read_labels(JsonView labels) {
+    if (!labels.is_object()) return "labels: an object of texts is needed";
+    for (size_t i = 0; i < labels.members(); ++i)
+      if (!labels.member(i).second.is_text()) return "labels: an object of texts is needed";
     for (size_t i = 0; i < labels.members(); ++i) output.labels.emplace_back(labels.member(i).first, labels.member(i).second.text());
     return {};
   }
@@ -180,14 +190,14 @@ int PlexRelay::control_send(const ControlQuery& query, std::string& answer) {
 // Until the next reload, which goes by the file.
 int PlexRelay::control_upstream(const ControlQuery& query, bool add, std::string& answer) {
   const std::unique_ptr<JsonDocument> document = JsonDocument::parse(query.body);
-  const std::string url(document == nullptr ? std::string_view() : document->root()["url"].text());
+  std::string url(document == nullptr ? std::string_view() : document->root()["url"].text());
   if (url.empty()) return problem(400, "the body is no JSON with a url; for example {\"url\": \"grpc://10.0.0.7:45888\"}", answer);
-  const bool there = has_source(url);
+  const Result<Source> source = parse_source(url);
+  if (!source.ok()) return problem(400, url + ' ' + source.status().reason(), answer);
+  const bool there = find_source(source->place, url);
   if (add && there) return problem(409, "it is there already", answer);
   if (!add && !there) return problem(404, "there is no such upstream", answer);
   if (add) {
-    const Result<Source> source = parse_source(url);
-    if (!source.ok()) return problem(400, url + ' ' + source.status().reason(), answer);
     if (source->place.tls) return problem(400, "upstreams with TLS come by the configuration, which has their certificates", answer);
     if (draining_) return problem(409, "the relay ends", answer);
     add_source(*source, nullptr);

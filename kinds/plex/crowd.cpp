@@ -55,6 +55,9 @@ void Crowd::catch_up(Client& client) {
 }
 
 void Crowd::on_timer(Timer&) {
+  // A timer that is armed for now may fire again in the same turn.
+  if (turn_ == relay_.loop().turns()) return timer_.arm(Delay{0});
+  turn_ = relay_.loop().turns();
   for (uint32_t left = kSlice; left > 0 && !jobs_.empty(); --left) {
     if (at_ >= relay_.clients().places()) {
       at_ = 0;

@@ -58,6 +58,7 @@ class Crowd final : private TimerUser {
   std::deque<Job> jobs_;
   uint32_t first_ = 1;   // the number of jobs_.front(), or of the next one
   uint32_t at_ = 0;      // the place where it goes on
+  uint64_t turn_ = 0;    // of the loop, in which it was gone on with
   uint64_t bytes_ = 0;
 };
 

@@ -84,7 +84,7 @@ constexpr std::array kOwnKeys = {
     Key{.name = "auth-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "10s",
         .help = "ends a client that an upstream with FEATURE_AUTH has neither accepted nor rejected for so long", .min = 1, .max = kDay},
     Key{.name = "active-time", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "1m",
-        .help = "who is active, for a broadcast: a client that has sent something within this time", .min = 1, .max = 365 * kDay},
+        .help = "who is active, for a broadcast: a client that has sent something within this time", .min = 1, .max = 200 * kDay},
     Key{.name = "drain-grace", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
         .help = "how long clients are served on when the relay is told to end, before they are ended", .max = kDay},
 };

@@ -156,6 +156,7 @@ void PlexRelay::commit() {
   doors_.commit(doors_of(config_));
   settle_sources();
   next_.reset();
+  for (const std::unique_ptr<Upstream>& upstream : upstreams_) upstream->reconfigured();
   if (config_.idle_timeout.count() > 0 || config_.wait_timeout.count() > 0) sweep_.arm(Delay{0});
   else sweep_.disarm();
 }
@@ -183,6 +184,17 @@ void PlexRelay::settle_sources() {
 bool PlexRelay::has_source(std::string_view text) const {
   return std::any_of(names_.begin(), names_.end(), [&](const auto& names) { return names->source.text == text; }) ||
          std::any_of(upstreams_.begin(), upstreams_.end(), [&](const auto& upstream) { return !upstream->retired() && upstream->source() == text; });
+}
+
+bool PlexRelay::find_source(const Endpoint& place, std::string& text) const {
+  const auto is_it = [&](const std::string& written) {
+    const Result<Source> source = parse_source(written);
+    if (!source.ok() || source->place.text() != place.text()) return false;
+    text = written;
+    return true;
+  };
+  return std::any_of(names_.begin(), names_.end(), [&](const auto& names) { return is_it(names->source.text); }) ||
+         std::any_of(upstreams_.begin(), upstreams_.end(), [&](const auto& upstream) { return !upstream->retired() && is_it(upstream->source()); });
 }
 
 void PlexRelay::add_source(const Source& source, TlsContext* tls) {
@@ -247,6 +259,9 @@ bool PlexRelay::refuse(const Addr& peer, Stat stat, std::string_view reason) {
 bool PlexRelay::admits(const Addr& peer) {
   if (draining_) return refuse(peer, Stat::kRefusedDraining, "draining");
   if (clients_.size() >= config_.clients) return refuse(peer, Stat::kRefusedBusy, "too-many-clients");
+  const auto of_address = addresses_.find(peer.ip);
+  if (config_.clients_per_address > 0 && of_address != addresses_.end() && of_address->second >= config_.clients_per_address && !is_proxy(peer))
+    return refuse(peer, Stat::kRefusedAddress, "too-many-of-its-address");
   return !config_.refuse_alone || has_usable() || refuse(peer, Stat::kRefusedNoUpstream, "no-upstream");
 }
 
@@ -269,13 +284,20 @@ void PlexRelay::on_come(std::string_view, Socket socket, const Addr& peer) {
   stats_.add(Stat::kClients);
   if (log_enabled(Level::kDebug)) LogLine(Level::kDebug, "accepted").text("relay", config_.name).text("client", client.uuid().text()).text("peer", peer.text());
   stats_.add(Stat::kWaiting);
-  const auto holds = [&](const Network& network) { return network.contains(peer); };
-  if (std::none_of(config_.proxies.begin(), config_.proxies.end(), holds)) return introduced(client);
+  if (!is_proxy(peer)) return introduced(client);
   unknown_.push_back(client);
   client.await_proxy();
 }
 
+bool PlexRelay::is_proxy(const Addr& peer) const {
+  return std::any_of(config_.proxies.begin(), config_.proxies.end(), [&](const Network& network) { return network.contains(peer); });
+}
+
 void PlexRelay::introduced(Client& client) {
+  if (config_.refuse_alone && !has_usable()) {
+    refuse(client.peer(), Stat::kRefusedNoUpstream, "no-upstream");
+    return client.end(CloseReason::kError, "there is no upstream", true);
+  }
   if (!counts(client)) return client.end(CloseReason::kError, "too many clients of its address", true);
   waiting_.push_back(client);
   if (has_usable()) home(client);
@@ -411,6 +433,8 @@ void PlexRelay::upstream_closed(Upstream& upstream) {
 
 // Those that waited for an upstream, and those that waited for room, some in a turn.
 void PlexRelay::serve() {
+  if (turn_ == env_.loop.turns()) return serve_.arm(Delay{0});  // a timer that is armed for now may fire again in the same turn
+  turn_ = env_.loop.turns();
   uint32_t left = kServed;
   while (left > 0 && !waiting_.empty() && has_usable()) {
     --left;
@@ -504,6 +528,8 @@ void PlexRelay::drain() {
 
 // The grace is over: clients have what was said to them and what they said is given on; then the streams are ended.
 void PlexRelay::go_on_draining() {
+  if (drain_turn_ == env_.loop.turns()) return drain_.arm(Delay{0});
+  drain_turn_ = env_.loop.turns();
   drained_ = true;
   for (uint32_t left = kServed; left > 0 && drained_to_ < clients_.places(); --left)
     if (Client* client = clients_.at(drained_to_++); client != nullptr) client->drain();

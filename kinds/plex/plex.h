@@ -125,6 +125,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   bool admits(const Addr& peer);
   bool refuse(const Addr& peer, Stat stat, std::string_view reason);
   bool counts(Client& client);
+  bool is_proxy(const Addr& peer) const;
   Uuid new_uuid();
 
   // Who says something to clients.
@@ -139,6 +140,8 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
 
   void settle_sources();
   bool has_source(std::string_view text) const;
+  // Whether there is one of that place; then `text` is how it was written.
+  bool find_source(const Endpoint& place, std::string& text) const;
   void add_source(const Source& source, TlsContext* tls);
   void remove_source(std::string_view text);
   void has_addrs(Names& names, const std::vector<Addr>& addrs);
@@ -179,6 +182,8 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Timer serve_;   // those who wait for something that is there now
   Timer sweep_;   // those who are silent
   Timer drain_;
+  uint64_t turn_ = 0;        // of the loop, in which those who waited were served
+  uint64_t drain_turn_ = 0;
   uint32_t swept_ = 0;       // the next place to be looked at
   uint32_t drained_to_ = 0;  // the next place whose client is to be ended
   uint32_t next_upstream_ = 1;

@@ -171,11 +171,18 @@ void Upstream::ask_live() {
   static_cast<void>(live_.stream.write({grpc_prefix(0)}));  // no room: it has not answered the last 800 either
 }
 
+void Upstream::reconfigured() {
+  if (state_ != State::kUp) return;
+  live_timer_.disarm();
+  live_at_ = loop_.now();
+  ask_live();
+}
+
 void Upstream::heard_live() { live_at_ = loop_.now(); }
 
 void Upstream::on_timer(Timer& timer) {
   if (&timer == &live_timer_) {
-    const Time heard = live_unknown_ ? h2_.last_heard() : live_at_;
+    const Time heard = live_unknown_ ? std::max(h2_.last_heard(), live_at_) : live_at_;
     if (loop_.now() - heard >= relay_.config().live_timeout) {
       relay_.stats().add(Stat::kNotLive);
       return lost("it has not said that it lives");

@@ -49,6 +49,8 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   // At once.
   void close();
   bool retired() const { return retired_; }
+  // Other time-outs hold from now on.
+  void reconfigured();
 
   uint32_t id() const { return id_; }
   const std::string& name() const { return name_; }

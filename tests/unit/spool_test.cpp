@@ -431,7 +431,7 @@ TEST_F(SpoolTest, DamageAtTheEndOfWhatWasReadIsDoneWithTheRest) {
     one.put(std::string(20'000, 'x'));  // another segment
     ASSERT_TRUE(one->flush().ok());
   }, 64 * 1024);
-  files["r.0"][kSpoolSegmentHead + 40] = '!';  // of "two"
+  files["r.0"][kSpoolSegmentHead + 40] ^= 1;  // of "two"
   restore(files);
   One one(dir(), 64 * 1024);
   const std::optional<SpoolRecord> first = one->next();
