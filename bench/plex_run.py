@@ -234,7 +234,7 @@ class Bench:
                 load.go()
                 echoed = load.phase()
         return {"offered": PUSHED, "taken": pushed["bytes"], "ended": pushed["ended"], "most_bytes": most, "most_bytes_later": peak.most,
-                "mb_per_s_later": echoed["bytes"] / 1e6 / echoed["seconds"]}
+                "mb_per_s_later": echoed["bytes"] / 1e6 / echoed["seconds"] if echoed["seconds"] > 0 else 0.0}
 
 
 def main():
