@@ -167,9 +167,9 @@ void PlexRelay::settle_sources() {
     return std::any_of(config_.sources.begin(), config_.sources.end(), [&](const Source& source) { return source.text == text; });
   };
   std::erase_if(names_, [&](const auto& names) { return !named(names->source.text); });
-  std::vector<Upstream*> goes;
+  std::set<std::string> goes;
   for (const std::unique_ptr<Upstream>& upstream : upstreams_)
-    if (!upstream->retired() && !named(upstream->source())) goes.push_back(upstream.get());
+    if (!upstream->retired() && !named(upstream->source())) goes.insert(upstream->source());
   for (size_t i = 0; i < config_.sources.size(); ++i) {
     const Source& source = config_.sources[i];
     std::unique_ptr<TlsContext>& context = contexts_[source.text];
@@ -177,7 +177,7 @@ void PlexRelay::settle_sources() {
     else if (next_->contexts[i] != nullptr) context = std::move(next_->contexts[i]);
     if (!has_source(source.text)) add_source(source, context.get());
   }
-  for (Upstream* upstream : goes) upstream->retire();
+  for (const std::string& text : goes) remove_source(text);
   std::erase_if(contexts_, [&](const auto& one) { return !named(one.first); });
 }
 

@@ -75,8 +75,6 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Loop& loop() { return env_.loop; }
   Resolver& resolver() { return env_.resolver; }
   Stats<Stat>& stats() { return stats_; }
-  bool draining() const { return draining_; }
-  bool stopping() const { return stopping_; }
   void failed(std::string_view what) { last_error_ = what; last_error_at_ = env_.loop.now(); }
   // Hundredths of a second, for what is remembered of each client; they wrap after 497 days.
   uint32_t tick() const { return static_cast<uint32_t>(env_.loop.now().count() / 10); }
