@@ -7,8 +7,9 @@ CMAKE ?= cmake
 PYTHON ?= /usr/bin/python3
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
+TESTS ?= tests
 BUILD_PACKAGES := cmake ninja-build g++ libc-ares-dev libssl-dev libtomlplusplus-dev libhttp-parser-dev rapidjson-dev libsnappy-dev zlib1g-dev libnghttp2-dev libprotozero-dev
-TEST_PACKAGES := systemd zsh libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis python3-cryptography openssl mandoc redis-server python3-redis php-cli php-redis nodejs node-redis python3-grpcio python3-protobuf protobuf-compiler libprotobuf-dev
+TEST_PACKAGES := systemd zsh libgtest-dev python3-pytest python3-pytest-xdist python3-pytest-timeout python3-hypothesis python3-cryptography openssl mandoc redis-server python3-redis php-cli php-redis nodejs node-redis python3-grpcio python3-protobuf protobuf-compiler libprotobuf-dev libgrpc++-dev protobuf-compiler-grpc
 ANALYSIS_PACKAGES := clang clang-tidy cppcheck valgrind
 FUZZ_PACKAGES := clang libclang-rt-14-dev llvm
 DEMO_PACKAGES := redis-server python3-grpcio python3-protobuf protobuf-compiler libprotobuf-dev
@@ -22,7 +23,7 @@ VERSION = $(shell sed -n 's/.*kVersion = "\(.*\)".*/\1/p' relay.h)
 # The time of what is built: the commit's. git gives it to the files of a tarball, too.
 EPOCH = $(shell if [ -e .git ]; then git log -1 --format=%ct; else stat -c %Y CHANGELOG.md; fi)
 
-.PHONY: help deps deps-demo deps-test deps-bench build demo check check-asan test bench bench-tls bench-redis bench-plex lint man-lint clean \
+.PHONY: help deps deps-demo deps-test deps-bench build demo peers check check-asan test bench bench-tls bench-redis bench-plex bench-million lint man-lint clean \
   deps-fuzz deps-analysis fuzz fuzz-smoke fuzz-build fuzz-keep clang tidy cppcheck valgrind deps-deb deps-systemd install uninstall deb dist check-deb check-dist test-systemd
 
 help:
@@ -94,15 +95,15 @@ dist:
 	git archive --prefix=relay-$(VERSION)/ -o build/relay-$(VERSION).tar.gz HEAD
 	@cd build && sha256sum relay-$(VERSION).tar.gz
 
-# The tarball makes the same package as the tree, though in another folder and at another time, installs, uninstalls, and passes its
-# tests.
+# The tarball makes the same package as the tree, though in another folder and at another time, installs, uninstalls, and has what its
+# tests need: the unit tests, and those of the sources, the documents and the examples. The others are about that package's program.
 check-dist: dist deb
 	rm -rf build/dist && mkdir build/dist && tar -xzf build/relay-$(VERSION).tar.gz -C build/dist
 	umask 077 && LC_ALL=C TZ=Asia/Tokyo $(MAKE) -C build/dist/relay-$(VERSION) deb
 	cmp build/relay_*.deb build/dist/relay-$(VERSION)/build/relay_*.deb
 	$(MAKE) -C build/dist/relay-$(VERSION) install uninstall DESTDIR=$(CURDIR)/build/dist/root >build/dist/install.log
 	test -d build/dist/root && test -z "$$(find build/dist/root -type f)"
-	$(MAKE) -C build/dist/relay-$(VERSION) check
+	$(MAKE) -C build/dist/relay-$(VERSION) check TESTS='tests/lint tests/test_docs.py'
 
 test-systemd: deps-systemd build deb
 	$(PYTHON) -m pytest -q -rsx tests/systemd/booted.py
@@ -110,14 +111,18 @@ test-systemd: deps-systemd build deb
 demo: deps-demo build
 	$(PYTHON) py/demo.py
 
-check: deps-test build
+# Programs that stand at the other end in tests: not of the build that is tested, and never sanitized.
+peers: deps-test
 	@$(CMAKE) -S . -B build/tests -G Ninja -DRELAY_TESTS=ON >/dev/null
+	@$(CMAKE) --build build/tests -j $(JOBS) --target peers
+
+check: peers build
 	@$(CMAKE) --build build/tests -j $(JOBS) --target unit_tests
 	build/tests/unit_tests --gtest_brief=1
-	$(PYTHON) -m pytest -q -n $(JOBS) tests
+	$(PYTHON) -m pytest -q -n $(JOBS) $(TESTS)
 
 # The same tests against a relay that is built with ASan and UBSan.
-check-asan: deps-test
+check-asan: peers
 	@$(CMAKE) -S . -B build/asan -G Ninja -DRELAY_TESTS=ON -DRELAY_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug >/dev/null
 	@$(CMAKE) --build build/asan -j $(JOBS) --target relay unit_tests
 	build/asan/unit_tests --gtest_brief=1
@@ -187,6 +192,12 @@ bench-plex: deps-bench build
 	@$(CMAKE) -S . -B build/plex-bench -G Ninja -DRELAY_TESTS=OFF -DRELAY_BENCH=ON >/dev/null
 	@$(CMAKE) --build build/plex-bench -j $(JOBS) --target bench_plex
 	$(PYTHON) bench/plex_run.py $(BENCH_ARGS)
+
+# A million clients: root, 12 GB of memory, five minutes.
+bench-million: deps-bench build
+	@$(CMAKE) -S . -B build/plex-bench -G Ninja -DRELAY_TESTS=OFF -DRELAY_BENCH=ON >/dev/null
+	@$(CMAKE) --build build/plex-bench -j $(JOBS) --target bench_plex
+	$(PYTHON) bench/plex_million.py $(BENCH_ARGS)
 
 clean:
 	rm -rf build bin .pytest_cache .hypothesis

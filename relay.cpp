@@ -9,6 +9,7 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -22,6 +23,7 @@
 #include "run/config_file.h"
 #include "run/process.h"
 #include "run/status.h"
+#include "run/worker.h"
 #ifdef RELAY_KIND_CLUSTER
 #include "kinds/cluster/cluster.h"
 #endif
@@ -157,10 +159,21 @@ int unknown_command(std::string_view word) {
 
 // ---- commands
 
+bool has_workers(const Config& config) {
+  return std::any_of(config.relays.begin(), config.relays.end(), [](const Config::Item& item) {
+    const Kind* kind = find_kind(kKinds, item.kind);
+    return kind->workers != nullptr && kind->workers(item.section) > 1;
+  });
+}
+
 int run_config(Launch launch) {
   // Big blocks (rings, buffers) come from the kernel and go back to it, or an idle relay would keep what it once needed.
   mallopt(M_MMAP_THRESHOLD, 32 * 1024);
   mallopt(M_TRIM_THRESHOLD, 64 * 1024);
+  if (has_workers(launch.config) && (launch.nursery = Nursery::open(kKinds, worker_life)) == nullptr) {
+    print(stderr, "relay: the kernel makes no process for the workers; raise the limit of processes (ulimit -u, TasksMax=)\n");
+    return kExitFailed;
+  }
   Process process(std::move(launch));
   return process.run();
 }
@@ -178,7 +191,7 @@ int start_command(const Kind& kind, std::span<const char* const> args) {
     print(stderr, "Try: relay " + std::string(kind.command) + " --help\n");
     return kExitUsage;
   }
-  return run_config({kKinds, std::move(config), {}, {}});
+  return run_config({kKinds, std::move(config), {}, {}, nullptr});
 }
 
 // `relay -c FILE` is `relay run -c FILE`.
@@ -216,7 +229,7 @@ int file_command(std::string_view command, std::vector<const char*> args) {
     complain(file.faults());
     return kExitUsage;
   }
-  if (command == "run") return run_config({kKinds, std::move(file.config()), path, args});
+  if (command == "run") return run_config({kKinds, std::move(file.config()), path, args, nullptr});
   print(stdout, describe(file.config()));
   return 0;
 }

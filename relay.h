@@ -13,11 +13,13 @@
 #include <vector>
 
 #include "lib/json.h"
+#include "lib/log.h"
 #include "net/listen_pool.h"
 #include "net/loop.h"
 #include "net/resolver.h"
 #include "ops/config.h"
 #include "ops/control.h"
+#include "ops/crewmate.h"
 #include "ops/stats.h"
 
 namespace relay {
@@ -29,6 +31,8 @@ struct Env {
   Loop& loop;
   Resolver& resolver;
   ListenPool& sockets;
+  ControlDesk& desk;
+  const Crewmate* mate = nullptr;  // of a relay that is one of several worker processes
 };
 
 class Relay {
@@ -42,7 +46,8 @@ class Relay {
   virtual void rollback() = 0;  // forgets it
   // Lends its listening sockets to Env::sockets: it will be changed, or drained, unless the change fails.
   virtual void lend() = 0;
-  // Whether it depends on files of its own (certificates): then a reload prepares it anew though its section is the same.
+  // Whether it depends on files of its own (certificates), or has been changed by control(): then a reload prepares it anew though its section is
+  // the same. After prepare() it is said of what is prepared.
   virtual bool reads_files() const = 0;
 
   // Takes nothing new, delivers what it has; idle() once that is done.
@@ -50,20 +55,41 @@ class Relay {
   // Ends everything now. `why` goes into the log; static.
   virtual void stop(std::string_view why) = 0;
   virtual bool idle() const = 0;  // nothing is open but listeners
+  virtual bool settled() const { return true; }  // what commit() has taken into use is in force everywhere
 
   virtual const std::string& name() const = 0;
   // Its statistics, in the order of Kind::stats, valid for the turn.
   virtual std::span<const uint64_t> values() const = 0;
   // What an operator asks of this relay alone: `what` is what stands behind its name in the path ("send"), `body` the request's. Appends
-  // the answer, a JSON object, and returns HTTP's status; 404: there is no such thing.
+  // the answer, a JSON object, and returns HTTP's status; 404: there is no such thing. Or kAnswersLater, kAnswersOn: then Env::desk gets it, by
+  // the query's ticket. Of gRPC `what` is the method, `body` and the answer are its messages (ControlQuery::rpc), and 501 is: there is no such method.
   virtual int control(std::string_view /*what*/, const ControlQuery& /*query*/, std::string& /*answer*/) { return 404; }
+  // Who asked with that ticket, perhaps of another relay, waits for the answer no longer.
+  virtual void hung_up(Ticket /*ticket*/) {}
+  // A letter of another worker's, and one that could not be delivered; only with Env::mate.
+  virtual void on_mail(unsigned /*from*/, std::span<const std::byte> /*letter*/) {}
+  virtual void on_mail_returned(unsigned /*to*/, std::span<const std::byte> /*letter*/) {}
+  virtual void on_mail_room() {}
+  // The log has another level from now on; who has processes of its own tells them.
+  virtual void log_level(Level /*level*/) {}
   // Adds members to the object that describes it: where it listens, its sessions (at most `most` of them), its last error.
   virtual void status(Json& json, size_t most) = 0;
+};
+
+// With workers: who is asked what the admin socket is asked.
+inline constexpr unsigned kAsksAll = UINT32_MAX;
+struct Asked {
+  unsigned worker = 0;
+  bool goes_on = false;  // kAnswersOn
+  // What all are to do that holds until the next configuration, and so for a worker that comes later. Who asks for the same again, and is
+  // not refused, has undone it. Empty: it is of the moment.
+  std::string lasts{};
 };
 
 struct Kind {
   std::string_view name;     // kind = "cluster"
   std::string_view command;  // relay start
+  std::string_view service{};  // "package.Service": its relays are controlled by gRPC, too; field 1 of each request is the relay's name
   std::string_view summary;  // one line of --help
   std::string_view help;     // what it does and an example, before the options of COMMAND --help
   std::span<const Key> (*keys)();
@@ -76,6 +102,14 @@ struct Kind {
   std::string (*title)(const Section& section);
   std::vector<Endpoint> (*places)(const Section& section);
   std::unique_ptr<Relay> (*make)(const Env& env);
+  // For a kind that can run as several processes (run/crew.h); else nullptr: how many there are to be, 1: none but the main one; who is
+  // asked; what somebody is told who was too slow for answers that go on; the key that says where it dials, for people.
+  unsigned (*workers)(const Section& section) = nullptr;
+  Asked (*asked)(std::string_view what, const ControlQuery& query, unsigned workers) = nullptr;
+  Pieces::SayMissed say_missed = nullptr;
+  std::string_view target_key = {};
+  std::string_view missed_key = {};  // and the counter of what was missed by such a one
+  std::string_view mail_lost_key = {};  // and that of mail that reached nobody
 };
 
 }  // namespace relay

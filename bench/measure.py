@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is measured: the scenarios, each one run of `load` against one rival, and the memory of a tree of processes."""
 
+import contextlib
+import http.client
 import json
 import os
 import resource
+import socket
 import subprocess
 import time
 
@@ -215,6 +218,32 @@ def hold(load, running, pairs, at):
 # ---- the machine ----
 
 QUIET = 0.10  # of the machine used by others: about what cannot be told from the noise of a run of a second
+
+
+def wait_for(condition, seconds):
+    """What the condition says, as soon as that is true; or after so many seconds."""
+    until = time.monotonic() + seconds
+    while not (answer := condition()) and time.monotonic() < until:
+        time.sleep(0.01)
+    return answer
+
+
+class _Admin(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=60)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def stats(path):
+    """What the one relay counts whose admin socket that is."""
+    with contextlib.closing(_Admin(path)) as admin:
+        admin.request("GET", "/status?connections=0")
+        return json.loads(admin.getresponse().read())["relays"][0]["stats"]
 
 
 class Watch:

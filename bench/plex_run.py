@@ -8,9 +8,12 @@ import ctypes
 import json
 import os
 import resource
+import select
 import signal
+import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -24,7 +27,9 @@ MIDDLES = ("relay", "grpc proxy")
 WINDOWS = (64, 1024)
 CLIENTS = 15_000  # in one process: most machines allow it 20,000 descriptors
 PUSHED = 60_000_000
-SCENARIOS = ("echo", "leg", "idle", "stalled")
+SCENARIOS = ("echo", "leg", "idle", "stalled", "killed")
+TALKERS = 64  # clients of `killed`
+KILLS_PER_SECOND = 4
 
 
 def parse():
@@ -79,11 +84,11 @@ class World:
 
 
 class Load:
-    """bench/plex/load with phases: each line that it prints is one, and go() has it go on."""
+    """bench/plex/load (or crowd) with phases: each line that it prints is one, and go() has it go on."""
 
-    def __init__(self, programs, arguments):
+    def __init__(self, programs, arguments, program="load"):
         # pylint: disable-next=consider-using-with
-        self.process = subprocess.Popen([f"{programs}/load", *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        self.process = subprocess.Popen([f"{programs}/{program}", *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         text=True, preexec_fn=lambda: rivals.child_setup(rivals.END_CPUS))
 
     def __enter__(self):
@@ -100,9 +105,33 @@ class Load:
             raise measure.Failed(self.process.stderr.read().strip() or "load ended")
         return json.loads(line)
 
+    def has_said(self):
+        """Whether phase() has something."""
+        return bool(select.select([self.process.stdout], [], [], 0)[0])
+
     def go(self):
         self.process.stdin.write("\n")
         self.process.stdin.flush()
+
+
+class Ledgers:
+    """What the upstreams of `killed` have heard, in a file that outlives them: h2_echo.cpp says what stands there."""
+
+    CLIENT = struct.Struct("=4Q")
+
+    def __init__(self, folder, clients):
+        self.path, self.clients = f"{folder}/ledger", clients
+        with open(self.path, "wb") as file:
+            file.write(bytes(self.CLIENT.size * clients))
+
+    def sums(self):
+        """Of all clients: the greatest numbers heard; how many came again; of these unmarked; out of order, or behind something that is missing."""
+        with open(self.path, "rb") as file:
+            return [sum(numbers) for numbers in zip(*self.CLIENT.iter_unpack(file.read()))]
+
+    def greatest(self):
+        with open(self.path, "rb") as file:
+            return [entry[0] for entry in self.CLIENT.iter_unpack(file.read())]
 
 
 class Peak(threading.Thread):
@@ -171,6 +200,8 @@ class Bench:
             for name in order:
                 self.note(number, "stalled upstream", name, lambda n=name: self.stalled(n, 64, True))
                 self.note(number, "stalled client", name, lambda n=name: self.stalled(n, 1, False))
+        if "killed" in self.given.only:
+            self.note(number, "killed", "relay", self.killed)
 
     # What is measured
 
@@ -235,6 +266,32 @@ class Bench:
                 echoed = load.phase()
         return {"offered": PUSHED, "taken": pushed["bytes"], "ended": pushed["ended"], "most_bytes": most, "most_bytes_later": peak.most,
                 "mb_per_s_later": echoed["bytes"] / 1e6 / echoed["seconds"] if echoed["seconds"] > 0 else 0.0}
+
+    def killed(self):
+        """Clients that never stop talking, two upstreams that acknowledge, one of which is killed (SIGKILL) and started again all the time."""
+        seconds = 4 * self.given.seconds
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            ledgers = Ledgers(folder, TALKERS)
+            upstreams = [stack.enter_context(rivals.Running(rivals.Rival("h2", [f"{self.world.programs}/h2_echo", "{port}", ledgers.path]))) for _ in range(2)]
+            plex = [self.given.relay, "plex", "--listen", "{listen}:{port}", "--framing", "line", "--retry-min", "10ms", "--retry-max", "100ms",
+                    "--log-level", "error", "--admin", f"unix:{folder}/admin"]
+            for upstream in upstreams:
+                plex += ["--upstream", f"grpc://127.0.0.1:{upstream.port}"]
+            middle = stack.enter_context(rivals.Running(rivals.Rival("relay", plex)))
+            talk = ["flood", "--port", middle.port, "--clients", TALKERS, "--seconds", max(1, round(seconds))]
+            load = stack.enter_context(Load(self.world.programs, talk, "crowd"))
+            began, kills = time.monotonic(), 0
+            while not load.has_said():
+                time.sleep(1 / KILLS_PER_SECOND)
+                upstreams[kills % 2].again()
+                kills += 1
+            said = load.phase()
+            heard = measure.wait_for(lambda: (sums := ledgers.sums())[0] >= said["all"] and sums, 30) or ledgers.sums()
+            took = time.monotonic() - began
+            lost = sum(one - other for one, other in zip(said["said"], ledgers.greatest()))
+            redelivered = measure.stats(f"{folder}/admin")["redelivered"]
+        return {"per_s": heard[0] / took, "kills": kills, "messages": heard[0], "lost": lost, "disorder": heard[3], "unmarked": heard[2], "again": heard[1],
+                "redelivered": redelivered}
 
 
 def main():

@@ -190,6 +190,10 @@ class Running:
         if not self.command:
             return self
         self.log = open(f"{self.folder}/output", "w+", encoding="utf-8", errors="replace")  # pylint: disable=consider-using-with
+        self.start()
+        return self
+
+    def start(self):
         self.process = subprocess.Popen(  # pylint: disable=consider-using-with
             self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True,
             preexec_fn=lambda: child_setup(MIDDLE_CPUS))
@@ -200,7 +204,12 @@ class Running:
                 self.stop()
                 raise RuntimeError(why)
             time.sleep(0.005)
-        return self
+
+    def again(self):
+        """Kills it, and starts it on the same port."""
+        self.process.kill()
+        self.process.wait()
+        self.start()
 
     def __exit__(self, *_):
         self.stop()

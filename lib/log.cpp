@@ -20,6 +20,8 @@ struct Log {
   Level level = Level::kInfo;
   LogFormat format = LogFormat::kText;
   uint64_t dropped = 0;
+  std::string_view sign;  // empty: lines have none
+  uint64_t signed_by = 0;
   size_t used = 0;
   std::array<char, kGather> lines{};
 };
@@ -39,6 +41,11 @@ void log_open(LogSink& sink, Level level, LogFormat format) {
   g_log.sink = &sink;
   g_log.level = level;
   g_log.format = format;
+}
+
+void log_sign(std::string_view key, uint64_t number) {
+  g_log.sign = key;
+  g_log.signed_by = number;
 }
 
 void log_flush() {
@@ -78,6 +85,7 @@ LogLine::LogLine(Level level, std::string_view event) : live_(log_enabled(level)
       put("\"");
       break;
   }
+  if (!g_log.sign.empty()) number(g_log.sign, g_log.signed_by);
 }
 
 LogLine::~LogLine() {

@@ -32,6 +32,8 @@ class LogSink {
 
 // Process-wide, as stderr is. `sink` is borrowed for the life of the process.
 void log_open(LogSink& sink, Level level, LogFormat format);
+// From now on each line says so: which of several processes that share a sink has written it. `key` is static.
+void log_sign(std::string_view key, uint64_t number);
 void log_flush();           // the loop calls it at the end of a turn; main, before it exits
 void log_discard();         // forgets what has not been flushed
 uint64_t log_dropped();     // lines that the sink did not take

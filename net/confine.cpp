@@ -198,6 +198,7 @@ std::vector<sock_filter> confinement(int pid, const Rights& rights) {
   for (const int call : kFree) filter.answer(call, kAllow);
   for (const int call : kFiles)
     if (rights.files) filter.answer(call, kAllow);
+  if (rights.workers) filter.answer(SYS_socketpair, kAllow);
   filter.one_of(SYS_ioctl, 1, 0, kIoctls);
   filter.one_of(SYS_fcntl, 1, 0, kFcntls);
   filter.without(SYS_mmap, 2, PROT_EXEC, kKill);

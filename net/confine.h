@@ -31,6 +31,7 @@ bool can_confine();
 // What not every relay needs.
 struct Rights {
   bool files = false;  // to write, shorten and sync files that are open: a spool's
+  bool workers = false;  // to make pairs of sockets: for worker processes, which another process makes
 };
 
 // The filter for the process `pid`, which may send signals to itself alone. Empty unless can_confine().

@@ -43,10 +43,10 @@ void Dial::close() {
   fd_.close();
 }
 
-void Dial::on_lookup(Result<std::vector<Addr>> addrs) {
+void Dial::on_lookup(Result<Found> found) {
   timer_.disarm();
-  if (!addrs.ok()) return failed({}, addrs.status());
-  addrs_ = std::move(*addrs);
+  if (!found.ok()) return failed({}, found.status());
+  addrs_ = std::move(found->addrs);
   user_.on_dial_addrs(addrs_);
   if (!stopped_) connect_next();
 }
@@ -145,6 +145,17 @@ void Dial::failed(const Addr& to, const Status& why) {
   const unsigned round = round_++;
   user_.on_dial_failed(to, why, round, pause);
   details_.clear();
+}
+
+void Dial::let_go(std::unique_ptr<Dial>& dial) {
+  if (dial == nullptr) return;
+  dial->stop();
+  struct Grave final : Mortal {
+    explicit Grave(std::unique_ptr<Dial> dead) : inside(std::move(dead)) {}
+    std::unique_ptr<Dial> inside;
+  };
+  Loop& loop = dial->loop_;
+  loop.bury(std::make_unique<Grave>(std::move(dial)));
 }
 
 }  // namespace relay

@@ -58,11 +58,13 @@ class Dial final : private Watcher, private TimerUser, private LookupUser {
   void take(Conn& conn);
   // Within on_dial_failed: why, in words; empty if its Status says it all.
   const std::string& details() const { return details_; }
+  // Stops it and lets it go, though it may be calling; nothing to do if there is none.
+  static void let_go(std::unique_ptr<Dial>& dial);
 
  private:
   void on_event(uint32_t events) override;
   void on_timer(Timer& timer) override;
-  void on_lookup(Result<std::vector<Addr>> addrs) override;
+  void on_lookup(Result<Found> found) override;
   void connect_next();
   void connected(uint32_t events);
   void handshake();

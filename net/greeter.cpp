@@ -2,19 +2,23 @@
 // Greeter: see greeter.h.
 #include "net/greeter.h"
 
+#include <array>
+#include <cerrno>
 #include <cstring>
 
 #include "net/conn.h"
+#include "net/proxied.h"
+#include "net/sys.h"
 
 namespace relay {
 
 class Greeter::Guest final : public Mortal, public ListNode, public Watcher, private TimerUser {
  public:
-  Guest(Greeter& greeter, Fd own, const Addr& from, TlsContext& with)
+  Guest(Greeter& greeter, Fd own, const Addr& from, TlsContext* with)
       : peer(from), context(with), fd(std::move(own)), timer(greeter.loop_, *this), greeter_(greeter) {}
 
   Addr peer;
-  TlsContext& context;
+  TlsContext* context;  // nullptr: its PROXY header has not come yet
   Fd fd;
   std::unique_ptr<Tls> tls;
   std::unique_ptr<Guest> self;  // until it is buried
@@ -28,12 +32,12 @@ class Greeter::Guest final : public Mortal, public ListNode, public Watcher, pri
     events |= now;
     if ((events & ~uint32_t{EPOLLOUT}) != 0) greeter_.due(*this);  // else it has not said anything yet
   }
-  void on_timer(Timer&) override { greeter_.fail(*this, "no handshake within handshake-timeout"); }
+  void on_timer(Timer&) override { greeter_.fail(*this, context == nullptr ? "no PROXY header in time" : "no handshake within handshake-timeout"); }
 
   Greeter& greeter_;
 };
 
-void Greeter::greet(Fd fd, const Addr& peer, TlsContext& context) {
+void Greeter::come(Fd fd, const Addr& peer, TlsContext* context, Delay time) {
   auto made = std::make_unique<Guest>(*this, std::move(fd), peer, context);
   Guest& guest = *made;
   guest.self = std::move(made);
@@ -41,7 +45,7 @@ void Greeter::greet(Fd fd, const Addr& peer, TlsContext& context) {
   wait_for(guest);
   const Status status = loop_.watch(guest, guest.fd.get(), Conn::kEvents);
   if (!status.ok()) return fail(guest, std::strerror(status.error()));
-  guest.timer.arm(timeout_);
+  guest.timer.arm(time);
 }
 
 void Greeter::close() {
@@ -84,10 +88,31 @@ void Greeter::serve() {
   }
 }
 
+// False: it is not whole yet, or the guest is gone. The header alone is taken from the kernel: what follows is the handshake.
+bool Greeter::read_header(Guest& guest) {
+  std::array<std::byte, ProxyHeader::kMost> bytes;  // NOLINT: the kernel fills what is read
+  const ssize_t n = sys::peek(guest.fd.get(), bytes.data(), bytes.size());
+  if (n == -EAGAIN) return false;
+  constexpr const char* kNone = "it went without a PROXY header";
+  if (n <= 0) return fail(guest, n == 0 ? kNone : std::strerror(static_cast<int>(-n))), false;
+  ProxyHeader header;
+  const Result<size_t> size = ProxyHeader::parse(std::span(bytes).first(static_cast<size_t>(n)), header);
+  if (!size.ok()) return fail(guest, size.status().reason()), false;
+  if (*size == 0 && (guest.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) return fail(guest, kNone), false;
+  if (*size == 0) return false;
+  if (sys::recv(guest.fd.get(), bytes.data(), *size) != static_cast<ssize_t>(*size)) return fail(guest, kNone), false;
+  guest.peer = announced_by(header, guest.peer);
+  guest.context = user_.on_announced(guest.peer);
+  if (guest.context == nullptr) return remove(guest), false;
+  guest.timer.arm(timeout_);
+  return true;
+}
+
 void Greeter::step(Guest& guest) {
+  if (guest.context == nullptr && !read_header(guest)) return;
   // A new configuration may have taken the certificate away.
-  if (guest.tls == nullptr && guest.context.loaded()) guest.tls = Tls::make(guest.context, guest.fd.get(), loop_.buffers(), loop_.now());
-  if (guest.tls == nullptr) return fail(guest, guest.context.loaded() ? "no memory" : "no certificate any more");
+  if (guest.tls == nullptr && guest.context->loaded()) guest.tls = Tls::make(*guest.context, guest.fd.get(), loop_.buffers(), loop_.now());
+  if (guest.tls == nullptr) return fail(guest, guest.context->loaded() ? "no memory" : "no certificate any more");
   std::string why;
   const Status status = guest.tls->handshake(why);
   if (status.code() == Code::kAgain) return;
@@ -101,8 +126,11 @@ void Greeter::step(Guest& guest) {
 
 void Greeter::fail(Guest& guest, const std::string& why) {
   guest.unlink();
-  user_.on_greeting_failed(guest.peer, why);
+  if (guest.context == nullptr) user_.on_announcement_failed(guest.peer, why);
+  else user_.on_greeting_failed(guest.peer, why);
+  const bool was_due = guest.is_due;
   remove(guest);
+  if (Guest* next = due_.front(); was_due && next != nullptr) loop_.again(*next);  // it was asked for the first one alone
 }
 
 void Greeter::remove(Guest& guest) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Greeter: the TLS handshakes of one listener, before anybody else hears of the connection.
 //
-//   accepted ─► under way, at most `limit` of them, each at most `timeout` ─► greeted, or failed and closed
+//   accepted ─► (its PROXY header) ─► under way, at most `limit` of them, each at most `timeout` ─► greeted, or failed and closed
 //
 // A handshake costs as much processor time as passing on a megabyte, and who says nothing costs no memory but his place. The steps that
 // are due stand in a queue, and a turn of the loop takes kStepsATurn of them: a flood of handshakes slows other handshakes down, not the
@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "lib/list.h"
 #include "net/loop.h"
@@ -25,6 +26,9 @@ class GreeterUser {
   virtual void on_greeting_failed(const Addr& peer, const std::string& why) = 0;
   // There is room for another: it was full().
   virtual void on_greeter_room() = 0;
+  // Who was to say for whom it connects has said so: with which context that one is to be greeted; nullptr: not at all.
+  virtual TlsContext* on_announced(const Addr&) { return nullptr; }
+  virtual void on_announcement_failed(const Addr&, const std::string&) {}
 
  protected:
   ~GreeterUser() = default;
@@ -41,7 +45,9 @@ class Greeter final {
   // For another who waits while it is full(): the one who has been silent for longest, and for kPatience, gives way. False: none has been.
   bool make_room();
   // Borrows `context` until the handshake is over, or close().
-  void greet(Fd fd, const Addr& peer, TlsContext& context);
+  void greet(Fd fd, const Addr& peer, TlsContext& context) { come(std::move(fd), peer, &context, timeout_); }
+  // The same for one who says first, by the PROXY protocol and within `time`, for whom it connects.
+  void announce(Fd fd, const Addr& peer, Delay time) { come(std::move(fd), peer, nullptr, time); }
   void close();  // all that are under way, with no more calls
 
  private:
@@ -49,7 +55,9 @@ class Greeter final {
   static constexpr Delay kPatience{1000};
 
   class Guest;
+  void come(Fd fd, const Addr& peer, TlsContext* context, Delay time);
   void wait_for(Guest& guest);
+  bool read_header(Guest& guest);
   void due(Guest& guest);
   void serve();
   void step(Guest& guest);

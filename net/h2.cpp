@@ -130,13 +130,6 @@ void H2::request(H2Stream& stream, std::span<const H2Header> headers, bool end) 
   mark();
 }
 
-void H2::ping() {
-  if (session_ == nullptr || pinging_) return;
-  pinging_ = true;
-  must(nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr));
-  mark();
-}
-
 // ---- turns
 
 void H2::on_ready(Conn&) {
@@ -431,7 +424,7 @@ void H2::shut() {
   deaf_ = {};
   reset_id_ = doomed_ = 0;
   whole_ = true;
-  dirty_ = blocked_ = greeted_ = pinging_ = leaving_ = false;
+  dirty_ = blocked_ = greeted_ = leaving_ = false;
 }
 
 }  // namespace relay

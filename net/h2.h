@@ -128,8 +128,6 @@ class H2 final : private ConnUser {
   // Opens `stream` with these headers (pseudo-headers first); `end`: there is no body. Its user hears of a failure by on_h2_end, not from within
   // this. More streams than the peer allows at once wait. REQUIRES: stream is not open; takes_streams().
   void request(H2Stream& stream, std::span<const H2Header> headers, bool end);
-  // Sends a PING, unless one is under way; nobody is told of the answer: last_heard() moves.
-  void ping();
   Time last_heard() const { return last_heard_; }  // bytes of any kind
   bool owns_block() const { return out_.owns_block(); }  // an idle one does not
 
@@ -187,7 +185,6 @@ class H2 final : private ConnUser {
   bool blocked_ = false;   // there was, and the socket took no more
   bool whole_ = true;      // what is in out_ ends where a frame ends
   bool greeted_ = false;   // the preface has been said, or is in out_
-  bool pinging_ = false;
   bool leaving_ = false;
   bool telling_ = false;   // within down()
   Time last_heard_{};

@@ -152,7 +152,6 @@ int H2Calls::on_frame(nghttp2_session* session, const nghttp2_frame* frame, void
   if (h2.session_ != session) return NGHTTP2_ERR_CALLBACK_FAILURE;
   const int32_t id = frame->hd.stream_id;
   if (frame->hd.type == NGHTTP2_GOAWAY) goaway(h2, frame->goaway);
-  if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) h2.pinging_ = false;
   if (frame->hd.type == NGHTTP2_RST_STREAM) h2.reset_id_ = id;
   if (frame->hd.type == NGHTTP2_HEADERS)
     if (H2Stream* const stream = stream_of(session, id); stream != nullptr) headers(h2, *stream);

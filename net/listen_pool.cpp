@@ -2,6 +2,7 @@
 // ListenPool: a search by address among a few.
 #include "net/listen_pool.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "net/sys.h"
@@ -16,21 +17,30 @@ bool listens_on(const Listening& listening, const Endpoint& where) {
 
 }  // namespace
 
-Status ListenPool::add(Fd fd) {
+Status ListenPool::add(Fd fd, std::string asked) {
   const int error = sys::adopt_listener(fd.get());
   if (error < 0) return from_errno(-error, "not a listening stream socket");
   Result<Listening> listening = listening_at(std::move(fd));
   if (!listening.ok()) return listening.status();
-  passed_.push_back(std::move(*listening));
+  passed_.push_back({std::move(*listening), std::move(asked)});
   return {};
+}
+
+bool ListenPool::has(const Endpoint& where) const {
+  return std::any_of(passed_.begin(), passed_.end(), [&](const Passed& passed) { return is_for(passed, where); }) ||
+         std::any_of(lent_.begin(), lent_.end(), [&](const Lent& lent) { return !lent.taken && listens_on(lent.lender->listening(), where); });
+}
+
+bool ListenPool::is_for(const Passed& passed, const Endpoint& where) {
+  return passed.asked.empty() ? listens_on(passed.listening, where) : passed.asked == where.text();
 }
 
 void ListenPool::lend(Listener& lender) { lent_.push_back({&lender, false}); }
 
 Result<Listening> ListenPool::take(const Endpoint& where) {
   for (auto at = passed_.begin(); at != passed_.end(); ++at) {
-    if (!listens_on(*at, where)) continue;
-    Listening taken = std::move(*at);
+    if (!is_for(*at, where)) continue;
+    Listening taken = std::move(at->listening);
     passed_.erase(at);
     return taken;
   }
@@ -63,7 +73,7 @@ void ListenPool::settle() {
 
 std::vector<std::string> ListenPool::unused() const {
   std::vector<std::string> out;
-  for (const Listening& listening : passed_) out.push_back(listening.text());
+  for (const Passed& passed : passed_) out.push_back(passed.listening.text());
   return out;
 }
 

@@ -22,27 +22,35 @@ namespace relay {
 
 class ListenPool {
  public:
-  // Takes the socket over. kInvalid: it is no listening stream socket of a family that is ours; then it is closed.
-  Status add(Fd fd);
+  // Takes the socket over. kInvalid: it is no listening stream socket of a family that is ours; then it is closed. `asked`: it is for whoever is
+  // to listen on what is written so (Endpoint::text), whatever port it has; empty: for its own address.
+  Status add(Fd fd, std::string asked = {});
   // Borrows `lender` until settle() or forget_lent(). REQUIRES: it is open.
   void lend(Listener& lender);
 
+  bool has(const Endpoint& where) const;  // one that was added, or is lent
   // A socket that listens on `where`: one that is there, or else a new one (listen_on).
   Result<Listening> open(const Endpoint& where, const SockOptions& options);
 
   void settle();
   void forget_lent() { lent_.clear(); }
+  void forget_passed() { passed_.clear(); }  // closes those that nobody has taken
   // Where the sockets listen that were added and that nobody has taken.
   std::vector<std::string> unused() const;
 
  private:
+  struct Passed {
+    Listening listening;
+    std::string asked;
+  };
   struct Lent {
     Listener* lender;
     bool taken;
   };
   Result<Listening> take(const Endpoint& where);
+  static bool is_for(const Passed& passed, const Endpoint& where);
 
-  std::vector<Listening> passed_;
+  std::vector<Passed> passed_;
   std::vector<Lent> lent_;
 };
 

@@ -2,6 +2,8 @@
 // Listener: accept until the kernel has no more, the budget is used up, or descriptors are.
 #include "net/listener.h"
 
+#include <algorithm>
+
 #include "net/sys.h"
 
 namespace relay {
@@ -39,8 +41,23 @@ void Listener::on_greeter_room() {
 
 void Listener::accepted(Fd fd, const Addr& peer) {
   if (greeter_ == nullptr) return user_.on_accept(*this, {std::move(fd), peer.family}, peer);
+  if (const Delay time = user_.proxy_time(peer); time.count() > 0) return greeter_->announce(std::move(fd), peer, time);
   TlsContext* const context = user_.on_knock(*this, peer);
   if (context != nullptr && is_open()) greeter_->greet(std::move(fd), peer, *context);
+}
+
+// Looks again when a tenth of a second's worth may come, not for each.
+bool Listener::is_too_fast() {
+  const auto now = static_cast<uint32_t>(loop_.now().count());
+  if (rate_ == 0 || bucket_.left(now, rate_) > 0) return false;
+  if (!sys::is_readable(listening_.fd.get())) {  // nobody waits
+    slowed_ = false;
+    return true;
+  }
+  if (!slowed_) user_.on_accept_held(*this);
+  slowed_ = true;
+  timer_.arm(Delay{bucket_.wait(rate_, std::max(rate_ / 10, 1U))});
+  return true;
 }
 
 void Listener::on_event(uint32_t) {
@@ -50,6 +67,7 @@ void Listener::on_event(uint32_t) {
       if (sys::is_readable(listening_.fd.get()) && !greeter_->make_room()) timer_.arm(kRest);
       return;
     }
+    if (is_too_fast()) return;
     // Errors alone, of a kind that does not go away: not at once again.
     if (left == 0) return any ? loop_.again(*this) : timer_.arm(kRest);
     sockaddr_storage from{};
@@ -62,7 +80,7 @@ void Listener::on_event(uint32_t) {
     }
     switch (status.code()) {
       case Code::kOk: break;
-      case Code::kAgain: return;
+      case Code::kAgain: slowed_ = false; return;
       case Code::kLimit:
         if (!resting_) user_.on_accept_paused(*this, status);
         resting_ = true;
@@ -77,6 +95,7 @@ void Listener::on_event(uint32_t) {
       case Code::kSystem: continue;  // that one connection has failed (accept(2)); the next may not have
     }
     any = true;
+    if (rate_ > 0) bucket_.take(1);
     accepted(Fd{fd}, Addr::from_sockaddr(from, length));
   }
   missed_ = held_off_;

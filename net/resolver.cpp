@@ -8,6 +8,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
+#include <memory>
+#include <tuple>
 #include <utility>
 
 #include "lib/random.h"
@@ -20,6 +23,7 @@ constexpr int kTimeoutMs = 1000;  // of the first try; c-ares doubles it
 constexpr int kTries = 3;
 constexpr int kClassIn = 1;
 constexpr int kTypeSrv = 33;
+constexpr size_t kAtOnce = 64;  // hosts of a service that are asked for at the same time
 
 struct Service {
   std::string host;
@@ -60,15 +64,41 @@ void order_services(std::vector<Service>& services, Random& random) {
 
 }  // namespace
 
+// A host of a question for all: looked up, and then looked up for what c-ares does not say. Asked for both families at once it hides that one of the two
+// has failed: of a host that has only the one it may be that the other one did, of a host that has neither that the first to fail did.
+struct Host {
+  Host(Query& asks, std::string what) : query(asks), name(std::move(what)) {}
+
+  Query& query;
+  const std::string name;
+  std::vector<std::pair<uint16_t, uint16_t>> places{};  // priority and port
+  std::vector<Addr> addrs{};
+  std::vector<std::pair<std::string, int>> left{};  // that are still to be asked: a name and a family
+  int trouble = ARES_SUCCESS;  // of c-ares: why there may be more addresses,
+  int nothing = ARES_SUCCESS;  // and why there are none
+  bool is_asked = false;
+  bool is_asking = false;      // within the call
+};
+
 struct Query {
   Resolver& resolver;
   Endpoint what;
+  Lookup::Want want;
   std::vector<Lookup*> lookups{};   // who waits for the answer; none: withdrawn
   uint16_t port = 0;                // of the host that is looked up now
   std::vector<Service> services{};  // still to be looked up, last first
   std::vector<Addr> addrs{};
+  std::vector<std::unique_ptr<Host>> hosts{};  // kAll
+  size_t next_host = 0;                        // of these, the first that has not been asked for
+  size_t under_way = 0;
+  bool is_asking = false;                      // within ask_all()
+  size_t count = 0;                            // of their addresses
+  bool is_cut = false;                         // there are more services than kAllMost
+  std::vector<uint16_t> priorities{};          // as in Found
+  std::string missing{};
 
   static void on_addrs(void* arg, int status, int, ares_addrinfo* info);
+  static void on_host(void* arg, int status, int, ares_addrinfo* info);
   static void on_services(void* arg, int status, int, unsigned char* answer, int length);
 };
 
@@ -180,22 +210,27 @@ Status Resolver::open() {
   return ares_status(code);
 }
 
-void Resolver::ask(Lookup& lookup, const Endpoint& what) {
+void Resolver::ask(Lookup& lookup, const Endpoint& what, Lookup::Want want) {
   for (const auto& query : queries_)
-    if (query->what.kind == what.kind && query->what.host == what.host && query->what.port == what.port) {
+    if (query->want == want && query->what.kind == what.kind && query->what.host == what.host && query->what.port == what.port) {
       query->lookups.push_back(&lookup);
       lookup.query_ = query.get();
       return;
     }
-  queries_.push_back(std::make_unique<Query>(Query{*this, what, {&lookup}}));
+  queries_.push_back(std::make_unique<Query>(Query{*this, what, want, {&lookup}}));
   Query& query = *queries_.back();
   lookup.query_ = &query;
   const Status status = open();
   if (!status.ok()) return finish(query, status);
-  if (what.kind == Endpoint::Kind::kService)
+  if (what.kind == Endpoint::Kind::kService) {
     ares_search(channel_->ares, what.host.c_str(), kClassIn, kTypeSrv, Query::on_services, &query);
-  else
+  } else if (want == Lookup::Want::kAll) {
+    query.hosts.push_back(std::make_unique<Host>(query, what.host));
+    query.hosts.back()->places.emplace_back(0, what.port);
+    ask_all(query);
+  } else {
     ask_host(query, what.host, what.port);
+  }
   rearm();
 }
 
@@ -208,18 +243,27 @@ void Resolver::ask_host(Query& query, const std::string& host, uint16_t port) {
   ares_getaddrinfo(channel_->ares, host.c_str(), nullptr, &hints, Query::on_addrs, &query);
 }
 
+namespace {
+
+// Puts what c-ares has found with the others, as far as there may be so many.
+void add_addrs(const ares_addrinfo& info, uint16_t port, size_t most, std::vector<Addr>& addrs) {
+  for (const ares_addrinfo_node* node = info.nodes; node != nullptr; node = node->ai_next) {
+    if (addrs.size() == most) break;
+    sockaddr_storage storage{};
+    const size_t length = std::min<size_t>(node->ai_addrlen, sizeof storage);
+    std::copy_n(reinterpret_cast<const char*>(node->ai_addr), length, reinterpret_cast<char*>(&storage));
+    Addr addr = Addr::from_sockaddr(storage, static_cast<socklen_t>(length));
+    addr.port = port;
+    if (addr.family == Addr::Family::kV4 || addr.family == Addr::Family::kV6) addrs.push_back(addr);
+  }
+}
+
+}  // namespace
+
 void Query::on_addrs(void* arg, int status, int, ares_addrinfo* info) {
   auto& query = *static_cast<Query*>(arg);
   if (status == ARES_SUCCESS) {
-    for (const ares_addrinfo_node* node = info->nodes; node != nullptr; node = node->ai_next) {
-      if (query.addrs.size() == Resolver::kAddrsMost) break;
-      sockaddr_storage storage{};
-      const size_t length = std::min<size_t>(node->ai_addrlen, sizeof storage);
-      std::copy_n(reinterpret_cast<const char*>(node->ai_addr), length, reinterpret_cast<char*>(&storage));
-      Addr addr = Addr::from_sockaddr(storage, static_cast<socklen_t>(length));
-      addr.port = query.port;
-      if (addr.family == Addr::Family::kV4 || addr.family == Addr::Family::kV6) query.addrs.push_back(addr);
-    }
+    add_addrs(*info, query.port, Resolver::kAddrsMost, query.addrs);
     ares_freeaddrinfo(info);
   }
   if (query.lookups.empty() || status == ARES_EDESTRUCTION) return query.resolver.finish(query, ares_status(status));
@@ -238,6 +282,20 @@ void Query::on_services(void* arg, int status, int, unsigned char* answer, int l
   for (const ares_srv_reply* one = reply; one != nullptr; one = one->next)
     if (*one->host != '\0') query.services.push_back({one->host, one->port, one->priority, one->weight});  // "." is "not here"
   ares_free_data(reply);
+  if (query.want == Lookup::Want::kAll && !query.services.empty()) {
+    std::map<std::string, Host*> known;
+    std::sort(query.services.begin(), query.services.end(), [](const Service& a, const Service& b) {
+      return std::tie(a.priority, a.host, a.port) < std::tie(b.priority, b.host, b.port);
+    });
+    query.is_cut = query.services.size() > Resolver::kAllMost;
+    if (query.is_cut) query.services.resize(Resolver::kAllMost);
+    for (const Service& service : query.services) {
+      Host*& host = known[service.host];
+      if (host == nullptr) host = query.hosts.emplace_back(std::make_unique<Host>(query, service.host)).get();
+      host->places.emplace_back(service.priority, service.port);
+    }
+    return query.resolver.ask_all(query);
+  }
   order_services(query.services, query.resolver.loop_.random());
   if (query.services.size() > Resolver::kServicesMost) query.services.resize(Resolver::kServicesMost);
   std::reverse(query.services.begin(), query.services.end());
@@ -251,6 +309,93 @@ void Resolver::next_service(Query& query) {
   ask_host(query, service.host, service.port);
 }
 
+// ---- all
+
+namespace {
+
+void ask_family(ares_channel ares, Host& host, const std::string& name, int family) {
+  ares_addrinfo_hints hints{};
+  hints.ai_family = family;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = ARES_AI_ENVHOSTS | ARES_AI_NOSORT;
+  ares_getaddrinfo(ares, name.c_str(), nullptr, &hints, Query::on_host, &host);
+}
+
+}  // namespace
+
+// Asks for hosts, as many as may be at the same time; the end of the last is the end of the question. c-ares may answer within the call.
+void Resolver::ask_all(Query& query) {
+  query.is_asking = true;
+  while (query.next_host < query.hosts.size() && query.under_way < kAtOnce && !query.lookups.empty()) {
+    Host& host = *query.hosts[query.next_host++];
+    ++query.under_way;
+    host.is_asking = true;
+    ask_family(channel_->ares, host, host.name, AF_UNSPEC);
+    host.is_asking = false;
+  }
+  query.is_asking = false;
+  if (query.under_way == 0) conclude(query);
+}
+
+void Query::on_host(void* arg, int status, int, ares_addrinfo* info) {
+  auto& host = *static_cast<Host*>(arg);
+  Query& query = host.query;
+  const bool is_first = !std::exchange(host.is_asked, true);
+  if (status == ARES_SUCCESS) {
+    const size_t before = host.addrs.size();
+    add_addrs(*info, 0, before + Resolver::kAllMost + 1 - query.count, host.addrs);
+    query.count += host.addrs.size() - before;
+    const auto has = [&](Addr::Family family) { return std::any_of(host.addrs.begin(), host.addrs.end(), [&](const Addr& addr) { return addr.family == family; }); };
+    // By the very name that was found, not by those that resolv.conf has for after it. What /etc/hosts says, which is at once, is all that there is.
+    if (is_first && !host.is_asking && has(Addr::Family::kV4) != has(Addr::Family::kV6)) {
+      const std::string name = info->name != nullptr ? info->name : host.name;
+      host.left = {{name.ends_with('.') ? name : name + '.', has(Addr::Family::kV4) ? AF_INET6 : AF_INET}};
+    }
+    ares_freeaddrinfo(info);
+  } else if (status == ARES_ENODATA) {
+    if (is_first && query.what.kind == Endpoint::Kind::kService) host.left = {{host.name, AF_INET}, {host.name, AF_INET6}};
+    host.nothing = status;
+  } else if (status == ARES_ENOTFOUND || status == ARES_EBADNAME) {
+    host.nothing = status;
+  } else {
+    host.trouble = status;
+  }
+  if (!host.left.empty() && !query.lookups.empty() && status != ARES_EDESTRUCTION) {
+    const auto [name, family] = host.left.back();
+    host.left.pop_back();
+    return ask_family(query.resolver.channel_->ares, host, name, family);
+  }
+  --query.under_way;
+  if (!query.is_asking) query.resolver.ask_all(query);
+}
+
+void Resolver::conclude(Query& query) {
+  int status = ARES_ENODATA;
+  std::vector<std::pair<uint16_t, Addr>> all;
+  for (const std::unique_ptr<Host>& host : query.hosts) {
+    if (host->trouble != ARES_SUCCESS) {
+      status = host->trouble;
+      query.missing = host->name + ": " + ares_status(status).reason();
+    } else if (query.hosts.size() == 1 && host->nothing != ARES_SUCCESS) {
+      status = host->nothing;
+    }
+    for (Addr addr : host->addrs)
+      for (const auto& [priority, port] : host->places) {
+        if (all.size() > kAllMost) break;
+        addr.port = port;
+        all.emplace_back(priority, addr);
+      }
+  }
+  if (query.is_cut || all.size() > kAllMost) query.missing = "it has more addresses than are looked at";
+  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  if (all.size() > kAllMost) all.resize(kAllMost);
+  for (const auto& [priority, addr] : all) {
+    query.addrs.push_back(addr);
+    query.priorities.push_back(priority);
+  }
+  finish(query, ares_status(status));
+}
+
 void Resolver::finish(Query& query, const Status& status) {
   const auto at = std::find_if(queries_.begin(), queries_.end(), [&](const auto& q) { return q.get() == &query; });
   CHECK(at != queries_.end());
@@ -262,7 +407,7 @@ void Resolver::finish(Query& query, const Status& status) {
     Lookup* lookup = ours->lookups.front();
     ours->lookups.erase(ours->lookups.begin());
     lookup->query_ = nullptr;
-    if (!ours->addrs.empty()) lookup->user_.on_lookup(ours->addrs);
+    if (!ours->addrs.empty()) lookup->user_.on_lookup(Found{ours->addrs, ours->priorities, ours->missing});
     else lookup->user_.on_lookup(status.ok() ? Status{Code::kNotFound, "the name has no address"} : status);
   }
 }
@@ -285,9 +430,9 @@ void Resolver::on_timer(Timer&) {
   rearm();
 }
 
-void Lookup::start(const Endpoint& what) {
+void Lookup::start(const Endpoint& what, Want want) {
   CHECK(!active());
-  resolver_.ask(*this, what);
+  resolver_.ask(*this, what, want);
 }
 
 void Lookup::cancel() {

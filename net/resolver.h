@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Resolver: names to addresses through c-ares, without blocking: DNS (A, AAAA, SRV) and /etc/hosts.
 //
+// A dial wants some addresses, in the order to be tried; who keeps one of each wants all, and to know whether those are all: for that, every host of a
+// service is asked for at the same time, and a half of an answer (A or AAAA) that is missing is asked for once more.
+//
 // Equal questions that are under way at the same time are one, and one that nobody waits for any more serves the next who asks
 // (c-ares cannot withdraw a question): so there are never more than there are targets. The channel to the name servers is opened by the first question and closed after the last answer, so that an idle process
 // owns none of it and a changed resolv.conf counts at the next question. Answers are not kept: each dial asks again.
@@ -17,11 +20,18 @@
 
 namespace relay {
 
+// What a name stands for.
+struct Found {
+  std::vector<Addr> addrs;                 // at least one
+  std::vector<uint16_t> priorities = {};   // kAll: of each, from its SRV record; the lowest is the best
+  std::string missing = {};                // kAll: not empty: why there may be more than these, and of which host
+};
+
 class LookupUser {
  public:
-  // The addresses in the order to be tried (SRV: by priority, weighted at random; RFC 2782), at least one, at most
-  // Resolver::kAddrsMost; or why there are none.
-  virtual void on_lookup(Result<std::vector<Addr>> addrs) = 0;
+  // kToDial: the addresses in the order to be tried (SRV: by priority, weighted at random; RFC 2782), at most Resolver::kAddrsMost. kAll: by priority and
+  // then always in the same order, at most Resolver::kAllMost. Or why there are none.
+  virtual void on_lookup(Result<Found> found) = 0;
 
  protected:
   ~LookupUser() = default;
@@ -40,7 +50,8 @@ class Lookup {
   Lookup(const Lookup&) = delete;
   Lookup& operator=(const Lookup&) = delete;
 
-  void start(const Endpoint& what);  // REQUIRES: kName or kService, not active
+  enum class Want : uint8_t { kToDial, kAll };
+  void start(const Endpoint& what, Want want = Want::kToDial);  // REQUIRES: kName or kService, not active
   void cancel();
   bool active() const { return query_ != nullptr; }
 
@@ -55,6 +66,7 @@ class Resolver final : private TimerUser {
  public:
   static constexpr size_t kAddrsMost = 64;    // of one answer: a name server that lies must not keep us dialling for ever
   static constexpr size_t kServicesMost = 16;
+  static constexpr size_t kAllMost = 4096;  // of either, for who wants all
 
   // `server` ("127.0.0.1:53", "[::1]:53") is asked instead of the system's name servers; empty for those. Borrows `loop`.
   Resolver(Loop& loop, std::string server);
@@ -67,9 +79,11 @@ class Resolver final : private TimerUser {
 
   void on_timer(Timer& timer) override;
   Status open();
-  void ask(Lookup& lookup, const Endpoint& what);
+  void ask(Lookup& lookup, const Endpoint& what, Lookup::Want want);
   void ask_host(Query& query, const std::string& host, uint16_t port);
   void next_service(Query& query);
+  void ask_all(Query& query);
+  void conclude(Query& query);
   void finish(Query& query, const Status& status);
   void rearm();
 

@@ -86,6 +86,7 @@ Result<Listening> listen_on(const Endpoint& where, const SockOptions& options) {
   const int fd = made;
   if (!local) {
     Status status = set(fd, SOL_SOCKET, SO_REUSEADDR, 1, "setsockopt SO_REUSEADDR");
+    if (status.ok() && options.shared) status = set(fd, SOL_SOCKET, SO_REUSEPORT, 1, "setsockopt SO_REUSEPORT");
     // "::" means both families; the machine's own default for this may be otherwise.
     if (status.ok() && family_of(storage) == AF_INET6) status = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0, "setsockopt IPV6_V6ONLY");
     if (status.ok()) status = apply_options(fd, where.addr, options);

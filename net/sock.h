@@ -20,6 +20,7 @@ struct SockOptions {
   std::chrono::seconds keepalive_interval{10};
   uint32_t keepalive_count = 6;
   std::chrono::milliseconds user_timeout{0};  // unacknowledged for that long: dead
+  bool shared = false;                 // to listen: other sockets of the same user may listen there, too (SO_REUSEPORT)
 };
 
 // For a socket that will be bound or connected to `addr`. Urgent bytes (RFC 6093) are kept in line, as ordinary bytes: so none

@@ -23,15 +23,19 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <span>
+
+#include "lib/check.h"
 
 extern "C" const ElfW(Ehdr) __ehdr_start;  // the linker's: our file's first bytes
 
@@ -106,6 +110,9 @@ int unread(int fd) {
 
 ssize_t recv(int fd, void* data, size_t length) {
   return again([&] { return ::recv(fd, data, length, 0); });
+}
+ssize_t peek(int fd, void* data, size_t length) {
+  return again([&] { return ::recv(fd, data, length, MSG_PEEK); });
 }
 ssize_t send(int fd, const void* data, size_t length) {
   return again([&] { return ::send(fd, data, length, MSG_NOSIGNAL); });
@@ -403,6 +410,98 @@ int set_filter(const sock_filter* code, size_t length) {
   const sock_fprog program{static_cast<uint16_t>(length), const_cast<sock_filter*>(code)};  // the kernel only reads it
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -errno;
   return checked(static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_LOG, &program)));
+}
+
+int socket_pair(int type, int ends[2]) { return checked(::socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends)); }
+
+namespace {
+constexpr size_t kFdsMost = 8;  // with one datagram
+union FdSpace {
+  cmsghdr head;
+  char bytes[CMSG_SPACE(kFdsMost * sizeof(int))];
+};
+}  // namespace
+
+ssize_t send_fds(int fd, const void* data, size_t length, const int* fds, size_t count) {
+  if (count > kFdsMost) return -EINVAL;
+  iovec part{const_cast<void*>(data), length};  // the kernel only reads it
+  FdSpace space{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (count > 0) {
+    message.msg_control = space.bytes;
+    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+    cmsghdr* head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(count * sizeof(int));
+    std::memcpy(CMSG_DATA(head), fds, count * sizeof(int));
+  }
+  return again([&] { return ::sendmsg(fd, &message, MSG_NOSIGNAL); });
+}
+
+ssize_t receive_fds(int fd, void* data, size_t length, int* fds, size_t* count) {
+  iovec part{data, length};
+  FdSpace space{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = space.bytes;
+  message.msg_controllen = sizeof space.bytes;
+  const auto n = again([&] { return ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC); });
+  const size_t most = *count;
+  *count = 0;
+  if (n < 0) return n;
+  for (cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr; head = CMSG_NXTHDR(&message, head)) {
+    if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
+    const size_t came = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < came; ++i) {
+      int one = -1;
+      std::memcpy(&one, CMSG_DATA(head) + i * sizeof(int), sizeof one);
+      if (*count < most) fds[(*count)++] = one;
+      else ::close(one);
+    }
+  }
+  return n;
+}
+
+int fork() { return checked(static_cast<int>(::fork())); }
+int reap(int* status) { return static_cast<int>(std::max<pid_t>(0, ::waitpid(-1, status, WNOHANG))); }
+void kill(int pid) { static_cast<void>(::kill(pid, SIGKILL)); }
+void exit_at_once(int status) { ::_exit(status); }
+
+void close_others(const int* kept, size_t count) {
+  std::array<int, kFdsMost> stay{};
+  CHECK(count <= stay.size());
+  std::copy_n(kept, count, stay.begin());
+  auto* const last = stay.begin() + static_cast<std::ptrdiff_t>(count);
+  std::sort(stay.begin(), last);
+  unsigned from = 3;
+  bool done = true;
+  for (auto* at = stay.begin(); at != last; from = static_cast<unsigned>(*at++) + 1)
+    if (static_cast<unsigned>(*at) > from) done = ::close_range(from, static_cast<unsigned>(*at) - 1, 0) == 0 && done;
+  if (::close_range(from, ~0U, 0) == 0 && done) return;
+  for (const std::string& name : list_folder("/proc/self/fd"))  // a kernel before 5.9
+    if (const auto fd = static_cast<int>(std::strtol(name.c_str(), nullptr, 10)); fd > 2 && !std::binary_search(stay.begin(), last, fd)) ::close(fd);
+}
+
+void name_process(const char* name) { static_cast<void>(::prctl(PR_SET_NAME, name)); }
+
+void ignore_signals() {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGQUIT, SIGPIPE}) std::signal(signal, SIG_IGN);
+  std::signal(SIGCHLD, SIG_DFL);  // who started us may have ignored it
+}
+
+void wait_readable(const int* fds, size_t count) {
+  std::array<pollfd, kFdsMost> all{};
+  for (size_t i = 0; i < count; ++i) all[i] = {fds[i], POLLIN, 0};
+  static_cast<void>(again([&] { return ::poll(all.data(), count, -1); }));
+}
+
+void* share_memory(size_t bytes) {
+  void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  return at == MAP_FAILED ? nullptr : at;
 }
 
 }  // namespace relay::sys

@@ -35,6 +35,7 @@ int shutdown_write(int fd);
 int unsent(int fd);        // SIOCOUTQ: bytes, and a FIN, that the peer has not acknowledged
 int unread(int fd);        // FIONREAD: bytes that have come and were not read
 ssize_t recv(int fd, void* data, size_t length);
+ssize_t peek(int fd, void* data, size_t length);               // MSG_PEEK
 ssize_t send(int fd, const void* data, size_t length);         // MSG_NOSIGNAL
 ssize_t readv(int fd, const iovec* parts, int count);
 ssize_t sendv(int fd, const iovec* parts, int count);          // MSG_NOSIGNAL
@@ -113,5 +114,20 @@ TerminalSize terminal_size(int fd);      // 0 and 0: it is none, or does not kno
 int64_t cpu_us();                        // processor time used so far
 int64_t resident_bytes();                // or -errno
 int set_filter(const sock_filter* code, size_t length);  // seccomp(2): for good, and no new privileges from then on
+
+// Processes of our own, and what is shared with them.
+int socket_pair(int type, int ends[2]);  // of Unix sockets
+// One datagram, and descriptors with it. `count`: how many there may be, then how many have come.
+ssize_t send_fds(int fd, const void* data, size_t length, const int* fds, size_t count);
+ssize_t receive_fds(int fd, void* data, size_t length, int* fds, size_t* count);
+int fork();                   // 0 in the child
+int reap(int* status);        // the number of a child that has ended, 0 if none has; `status` as wait(2) has it
+void kill(int pid);           // SIGKILL
+[[noreturn]] void exit_at_once(int status);  // nothing is flushed or destroyed
+void close_others(const int* kept, size_t count);  // all descriptors but 0, 1, 2 and these
+void name_process(const char* name);  // as top(1) shows it, 15 characters
+void ignore_signals();        // those that a terminal or a service manager sends to all processes of a group
+void wait_readable(const int* fds, size_t count);  // blocks until one of them is
+void* share_memory(size_t bytes);     // zeroed, and the same for all that are forked from now on; nullptr: there is none
 
 }  // namespace relay::sys

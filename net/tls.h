@@ -42,7 +42,9 @@ struct TlsConfig {
   std::vector<std::string> names;  // server, with verify: the certificate bears one of these (DNS, URI or CN); empty: any
   std::string server_name;   // client: what it asks for (SNI), and, with verify, the name or address the certificate must bear
   bool only_13 = false;
-  std::string alpn;          // the one protocol that is spoken inside, as ALPN names it ("h2"): a client offers it, a server takes it where offered
+  // What may be spoken inside, as ALPN names it ("http/1.1"), each of 1 to 255 bytes: a client offers it, a server takes the first that is offered.
+  std::vector<std::string> alpn;
+  bool alpn_only = false;    // server: who offers others, and none of these, is refused (RFC 7301); who offers none is let in
 };
 
 // Certificates, trust and tickets of one side. Assigning a freshly loaded one is the rotation: new connections use that, those

@@ -102,12 +102,13 @@ int on_new_session(SSL* ssl, SSL_SESSION* session) {
   return 1;
 }
 
-// Who offers something else only is not refused: he may find out by what is said.
+// Who offers something else only is not refused, unless it is asked for: he may find out by what is said.
 int on_alpn(SSL* ssl, const unsigned char** chosen, unsigned char* length, const unsigned char* offered, unsigned offered_length, void*) {
-  const std::string& ours = TlsShared::of(SSL_get_SSL_CTX(ssl)).alpn;
+  const TlsShared& shared = TlsShared::of(SSL_get_SSL_CTX(ssl));
+  const std::string& ours = shared.alpn;
   unsigned char* found = nullptr;
   const int result = SSL_select_next_proto(&found, length, reinterpret_cast<const unsigned char*>(ours.data()), static_cast<unsigned>(ours.size()), offered, offered_length);
-  if (result != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_NOACK;
+  if (result != OPENSSL_NPN_NEGOTIATED) return shared.alpn_only ? SSL_TLSEXT_ERR_ALERT_FATAL : SSL_TLSEXT_ERR_NOACK;
   *chosen = found;
   return SSL_TLSEXT_ERR_OK;
 }
@@ -165,9 +166,13 @@ class Loader {
     auto shared = std::make_unique<TlsShared>();
     shared->server = config_.server;
     shared->names = config_.names;
-    CHECK(config_.alpn.size() < 256);
-    const std::string alpn = config_.alpn.empty() ? std::string() : static_cast<char>(config_.alpn.size()) + config_.alpn;
+    std::string alpn;
+    for (const std::string& name : config_.alpn) {
+      CHECK(!name.empty() && name.size() < 256);
+      alpn.append(1, static_cast<char>(name.size())).append(name);
+    }
     shared->alpn = alpn;
+    shared->alpn_only = config_.alpn_only;
     if (SSL_CTX_set_ex_data(context, shared_index(), shared.get()) != 1) return fail("cert", "no memory");
     static_cast<void>(shared.release());  // the context's, now
     SSL_CTX_set_min_proto_version(context, config_.only_13 ? TLS1_3_VERSION : TLS1_2_VERSION);

@@ -36,6 +36,7 @@ struct TlsShared {
   std::string expected;            // client: a name or an address
   std::vector<std::string> names;  // server
   std::string alpn;                // as ALPN writes it: a byte of length, then the name
+  bool alpn_only = false;          // server: nothing else
   std::string refused_names;       // what the last certificate with a wrong name had instead
   std::vector<SSL_SESSION*> sessions;
 };

@@ -10,6 +10,7 @@
 #include "lib/json.h"
 #include "lib/text.h"
 #include "net/sys.h"
+#include "ops/admin_rpc.h"
 
 namespace relay {
 namespace {
@@ -54,6 +55,15 @@ bool is_operator(std::string_view op) {
 
 }  // namespace
 
+std::optional<AdminRefusal> admin_refusal(const AdminPlan& plan, bool browser, std::string_view host, std::string_view authorization) {
+  constexpr std::string_view kBearer = "Bearer ";
+  if (browser) return AdminRefusal{403, "browsers are not served here"};
+  if (plan.token.empty() && plan.where.kind == Endpoint::Kind::kAddr && !names_this_machine(host)) return AdminRefusal{403, "Host: an address or localhost is needed"};
+  if (plan.token.empty()) return std::nullopt;
+  if (authorization.starts_with(kBearer) && same_secret(authorization.substr(kBearer.size()), plan.token)) return std::nullopt;
+  return AdminRefusal{401, "a token is needed: Authorization: Bearer TOKEN"};
+}
+
 std::string_view level_name(Level level) {
   switch (level) {
     case Level::kError: return "error";
@@ -71,7 +81,7 @@ std::optional<Level> level_of(std::string_view name) {
 }
 
 // One connection: reads a request, answers it, reads the next.
-class Admin::Client final : public Mortal, public ListNode, private ConnUser {
+class Admin::Client final : public Mortal, public ListNode, private ConnUser, private DeskUser, private AdminRpcUser {
  public:
   Client(Admin& admin) : admin_(admin), conn_(admin.loop_, *this), reader_(HttpReader::Side::kRequests), news_(admin.loop_.now()) {}
 
@@ -90,17 +100,29 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   }
 
   // Whether nobody would miss it: it waits for a next request, or for the first.
-  bool idle() const { return answer_ == Answer::kNone && out_.empty() && !reader_.begun(); }
+  bool idle() const { return rpc_ != nullptr ? rpc_->idle() : answer_ == Answer::kNone && out_.empty() && pending_.empty() && !reader_.begun(); }
   Time deadline() const {
+    if (rpc_ != nullptr) {
+      const Time stuck = out_.empty() ? Time::max() : news_ + rpc_patience();
+      return std::min(stuck, rpc_->idle() ? rpc_->idle_since() + admin_.plan_.idle : rpc_->deadline());
+    }
     if (answer_ == Answer::kWait) return wait_until_;
+    if (answer_ == Answer::kLater) return wait_until_;
     if (answer_ == Answer::kReload) return Time::max();
+    // Who takes a while for what goes on misses some of it, and is told so.
+    if (answer_ == Answer::kOn) return out_.empty() ? Time::max() : news_ + admin_.plan_.idle;
     return news_ + (idle() ? admin_.plan_.idle : admin_.plan_.patience);
   }
   void overdue() {
+    if (rpc_ != nullptr) return rpc_overdue();
     if (answer_ == Answer::kWait) {
       end_wait();
       reply(504, wait_body(admin_.user_.statistic(wait_relay_, wait_stat_).value_or(0)));
       return;
+    }
+    if (answer_ == Answer::kLater) {
+      hang_up();
+      return problem(504, "the relay has not answered in time");
     }
     if (reader_.begun() && answer_ == Answer::kNone && out_.empty()) {  // slow or stuck: it may like to know
       keep_alive_ = false;
@@ -132,7 +154,13 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   // The process ends: what is being answered is answered, what waits is told that it waits in vain.
   void finish() {
     keep_alive_ = false;
+    if (rpc_ != nullptr) {
+      rpc_->finish();
+      return conn_.again();
+    }
     if (answer_ == Answer::kWait) end_wait();
+    else if (answer_ == Answer::kOn) return hang_up(), end_pieces();
+    else if (answer_ == Answer::kLater) hang_up();
     else if (answer_ == Answer::kReload) answer_ = Answer::kNone;
     else if (idle()) return end();
     else return;
@@ -143,45 +171,149 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
     if (ended_) return;
     ended_ = true;
     if (answer_ == Answer::kWait) end_wait();
+    if (ticket_ != 0) hang_up();
+    if (rpc_ != nullptr) rpc_->hang_up();
     conn_.close();
     admin_.ended(*this);
   }
 
  private:
-  enum class Answer : uint8_t { kNone, kStatus, kMetrics, kWait, kReload };
+  enum class Answer : uint8_t { kNone, kStatus, kMetrics, kWait, kReload, kLater, kOn };
 
   void on_ready(Conn&) override {
     if (ended_) return;
+    if (rpc_ != nullptr) return rpc_turn();
     if (!send()) return;
     if (conn_.readable()) read();
   }
 
   // Reads until there is a request, then answers it; what comes behind it stays in the kernel until the answer has gone.
   void read() {
-    std::array<std::byte, 4096> bytes;  // NOLINT: the kernel fills what is read
     size_t total = 0;
     while (!ended_ && answer_ == Answer::kNone && out_.empty() && total < kReadMost) {
+      if (pending_.empty() && !fill(total)) return;
+      const bool may_be_rpc = fresh_ && H2Server::kBuilt && is_preface();
+      if (may_be_rpc ? !await_preface() : !feed()) return;
+    }
+    if (!ended_ && total >= kReadMost) conn_.again();
+  }
+
+  bool fill(size_t& total) {
+    std::array<std::byte, 4096> bytes;  // NOLINT: the kernel fills what is read
+    const Result<size_t> n = conn_.read(bytes);
+    if (!n.ok()) {
+      if (n.status().code() != Code::kAgain) end();
+      return false;
+    }
+    pending_.assign(reinterpret_cast<const char*>(bytes.data()), *n);
+    total += *n;
+    if (fresh_) touch();
+    return true;
+  }
+
+  bool feed() {
+    fresh_ = false;
+    const Result<size_t> n = reader_.feed(std::as_bytes(std::span(pending_)));
+    if (!n.ok()) {
+      keep_alive_ = false;
+      problem(n.status().code() != Code::kLimit ? 400 : reader_.in_body() ? 413 : 431, n.status().reason());
+      return false;
+    }
+    pending_.erase(0, *n);
+    if (!was_begun_ && reader_.begun()) touch();  // the patience counts from the first byte, not from the last
+    was_begun_ = reader_.begun();
+    if (reader_.done()) answer();
+    return true;
+  }
+
+  // ---- HTTP/2: who begins with its preface speaks gRPC
+
+  bool is_preface() const { return H2Server::kPreface.starts_with(std::string_view(pending_).substr(0, H2Server::kPreface.size())); }
+
+  // False: it is whole, and HTTP/2 has begun. (Nothing else is answered of a connection that begins so.)
+  bool await_preface() {
+    if (pending_.size() < H2Server::kPreface.size()) {
+      std::array<std::byte, 64> bytes;  // NOLINT: the kernel fills what is read
+      const Result<size_t> n = conn_.read(bytes);
+      if (n.ok()) {
+        pending_.append(reinterpret_cast<const char*>(bytes.data()), *n);
+        return true;
+      }
+      if (n.status().code() != Code::kAgain) end();
+      return false;
+    }
+    rpc_ = std::make_unique<AdminRpc>(admin_.loop_, admin_.user_, admin_.desk_, admin_.plan_, static_cast<AdminRpcUser&>(*this));
+    touch();
+    rpc_turn();
+    return false;
+  }
+
+  void on_rpc_news() override {
+    if (!ended_) conn_.again();
+  }
+
+  // Who only takes what goes on has as long for it as over HTTP/1.1.
+  Delay rpc_patience() const { return rpc_->goes_on() ? admin_.plan_.idle : admin_.plan_.patience; }
+
+  void rpc_overdue() {
+    if (!out_.empty() && news_ + rpc_patience() <= admin_.loop_.now()) return end();
+    if (!rpc_->idle()) {
+      rpc_->overdue();
+      return conn_.again();
+    }
+    rpc_->say_goodbye();  // its client finds out, and comes again when it has something to say
+    static_cast<void>(rpc_->pull(out_, kPieceMost));
+    static_cast<void>(rpc_send());
+    end();
+  }
+
+  // Who does not take what is said to him is not read.
+  void rpc_turn() {
+    std::array<std::byte, 4096> bytes;  // NOLINT: the kernel fills what is read
+    size_t total = 0;
+    bool failed = false;
+    while (!ended_ && rpc_send() && !failed && total < kReadMost) {
       if (pending_.empty()) {
+        if (!conn_.readable()) break;
         const Result<size_t> n = conn_.read(bytes);
         if (!n.ok()) {
-          if (n.status().code() != Code::kAgain) end();
-          return;
+          if (n.status().code() != Code::kAgain) return end();
+          break;  // also where it may be tried again: TLS has first to send something
         }
         pending_.assign(reinterpret_cast<const char*>(bytes.data()), *n);
         total += *n;
       }
-      const Result<size_t> n = reader_.feed(std::as_bytes(std::span(pending_)));
-      if (!n.ok()) {
-        keep_alive_ = false;
-        problem(n.status().code() != Code::kLimit ? 400 : reader_.in_body() ? 413 : 431, n.status().reason());
-        return;
-      }
-      pending_.erase(0, *n);
-      if (!was_begun_ && reader_.begun()) touch();  // the patience counts from the first byte, not from the last
-      was_begun_ = reader_.begun();
-      if (reader_.done()) answer();
+      failed = !rpc_->feed(std::as_bytes(std::span(pending_))).ok();
+      pending_.clear();
+      if (!rpc_->idle()) admin_.clients_.push_back(*this);
     }
-    if (!ended_ && total >= kReadMost) conn_.again();
+    if (ended_) return;
+    if (failed || (rpc_->is_over() && out_.empty()) || conn_.broken()) return end();
+    if (total >= kReadMost) conn_.again();
+    if (rpc_->is_hurried()) admin_.on_timer(admin_.timer_);  // which looks at the deadlines again
+  }
+
+  // False: there is more than the socket takes, or it takes nothing any more.
+  bool rpc_send() {
+    while (true) {
+      if (out_.empty() && !rpc_->pull(out_, kPieceMost).ok() && out_.empty()) {
+        end();
+        return false;
+      }
+      if (out_.empty()) return true;
+      if (sent_ == 0) news_ = admin_.loop_.now();
+      if (!conn_.writable()) return false;
+      const Result<size_t> n = conn_.write(std::as_bytes(std::span(out_)).subspan(sent_));
+      if (!n.ok()) {
+        if (n.status().code() != Code::kAgain) end();
+        return false;
+      }
+      news_ = admin_.loop_.now();
+      sent_ += *n;
+      if (sent_ < out_.size()) continue;
+      out_.clear();
+      sent_ = 0;
+    }
   }
 
   void touch() {
@@ -199,15 +331,9 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
     chunks_ = request.chunks;
     keep_alive_ = request.keep_alive && chunks_;
     head_only_ = request.method == "HEAD";
-    if (request.header("origin")) return problem(403, "browsers are not served here");
-    if (admin_.plan_.token.empty() && admin_.plan_.where.kind == Endpoint::Kind::kAddr && !names_this_machine(request.header("host").value_or("")))
-      return problem(403, "Host: an address or localhost is needed");
-    if (!admin_.plan_.token.empty()) {
-      const std::string_view given = request.header("authorization").value_or("");
-      constexpr std::string_view kBearer = "Bearer ";
-      if (!given.starts_with(kBearer) || !same_secret(given.substr(kBearer.size()), admin_.plan_.token))
-        return problem(401, "a token is needed: Authorization: Bearer TOKEN", "WWW-Authenticate: Bearer\r\n");
-    }
+    if (const std::optional<AdminRefusal> why = admin_refusal(admin_.plan_, request.header("origin").has_value(), request.header("host").value_or(""),
+                                                              request.header("authorization").value_or("")); why)
+      return problem(why->status, why->what, why->status == 401 ? "WWW-Authenticate: Bearer\r\n" : "");
     const HttpTarget target = HttpTarget::parse(request.target);
     const bool get = request.method == "GET" || head_only_;
     if (constexpr std::string_view kRelays = "/relays/"; target.path.starts_with(kRelays)) return control(target, request, target.path.substr(kRelays.size()));
@@ -223,9 +349,56 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   void control(const HttpTarget& target, const HttpMessage& request, std::string_view path) {
     if (request.method != "GET" && request.method != "POST") return problem(405, "use GET or POST", "Allow: GET, POST\r\n");
     std::string body;
-    const int code = admin_.user_.control(path, {request.method == "POST", target.query, request.body}, body);
+    ticket_ = admin_.desk_.open(*this);
+    const int code = admin_.user_.control(path, {request.method == "POST", target.query, request.body, ticket_}, body);
+    if (code == kAnswersOn) return on_begin();
+    if (code == kAnswersLater) {
+      answer_ = Answer::kLater;
+      wait_until_ = admin_.loop_.now() + admin_.plan_.patience;
+      return conn_.again();  // its end may have come with the request
+    }
+    admin_.desk_.close(std::exchange(ticket_, 0));
+    controlled(code, body);
+  }
+
+  void controlled(int code, std::string_view body) {
     if (code == 404 && body.empty()) return problem(404, "no such relay, or it knows no such thing; /status lists the relays");
-    reply(code, body + "\n");
+    reply(code, std::string(body) + "\n");
+  }
+
+  ControlDesk::Said on_piece(std::string_view piece, size_t most) override {
+    if (out_.size() - sent_ + piece.size() > most) return ControlDesk::Said::kFull;
+    if (out_.empty()) touch();  // it is to be taken from now on
+    if (sent_ >= kPieceMost) out_.erase(0, std::exchange(sent_, 0));
+    if (chunks_) http_append_chunk(out_, piece);
+    else out_ += piece;
+    conn_.again();
+    return ControlDesk::Said::kTaken;
+  }
+
+  void on_begin() override { begin_page(Answer::kOn, kJson); }
+
+  void on_answer(int code, std::string_view body) override {
+    ticket_ = 0;
+    if (answer_ == Answer::kOn) return end_pieces();
+    answer_ = Answer::kNone;
+    controlled(code, body);
+  }
+
+  void end_pieces() {
+    answer_ = Answer::kNone;
+    has_news();
+    if (chunks_) http_append_chunk(out_, {});
+    else if (out_.empty()) return end();
+    conn_.again();
+  }
+
+  // It waits no longer.
+  void hang_up() {
+    const Ticket ticket = std::exchange(ticket_, 0);
+    admin_.desk_.close(ticket);
+    admin_.user_.hung_up(ticket);
+    answer_ = Answer::kNone;
   }
 
   void status(const HttpTarget& target) {
@@ -320,13 +493,20 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
     reply(status, body + "\n", kJson, extra);
   }
 
+  // It is to take something from now on; perhaps it has waited for it for long.
+  void has_news() {
+    if (out_.empty()) news_ = admin_.loop_.now();
+  }
+
   void reply(int status, std::string_view body, std::string_view type = kJson, std::string_view extra = {}) {
+    has_news();
     out_ += http_response_head(status, type, body.size(), keep_alive_, extra);
     if (!head_only_) out_ += body;
     conn_.again();  // sent, and the next request read, from on_ready
   }
 
   void begin_page(Answer page, std::string_view type) {
+    has_news();
     out_ += http_response_head(200, type, std::nullopt, keep_alive_, {}, chunks_);
     if (!head_only_) answer_ = page;
     page_place_ = {};
@@ -406,6 +586,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   std::unique_ptr<Client> self_;
   Conn conn_;
   HttpReader reader_;
+  std::unique_ptr<AdminRpc> rpc_;  // it speaks HTTP/2
   std::string pending_;  // read, not parsed yet
   std::string out_;
   size_t sent_ = 0;
@@ -416,6 +597,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   bool chunks_ = true;
   bool head_only_ = false;
   bool ended_ = false;
+  bool fresh_ = true;  // it may yet be HTTP/2
   AdminPlace page_place_;
   AdminQuery query_;
   std::string wait_relay_;
@@ -424,12 +606,13 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser {
   uint64_t wait_value_ = 0;
   uint64_t reload_ = 0;  // the number of the one that it waits for
   Time wait_until_{};
+  Ticket ticket_ = 0;    // of what a relay was asked and has not answered
 };
 
 // ---- Admin
 
-Admin::Admin(Loop& loop, AdminUser& user, AdminPlan plan)
-    : loop_(loop), user_(user), plan_(std::move(plan)), listener_(loop, *this), timer_(loop, *this) {}
+Admin::Admin(Loop& loop, AdminUser& user, Desk& desk, AdminPlan plan)
+    : loop_(loop), user_(user), desk_(desk), plan_(std::move(plan)), listener_(loop, *this), timer_(loop, *this) {}
 
 Admin::~Admin() { close(); }
 
@@ -494,7 +677,7 @@ void Admin::on_timer(Timer&) {
   for (Client* client = clients_.front(); client != nullptr;) {
     Client* following = clients_.next(*client);
     if (client->deadline() <= loop_.now()) client->overdue();
-    else next = std::min(next, client->deadline());
+    if (client->linked()) next = std::min(next, client->deadline());
     client = following;
   }
   if (count_ == 0) return timer_.disarm();

@@ -6,6 +6,7 @@
 //   GET  /healthz     200 while the loop turns   POST /log-level?level=debug
 //   GET  /readyz      200 while it accepts
 //   GET, POST  /relays/NAME/WHAT            what a relay can do by itself; its kind's manual says what
+//   POST /PACKAGE.SERVICE/METHOD    the same by gRPC, over HTTP/2 (AdminRpc)
 //   GET  /wait?stat=sessions&op=>=&value=1&relay=NAME&timeout=5s         answers when it is so, 504 after the time-out
 //
 // Long pages are made and sent a piece a turn, so that looking costs the traffic nothing. A client that sends nothing, reads
@@ -51,7 +52,9 @@ class AdminUser {
   // The sum over the relays of that name (empty: all); nothing if no such relay or statistic is there.
   virtual std::optional<uint64_t> statistic(std::string_view relay, std::string_view name) = 0;
   // Of the path behind "/relays/": appends the answer, JSON, and returns HTTP's status; 404: there is no such relay, or it knows no such thing.
+  // Or kAnswersLater, kAnswersOn: then the answer comes by the Desk. Of gRPC the path is "package.Service/Method".
   virtual int control(std::string_view path, const ControlQuery& query, std::string& answer) = 0;
+  virtual void hung_up(Ticket ticket) = 0;  // whose answer is not waited for any more
   virtual bool accepts() const = 0;
   virtual void begin_drain() = 0;
   // Returns the number of the reload that will see what is in the file now; only grows. Ends with Admin::reloaded().
@@ -71,10 +74,18 @@ struct AdminPlan {
   Delay idle{60'000};         // between requests
 };
 
+// Why somebody is not served: a status of HTTP's, and words.
+struct AdminRefusal {
+  int status;
+  std::string_view what;
+};
+// A browser, a name that may not be ours, a wrong token. `host`: what the client calls us; `authorization`: the header's value.
+std::optional<AdminRefusal> admin_refusal(const AdminPlan& plan, bool browser, std::string_view host, std::string_view authorization);
+
 class Admin final : private ListenerUser, private TimerUser {
  public:
   // Borrows all but the plan for its life.
-  Admin(Loop& loop, AdminUser& user, AdminPlan plan);
+  Admin(Loop& loop, AdminUser& user, Desk& desk, AdminPlan plan);
   ~Admin();
   Admin(const Admin&) = delete;
   Admin& operator=(const Admin&) = delete;
@@ -108,6 +119,7 @@ class Admin final : private ListenerUser, private TimerUser {
 
   Loop& loop_;
   AdminUser& user_;
+  Desk& desk_;
   AdminPlan plan_;
   TlsContext tls_;
   Listener listener_;

@@ -9,6 +9,7 @@
 #include <array>
 
 #include "lib/text.h"
+#include "ops/parameters.h"
 
 namespace relay {
 namespace {
@@ -183,6 +184,7 @@ std::string check_target(std::string_view value) {
 }
 
 std::string check_listen(const Key& key, std::string_view value) {
+  if (key.parameters) value = without_parameters(value);
   const Result<Endpoint> listen = key.anywhere ? Endpoint::parse_listen_anywhere(value) : Endpoint::parse_listen(value);
   if (listen.ok()) return {};
   std::string fault = listen.status().reason();
@@ -294,6 +296,13 @@ std::string Section::where(std::string_view key) const {
   return at == values_.end() ? origin_ : at->second.where;
 }
 
+std::vector<std::pair<std::string_view, std::string_view>> Section::given() const {
+  std::vector<std::pair<std::string_view, std::string_view>> all;
+  for (const auto& [name, value] : values_)
+    for (const std::string& item : value.items) all.emplace_back(name, item);
+  return all;
+}
+
 std::vector<std::string_view> Section::items(const Key& key) const {
   const auto at = values_.find(key.name);
   if (at != values_.end() && !at->second.items.empty()) return {at->second.items.begin(), at->second.items.end()};
@@ -345,7 +354,7 @@ std::vector<Endpoint> Section::endpoints(std::string_view key) const {
                      : type == KeyType::kTarget ? Endpoint::parse_target
                      : type == KeyType::kAdmin  ? parse_admin
                                                 : parse_server;
-    out.push_back(*parse(item));
+    out.push_back(*parse(row(key).parameters ? without_parameters(item) : item));
   }
   return out;
 }

@@ -18,6 +18,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lib/status.h"
@@ -56,6 +57,7 @@ struct Key {
   bool anywhere = false;      // kListen: Endpoint::parse_listen_anywhere
   bool secret = false;        // kText: a URL that may have a password, which is never shown
   bool words = false;         // repeatable: spaces stand between items, too
+  bool parameters = false;    // kListen: ?NAME=VALUE&... may stand behind the place (ops/parameters); what there may be is the kind's
 };
 
 struct Fault {
@@ -86,6 +88,8 @@ class Section {
   std::vector<Endpoint> endpoints(std::string_view key) const;  // kListen, kTarget, kServer, kAdmin; empty if none, or a word
   std::vector<Network> networks(std::string_view key) const;
 
+  // All that was given, key by key and item by item, as written: set() with each of them makes the same Section.
+  std::vector<std::pair<std::string_view, std::string_view>> given() const;
   // As written, or the default; empty if there is neither. REQUIRES: `key` is a row of the table.
   std::vector<std::string_view> items(const Key& key) const;
 

@@ -74,7 +74,10 @@ std::string Doors::place_of(const Endpoint& where, const TlsKeys* tls) {
 void Doors::open(const Plan& plan, const Place& place, Faults& faults) {
   const Endpoint& where = place.where;
   std::string what = place_of(where, plan.tls);
-  if (std::any_of(doors_.begin(), doors_.end(), [&](const auto& door) { return door->place == what && door->listener.is_open(); })) return;
+  // Several have the same place where the kernel is to choose the port.
+  const auto number = static_cast<size_t>(&place - plan.places.data());
+  const auto wanted = std::count_if(plan.places.begin(), plan.places.begin() + static_cast<std::ptrdiff_t>(number), [&](const Place& one) { return place_of(one.where, plan.tls) == what; });
+  if (std::count_if(doors_.begin(), doors_.end(), [&](const auto& door) { return door->place == what && door->listener.is_open(); }) > wanted) return;
   Result<Listening> listening = sockets_.open(where, plan.options);
   if (!listening.ok() && where.anywhere && (listening.status().error() == EAFNOSUPPORT || listening.status().error() == EADDRNOTAVAIL)) {
     Endpoint v4 = where;
@@ -87,6 +90,8 @@ void Doors::open(const Plan& plan, const Place& place, Faults& faults) {
   }
   prepared_.push_back(std::make_unique<Door>(loop_, static_cast<ListenerUser&>(*this), place.role, std::move(what)));
   Listener& listener = prepared_.back()->listener;
+  prepared_.back()->number = number;
+  listener.set_rate(place.rate);
   listener.hold_off();
   if (where.tls) listener.use_tls(plan.tls->handshake_limit, plan.tls->handshake_timeout);
   if (const Status status = listener.open(std::move(*listening)); !status.ok())
@@ -97,18 +102,23 @@ void Doors::open(const Plan& plan, const Place& place, Faults& faults) {
 void Doors::commit(const Plan& plan) {
   use_certificates(plan);
   std::vector<std::unique_ptr<Door>> before = std::exchange(doors_, std::exchange(prepared_, {}));
+  // Of those with port 0 that are written alike each finds itself again.
+  std::sort(before.begin(), before.end(), [](const auto& a, const auto& b) { return a->number < b->number; });
   for (const auto& door : doors_) {
     LogLine(Level::kInfo, "listening").text("relay", plan.name).text("role", door->role).text("addr", door->listener.text()).count("tls", door->place.starts_with("tls://") ? 1 : 0);
     door->listener.go_on();
   }
-  for (const Place& place : plan.places) {
+  for (size_t number = 0; number < plan.places.size(); ++number) {
+    const Place& place = plan.places[number];
     const std::string what = place_of(place.where, plan.tls);
-    for (auto& door : before) {
-      if (door == nullptr || door->place != what || !door->listener.is_open()) continue;
-      door->role = place.role;
-      static_cast<void>(door->listener.change(plan.options));  // for those who come from now on; the kernel took the like before
-      doors_.push_back(std::move(door));
-    }
+    const auto at = std::find_if(before.begin(), before.end(), [&](const auto& door) { return door != nullptr && door->place == what && door->listener.is_open(); });
+    if (at == before.end()) continue;
+    Door& door = **at;
+    door.role = place.role;
+    door.number = number;
+    door.listener.set_rate(place.rate);
+    static_cast<void>(door.listener.change(plan.options));  // for those who come from now on; the kernel took the like before
+    doors_.push_back(std::move(*at));
   }
   for (const auto& door : before)
     if (door != nullptr && door->listener.is_open()) LogLine(Level::kInfo, "not-listening").text("relay", plan.name).text("addr", door->listener.text());
@@ -141,8 +151,9 @@ void Doors::close() {
   for (const auto& door : doors_) door->listener.close();
 }
 
-std::string_view Doors::role_of(const Listener& listener) const {
-  return (*std::find_if(doors_.begin(), doors_.end(), [&](const auto& door) { return &door->listener == &listener; }))->role;
+DoorSign Doors::sign_of(const Listener& listener) const {
+  const Door& door = **std::find_if(doors_.begin(), doors_.end(), [&](const auto& one) { return &one->listener == &listener; });
+  return {door.role, door.number};
 }
 
 // ---- telling

@@ -23,15 +23,24 @@
 
 namespace relay {
 
+// Which of them it is.
+struct DoorSign {
+  std::string_view role;
+  size_t number;  // of its place in the plan
+};
+
 class DoorsUser {
  public:
-  // As ListenerUser's, with the role of the door in the place of its Listener.
-  virtual void on_come(std::string_view role, Socket socket, const Addr& peer) = 0;
-  virtual TlsContext* on_knock(std::string_view role, const Addr& peer) = 0;
+  // As ListenerUser's, with the sign of the door in the place of its Listener.
+  virtual void on_come(const DoorSign& door, Socket socket, const Addr& peer) = 0;
+  virtual TlsContext* on_knock(const DoorSign& door, const Addr& peer) = 0;
+  virtual Delay proxy_time(const Addr&) { return {}; }
+  virtual void on_proxy_failed(const DoorSign&, const Addr&, const std::string&) {}
+  virtual void on_accept_held(const DoorSign&) {}
   // A Doors has said so by itself, in the log:
   virtual void on_accept_paused() = 0;
   // And this it leaves to its user, who knows better who that was: see Doors::handshake_failed.
-  virtual void on_handshake_failed(std::string_view role, const Addr& peer, const std::string& why) = 0;
+  virtual void on_handshake_failed(const DoorSign& door, const Addr& peer, const std::string& why) = 0;
   virtual const std::string& name() const = 0;  // the relay's, for the log
 
  protected:
@@ -57,6 +66,7 @@ class Doors final : private ListenerUser {
   struct Place {
     Endpoint where;
     std::string_view role;  // static
+    uint32_t rate = 0;      // as Listener::set_rate
   };
   // Of a configuration; for one call.
   struct Plan {
@@ -94,17 +104,21 @@ class Doors final : private ListenerUser {
     Listener listener;
     std::string_view role;
     std::string place;  // place_of()
+    size_t number = 0;  // of that in the plan
   };
-  void on_accept(Listener& listener, Socket socket, const Addr& peer) override { user_.on_come(role_of(listener), std::move(socket), peer); }
-  TlsContext* on_knock(Listener& listener, const Addr& peer) override { return user_.on_knock(role_of(listener), peer); }
-  void on_handshake_failed(Listener& listener, const Addr& peer, const std::string& why) override { user_.on_handshake_failed(role_of(listener), peer, why); }
+  void on_accept(Listener& listener, Socket socket, const Addr& peer) override { user_.on_come(sign_of(listener), std::move(socket), peer); }
+  TlsContext* on_knock(Listener& listener, const Addr& peer) override { return user_.on_knock(sign_of(listener), peer); }
+  Delay proxy_time(const Addr& peer) override { return user_.proxy_time(peer); }
+  void on_proxy_failed(Listener& listener, const Addr& peer, const std::string& why) override { user_.on_proxy_failed(sign_of(listener), peer, why); }
+  void on_accept_held(Listener& listener) override { user_.on_accept_held(sign_of(listener)); }
+  void on_handshake_failed(Listener& listener, const Addr& peer, const std::string& why) override { user_.on_handshake_failed(sign_of(listener), peer, why); }
   void on_accept_paused(Listener& listener, const Status& why) override;
   void on_accept_resumed(Listener& listener) override;
 
   void open(const Plan& plan, const Place& place, Faults& faults);
   void use_certificates(const Plan& plan);
   static std::string place_of(const Endpoint& where, const TlsKeys* tls);
-  std::string_view role_of(const Listener& listener) const;
+  DoorSign sign_of(const Listener& listener) const;
 
   Loop& loop_;
   ListenPool& sockets_;

@@ -24,13 +24,20 @@ class Stats {
  public:
   static constexpr size_t kCount = static_cast<size_t>(E::kCount);
 
+  Stats() : values_(own_) {}
+  // They are kept in `where`, which others may read, too. Borrows it for its life. REQUIRES: it has kCount numbers.
+  explicit Stats(std::span<uint64_t> where) : values_(where) {}
+  Stats(const Stats&) = delete;
+  Stats& operator=(const Stats&) = delete;
+
   void add(E stat, uint64_t n = 1) { values_[static_cast<size_t>(stat)] += n; }
   void sub(E stat, uint64_t n = 1) { values_[static_cast<size_t>(stat)] -= n; }
   uint64_t get(E stat) const { return values_[static_cast<size_t>(stat)]; }
   std::span<const uint64_t> values() const { return values_; }
 
  private:
-  std::array<uint64_t, kCount> values_{};
+  std::array<uint64_t, kCount> own_{};
+  std::span<uint64_t> values_;
 };
 
 // One `stats` line of the log. REQUIRES: as many rows as values.

@@ -5,11 +5,10 @@
 #include <algorithm>
 
 namespace relay {
-namespace {
 
-// The name that a target goes by. Of a service that is the domain that was asked for: who answers in the DNS decides where it is,
-// not who it is (RFC 6125, section 6.2.1).
-std::string own_name(const Endpoint& target) {
+// Of a service that is the domain that was asked for: who answers in the DNS decides where it is, not who it is
+// (RFC 6125, section 6.2.1).
+std::string tls_name(const Endpoint& target) {
   switch (target.kind) {
     case Endpoint::Kind::kAddr: return target.addr.host_text();
     case Endpoint::Kind::kUnix: return {};
@@ -22,6 +21,8 @@ std::string own_name(const Endpoint& target) {
   if (name.ends_with('.')) name.pop_back();
   return name;
 }
+
+namespace {
 
 // One that says what is so anyway misleads nobody, and `relay check` prints those.
 bool given(const Section& section, std::string_view key) { return section.has(key) && section.text(key) != section.find(key)->fallback; }
@@ -62,7 +63,7 @@ TlsKeys read_tls(const Section& section, std::span<const Endpoint> places, const
   keys.target.ca_key = "ca";
   keys.target.verify = section.flag("verify");
   keys.target.server_name = section.text("server-name");
-  if (keys.target.server_name.empty()) keys.target.server_name = own_name(target);
+  if (keys.target.server_name.empty()) keys.target.server_name = tls_name(target);
   return keys;
 }
 

@@ -58,6 +58,8 @@ struct TlsKeys {
   size_t handshake_limit = 0;
 };
 
+// The name that a target's certificate must bear, unless a key says another; empty for a Unix socket.
+std::string tls_name(const Endpoint& target);
 // REQUIRES: `section` has the rows above, and no faults.
 TlsKeys read_tls(const Section& section, std::span<const Endpoint> places, const Endpoint& target);
 // Faults that show when the keys are seen together, and in the files.

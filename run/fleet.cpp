@@ -8,6 +8,7 @@
 
 #include "lib/check.h"
 #include "run/config_file.h"
+#include "run/crew.h"
 
 namespace relay {
 
@@ -50,9 +51,23 @@ bool Fleet::idle() const {
   return std::all_of(relays_.begin(), relays_.end(), is_idle) && std::all_of(retired_.begin(), retired_.end(), is_idle);
 }
 
+bool Fleet::settled() const {
+  return std::all_of(relays_.begin(), relays_.end(), [](const auto& running) { return running->relay->settled(); });
+}
+
 void Fleet::log_stats() const {
   for (const auto* list : {&relays_, &retired_})
     for (const auto& running : *list) relay::log_stats(running->relay->name(), running->kind->stats(), running->relay->values());
+}
+
+void Fleet::log_level(Level level) {
+  for (const auto* list : {&relays_, &retired_})
+    for (const auto& running : *list) running->relay->log_level(level);
+}
+
+std::unique_ptr<Relay> Fleet::make(const Kind& kind, const Section& section) const {
+  if (kind.workers == nullptr || kind.workers(section) < 2) return kind.make(env_);
+  return make_crew(env_, kind, nursery_, global_);
 }
 
 std::string Fleet::summary() const {
@@ -105,8 +120,9 @@ bool Change::prepare(Faults& faults) {
     case Phase::kPrepare: break;
   }
   if (next_ == steps_.size()) return false;
-  const Step& one = steps_[next_++];
-  if (one.fate != Fate::kKept || one.running->relay->reads_files()) one.running->relay->prepare(one.section, faults);
+  Step& one = steps_[next_++];
+  one.prepared = one.fate != Fate::kKept || one.running->relay->reads_files();
+  if (one.prepared) one.running->relay->prepare(one.section, faults);
   return next_ < steps_.size();
 }
 
@@ -145,7 +161,7 @@ void Change::sort_one() {
   Running* found = found_[next_];
   if (found == nullptr) {
     const Kind* kind = find_kind(fleet_.kinds_, item.kind);
-    auto added = std::make_unique<Running>(Running{0, kind, Section(kind->keys()), kind->make(fleet_.env_), {}, {}});
+    auto added = std::make_unique<Running>(Running{0, kind, Section(kind->keys()), fleet_.make(*kind, item.section), {}, {}});
     Running* running = added.get();
     steps_.push_back({Fate::kAdded, std::move(added), running, std::move(item.section)});
     ++counts_.added;
@@ -188,7 +204,7 @@ bool Change::commit() {
   }
   if (committed_ == steps_.size()) return false;
   Step& step = steps_[committed_++];
-  if (step.fate != Fate::kKept || step.running->relay->reads_files()) step.running->relay->commit();
+  if (step.prepared) step.running->relay->commit();
   step.running->section = std::move(step.section);
   if (step.added != nullptr) {
     step.added->id = fleet_.next_id_++;

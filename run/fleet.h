@@ -17,6 +17,8 @@
 
 namespace relay {
 
+class Nursery;
+
 struct Running {
   uint64_t id;  // only grows
   const Kind* kind;
@@ -28,7 +30,7 @@ struct Running {
 
 class Fleet {
  public:
-  Fleet(std::span<const Kind* const> kinds, const Env& env) : kinds_(kinds), env_(env) {}
+  Fleet(std::span<const Kind* const> kinds, const Env& env, const Section& global, Nursery* nursery) : kinds_(kinds), env_(env), global_(global), nursery_(nursery) {}
 
   // In the order of `id`.
   const std::vector<std::unique_ptr<Running>>& relays() const { return relays_; }
@@ -41,14 +43,20 @@ class Fleet {
   void drain();
   void stop(std::string_view why);
   bool idle() const;
+  bool settled() const;
   void log_stats() const;
+  void log_level(Level level);
   // "2 relays: clients 3, gateways 3, …": the sums of the gauges of each kind that has a relay.
   std::string summary() const;
 
  private:
   friend class Change;
+  std::unique_ptr<Relay> make(const Kind& kind, const Section& section) const;
+
   std::span<const Kind* const> kinds_;
   Env env_;
+  const Section& global_;
+  Nursery* nursery_;  // nullptr: there are no worker processes
   std::vector<std::unique_ptr<Running>> relays_;
   std::vector<std::unique_ptr<Running>> retired_;
   uint64_t next_id_ = 1;
@@ -84,6 +92,7 @@ class Change {
     std::unique_ptr<Running> added;  // kAdded
     Running* running;
     Section section;
+    bool prepared = false;  // reads_files() may say something else since
   };
   // What is to be done for the items, one after the other, before prepare() may begin; `next_` is the next item (or old relay).
   enum class Phase : uint8_t { kIndex, kName, kMatchEqual, kMatchName, kSort, kLend, kPrepare };

@@ -11,6 +11,7 @@
 
 #include "lib/log.h"
 #include "lib/text.h"
+#include "net/h2_server.h"
 #include "net/sys.h"
 #include "net/tls_data.h"
 #include "ops/confine.h"
@@ -22,6 +23,7 @@ namespace {
 
 constexpr Delay kStatusEvery{10'000};
 constexpr Delay kNotifyAgain{100};
+constexpr Delay kLook{20};  // at what workers have counted, while somebody waits for it
 constexpr Delay kAdminEnd{1000};  // for the last answers to be taken
 constexpr Delay kLogEnd{1000};    // for the last lines
 constexpr Delay kDrainEnd{10'000};  // what the manager may wait beyond the drain-timeout
@@ -70,15 +72,17 @@ void complain(const Faults& faults) {
 
 Process::Process(Launch&& launch)
     : passed_(take_passed()), kinds_(launch.kinds), global_(std::move(launch.config.global)), at_start_(global_), first_(std::move(launch.config.relays)),
-      resolver_(loop_, dns_server(global_)), fleet_(launch.kinds, Env{loop_, resolver_, sockets_}),
+      resolver_(loop_, dns_server(global_)), nursery_(std::move(launch.nursery)), fleet_(launch.kinds, Env{loop_, resolver_, sockets_, desk_}, global_, nursery_.get()),
       reload_(loop_, fleet_, launch.kinds, std::move(launch.path), launch.args, *this), drain_timer_(loop_, *this),
       watchdog_timer_(loop_, *this), status_timer_(loop_, *this), started_(loop_.now()) {}
 
 int Process::run() {
   Faults faults;
-  const Rights rights{.files = std::any_of(first_.begin(), first_.end(), [](const Config::Item& item) { return has_spool(item.section); })};
+  const Rights rights{.files = std::any_of(first_.begin(), first_.end(), [](const Config::Item& item) { return has_spool(item.section); }),
+                      .workers = nursery_ != nullptr};
   open_log();
   if (!open_signals()) return kExitFailed;
+  if (nursery_ != nullptr && !nursery_->watch(loop_).ok()) return kExitFailed;
   check_descriptors();
   LogLine(Level::kInfo, "started").text("version", kVersion).number("pid", sys::process_id());
   take_passed_sockets();
@@ -97,7 +101,9 @@ int Process::run() {
   tls_data::forget();
   sys::forget_code();  // what only the start needed
   for (bool sweeping = false; !(draining_ && fleet_.idle());) {
-    loop_.turn(sweeping ? Delay{0} : fleet_.patience());
+    // What workers count is in memory that they share with us: nothing wakes us when it changes.
+    const bool looks = nursery_ != nullptr && admin_ != nullptr && admin_->waited_for();
+    loop_.turn(sweeping ? Delay{0} : std::min(fleet_.patience(), looks ? kLook : Delay::max()));
     if (std::exchange(drain_asked_, false)) drain();
     sweeping = !fleet_.retired().empty() && fleet_.sweep();
     log_flush();  // of what was done here: the next turn may wait for long
@@ -174,7 +180,8 @@ void Process::open_admin(Faults& faults) {
   plan.tls.server = true;
   plan.tls.cert = global_.text("admin-cert");
   plan.tls.key = global_.text("admin-key");
-  admin_ = std::make_unique<Admin>(loop_, static_cast<AdminUser&>(*this), plan);
+  if (H2Server::kBuilt) plan.tls.alpn = {"http/1.1", "h2"};  // who knows both has the pages; of gRPC's clients none does
+  admin_ = std::make_unique<Admin>(loop_, static_cast<AdminUser&>(*this), desk_, plan);
   if (const std::optional<TlsFault> fault = admin_->load_certificate()) {
     faults.push_back({global_.where("admin-" + std::string(fault->key)), fault->what});
     return;
@@ -292,7 +299,13 @@ void Process::take_global(const Section& global) {
     if (key.restart && !global.same(at_start_, key.name))
       LogLine(Level::kWarn, "needs-restart").text("key", key.name).text("remedy", "the old value stays in force until the process is started again");
   global_ = global;
+  for (const Key& key : global.keys()) {  // a worker that comes later is as the others
+    Faults none;
+    if (key.restart)
+      for (const std::string_view item : at_start_.items(key)) global_.set(key.name, item, at_start_.where(key.name), none);
+  }
   open_log();
+  fleet_.log_level(*level_of(global_.text("log-level")));
 }
 
 void Process::on_reload_failed(const Faults& faults) {
@@ -308,6 +321,7 @@ void Process::set_log_level(Level level) {
   Faults none;
   global_.set("log-level", level_name(level), "admin", none);
   open_log();
+  fleet_.log_level(level);
   LogLine(Level::kInfo, "log-level").text("level", level_name(level));
 }
 

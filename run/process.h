@@ -14,6 +14,7 @@
 #include "ops/admin.h"
 #include "ops/console.h"
 #include "run/fleet.h"
+#include "run/nursery.h"
 #include "run/reload.h"
 
 namespace relay {
@@ -29,6 +30,7 @@ struct Launch {
   Config config;
   std::string path;                    // of the file, if there is one
   std::span<const char* const> args;   // the options of the command line beside it
+  std::unique_ptr<Nursery> nursery;    // if a relay has workers
 };
 
 class Process final : private Watcher, private TimerUser, private ReloadUser, private AdminUser {
@@ -62,6 +64,8 @@ class Process final : private Watcher, private TimerUser, private ReloadUser, pr
   bool metrics_page(AdminPlace& place, std::string& out) override;
   std::optional<uint64_t> statistic(std::string_view relay, std::string_view name) override;
   int control(std::string_view path, const ControlQuery& query, std::string& answer) override;
+  int call(std::string_view path, const ControlQuery& query, std::string& answer);
+  void hung_up(Ticket ticket) override;
   bool accepts() const override { return !draining_; }
   void begin_drain() override;
   uint64_t begin_reload() override;
@@ -78,6 +82,8 @@ class Process final : private Watcher, private TimerUser, private ReloadUser, pr
   Loop loop_;
   Resolver resolver_;
   ListenPool sockets_;
+  Desk desk_;
+  std::unique_ptr<Nursery> nursery_;
   Fleet fleet_;
   Reload reload_;
   std::unique_ptr<Admin> admin_;

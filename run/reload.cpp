@@ -30,9 +30,11 @@ void Reload::cancel() {
   timer_.disarm();
   if (!active()) return;
   const bool again = std::exchange(once_more_, false);
-  if (phase_ == Phase::kCommit || phase_ == Phase::kForget) {
+  if (phase_ == Phase::kCommit || phase_ == Phase::kForget || phase_ == Phase::kSettle) {
     while (step()) {
     }
+    settle_by_ = {};
+    if (active()) step();
     if (!again) return;
   }
   if (again) ++number_;  // who waits for that hears, too
@@ -43,10 +45,11 @@ void Reload::on_timer(Timer&) {
   const int64_t enough = sys::monotonic_us() + kSliceUs;
   while (step())
     if (sys::monotonic_us() >= enough) return timer_.arm(kPause);
+  if (active()) return timer_.arm(kLook);
   if (std::exchange(once_more_, false)) begin(drain_);
 }
 
-// False: it is over.
+// False: it is over, or waits until all have settled.
 bool Reload::step() {
   switch (phase_) {
     case Phase::kRead:
@@ -76,6 +79,11 @@ bool Reload::step() {
       return true;
     case Phase::kForget:
       if (change_->forget()) return true;
+      phase_ = Phase::kSettle;
+      settle_by_ = loop_.now() + kSettleMost;
+      return true;
+    case Phase::kSettle:
+      if (!fleet_.settled() && loop_.now() < settle_by_) return false;
       break;
   }
   const Change::Counts counts = change_->counts();

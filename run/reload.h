@@ -2,7 +2,7 @@
 // Reload: the file read again and taken into use while the relays work. It does a slice of a few milliseconds at a time, so that
 // traffic is not held up however long the file is:
 //
-//   begin ─► reading, checking ─► preparing ─► on_reload_ready ─► committing ─► on_reloaded
+//   begin ─► reading, checking ─► preparing ─► on_reload_ready ─► committing ─► settling ─► on_reloaded
 //                   └── a fault ──────┴─► nothing has changed; on_reload_failed
 #pragma once
 
@@ -32,7 +32,7 @@ class Reload final : private TimerUser {
   // Borrows all for its life. `path` is empty if there is no file: the configuration stays, and only the
   // certificates are read again.
   Reload(Loop& loop, Fleet& fleet, std::span<const Kind* const> kinds, std::string path, std::span<const char* const> args, ReloadUser& user)
-      : fleet_(fleet), kinds_(kinds), path_(std::move(path)), args_(args), user_(user), timer_(loop, *this) {}
+      : loop_(loop), fleet_(fleet), kinds_(kinds), path_(std::move(path)), args_(args), user_(user), timer_(loop, *this) {}
 
   const std::string& path() const { return path_; }
   bool active() const { return file_ != nullptr || change_.has_value(); }
@@ -45,12 +45,15 @@ class Reload final : private TimerUser {
 
  private:
   static constexpr int64_t kSliceUs = 1500;
-  enum class Phase : uint8_t { kRead, kReadDone, kPrepare, kCommit, kForget };
+  enum class Phase : uint8_t { kRead, kReadDone, kPrepare, kCommit, kForget, kSettle };
   static constexpr Delay kPause{1};  // between slices: who has traffic is served
+  static constexpr Delay kLook{2};   // whether all have settled
+  static constexpr Delay kSettleMost{5000};
   void on_timer(Timer& timer) override;
   bool step();
   void fail(const Faults& faults);
 
+  Loop& loop_;
   Fleet& fleet_;
   std::span<const Kind* const> kinds_;
   std::string path_;
@@ -63,6 +66,7 @@ class Reload final : private TimerUser {
   Section global_{global_keys()};
   Faults faults_;
   Phase phase_ = Phase::kRead;
+  Time settle_by_{};
   bool once_more_ = false;
   uint64_t number_ = 0;
 };

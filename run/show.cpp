@@ -10,6 +10,7 @@
 #include "lib/text.h"
 #include "net/sys.h"
 #include "run/process.h"
+#include "wire/grpc.h"
 
 namespace relay {
 namespace {
@@ -162,6 +163,7 @@ bool Process::metrics_page(AdminPlace& place, std::string& out) {
 // ---- /relays/NAME/WHAT
 
 int Process::control(std::string_view path, const ControlQuery& query, std::string& answer) {
+  if (query.rpc) return call(path, query, answer);
   Relay* relay = nullptr;
   for (const auto& running : fleet_.relays()) {
     const std::string& name = running->relay->name();  // in which there may be a slash: the longest that fits
@@ -169,6 +171,33 @@ int Process::control(std::string_view path, const ControlQuery& query, std::stri
     if (fits && (relay == nullptr || name.size() > relay->name().size())) relay = running->relay.get();
   }
   return relay == nullptr ? 404 : relay->control(path.substr(relay->name().size() + 1), query, answer);
+}
+
+int Process::call(std::string_view path, const ControlQuery& query, std::string& answer) {
+  const size_t slash = path.find('/');
+  const std::string_view service = path.substr(0, slash);
+  const std::string_view method = slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
+  const auto say = [&answer](int status, std::string_view what) {
+    answer = what;
+    return status;
+  };
+  if (service.empty() || std::none_of(kinds_.begin(), kinds_.end(), [&](const Kind* kind) { return kind->service == service; }))
+    return say(501, "no such service");
+  const std::optional<std::string_view> name = proto_text(query.body, 1);
+  if (!name) return say(400, "the request is no message of protobuf");
+  Relay* relay = nullptr;
+  for (const auto& running : fleet_.relays()) {
+    if (running->kind->service != service || (!name->empty() && running->relay->name() != *name)) continue;
+    if (relay != nullptr) return say(400, "relay: there are several; say which");
+    relay = running->relay.get();
+  }
+  return relay == nullptr ? say(404, "no such relay") : relay->control(method, query, answer);
+}
+
+// It is seldom, and cheap for those whom it does not concern.
+void Process::hung_up(Ticket ticket) {
+  for (const auto& running : fleet_.relays()) running->relay->hung_up(ticket);
+  for (const auto& running : fleet_.retired()) running->relay->hung_up(ticket);
 }
 
 // ---- /wait

@@ -19,7 +19,7 @@ from harness.until import until
 
 GARBAGE = {
     "binary": bytes(range(256)) * 20, "nothing but zeros": b"\0" * 5000, "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 500,
-    "bad version": b"GET /status HTTP/9.9\r\n\r\n", "h2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "redis": b"*1\r\n$4\r\nPING\r\n",
+    "bad version": b"GET /status HTTP/9.9\r\n\r\n", "redis": b"*1\r\n$4\r\nPING\r\n",
     "bad method": b"GRAB /status HTTP/1.1\r\n\r\n", "bad length": b"POST /drain HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
     "two lengths": b"POST /drain HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
     "length and chunks": b"POST /drain HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",

@@ -230,7 +230,7 @@ for port in 45888 45889; do
   {sys.executable} {ROOT}/examples/plex/echo_upstream.py 127.0.0.1:$port >$port.log &
 done
 relay run -c {ROOT}/examples/plex/relay.toml 2>relay.log &
-until [ "$(grep -c upstream-up relay.log)" = 2 ]; do sleep 0.1; done
+until [ "$(grep -sc upstream-up relay.log)" = 2 ]; do sleep 0.1; done
 exec 3<>/dev/tcp/127.0.0.1/7999 4<>/dev/tcp/127.0.0.1/7999
 echo hello >&3
 head -n 1 <&3

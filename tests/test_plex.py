@@ -12,7 +12,7 @@ import pytest
 
 from harness.lab import Lab
 from harness.peers.upstream_proto import pb
-from harness.plex import lines, newcomer, trade
+from harness.plex import announced, lines, newcomer, trade
 from harness.process import command
 from harness.scale import volume
 from harness.sockets import connect
@@ -233,6 +233,31 @@ def test_no_more_clients_than_allowed(lab: Lab) -> None:
     met.append(newcomer(lab, relay, upstream))
     for one in met:
         trade(one.peer, 3)
+
+
+def test_who_waits_is_not_idle(lab: Lab) -> None:
+    """A client that has said something is not ended for being idle while nobody may hear it: no upstream, or it is paused. One that has not, is."""
+    upstream = lab.upstream(does="silent", features=("EVENTS",))
+    relay = lab.plex(upstream, idle_timeout="500ms").allow("upstream-lost", "dial-failed")
+    paused = announced(lab, relay, upstream)
+    upstream.command(paused.uuid, "PAUSE", payload=b".")
+    upstream.send(client_uuid=paused.uuid, idle_timeout_ms=300)
+    assert paused.peer.read(1) == b"."
+    paused.peer.send(b"paused")
+    lab.client(relay)
+    relay.wait_stat("idle_timeouts", "==", 1)
+    upstream.command(paused.uuid, "RESUME")
+    upstream.wait_payload(paused.uuid, b"paused")
+    upstream.kill()
+    relay.wait_stat("upstreams", "==", 0)
+    waiting = lab.client(relay)
+    waiting.send(b"waiting")
+    relay.wait_stat("idle_timeouts", "==", 2)  # the paused one, which has said nothing since
+    lab.client(relay)
+    relay.wait_stat("idle_timeouts", "==", 3)
+    upstream.start()
+    upstream.wait(payload=b"waiting")
+    relay.wait_stat("idle_timeouts", "==", 4)
 
 
 def test_who_says_nothing_is_ended(lab: Lab) -> None:

@@ -63,6 +63,26 @@ def test_what_is_not_acknowledged_comes_again(lab: Lab) -> None:
     assert relay.stats()["redelivered"] == 6
 
 
+def test_an_acknowledgement_is_of_one_client(lab: Lab) -> None:
+    """What is acknowledged are the messages of the client in client_uuid, not of those who are sent to as well."""
+    upstream = lab.upstream(does="silent", features=FEATURES)
+    relay = plex(lab, upstream)
+    met = [announced(lab, relay, upstream) for _ in range(4)]
+    for one in met:
+        one.peer.send(b"said\n")
+        upstream.wait(client_uuid=one.uuid, seq=1, event=pb.EVENT_DATA)
+    upstream.send(client_uuid=met[0].uuid, ack_seq=1, client_uuids=[one.uuid for one in met[1:]], payload=b"said")
+    for one in met:
+        assert one.peer.read(4) == b"said"
+    assert relay.stats()["acked"] == 1
+    mark = upstream.mark()
+    upstream.kill()
+    relay.wait_stat("upstreams", "==", 0)
+    upstream.start()
+    upstream.wait(after=mark, count=3, payload=b"said\n", redelivered=True)
+    assert {message.client_uuid for message in upstream.messages(after=mark, event=pb.EVENT_DATA)} == {one.uuid for one in met[1:]}
+
+
 def test_to_another_one(lab: Lab) -> None:
     """What a program that is gone for good had not acknowledged goes to another one."""
     first, second = (lab.upstream(does="silent", features=FEATURES) for _ in range(2))
@@ -88,6 +108,31 @@ def test_the_last_words_of_a_client(lab: Lab) -> None:
     one.peer.close()
     second.wait(payload=b"last\n", client_uuid=one.uuid)
     second.wait(event=pb.EVENT_DISCONNECTED, client_uuid=one.uuid)
+
+
+@pytest.mark.parametrize("balance", ["sticky", "round-robin"])
+def test_a_message_that_ends_who_has_it(lab: Lab, balance: str) -> None:
+    """With delivery-limit a message that three have not survived is given up, with a word in the log; what was not sent yet does not count, and goes on."""
+    upstream = lab.upstream(does="silent", features=FEATURES)
+    relay = plex(lab, upstream, delivery_limit=3, balance=balance).allow("message-given-up")
+    one = announced(lab, relay, upstream)
+    one.peer.send(b"poison\n")
+    mark = 0
+    for turn in range(3):
+        upstream.wait(after=mark, payload=b"poison\n", client_uuid=one.uuid, redelivered=turn > 0)
+        assert relay.stats()["given_up"] == 0
+        mark = upstream.mark()
+        upstream.kill()
+        relay.wait_stat("upstreams", "==", 0)
+        upstream.start()
+    one.peer.send(b"good\n")
+    upstream.wait(payload=b"good\n", client_uuid=one.uuid, redelivered=False, seq=2)
+    assert not upstream.messages(after=mark, payload=b"poison\n")
+    assert (relay.stats()["given_up"], relay.stats()["redelivered"], relay.stats()["lost_messages"]) == (1, 2, 0)
+    said = relay.wait_log("message-given-up")
+    assert (said["client"], said["seq"], said["bytes"]) == (one.uuid, 1, 7)
+    upstream.send(client_uuid=one.uuid, ack_seq=2)
+    relay.wait_stat("acked", "==", 1)
 
 
 @pytest.mark.parametrize("others", [0, 1], ids=["alone", "two"])
@@ -144,6 +189,34 @@ def test_who_does_not_acknowledge_is_held_back(lab: Lab) -> None:
 
     until(acknowledge, "all of it came", timeout=60)
     upstream.wait_stream(one.uuid, stream, sent)
+
+
+def test_what_comes_late_is_not_acknowledged_by_what_came_before(lab: Lab) -> None:
+    """With round-robin a program gets what a lost one has left behind newer messages: that it has dealt with these says nothing of those."""
+    first, second = (lab.upstream(does="silent", features=FEATURES) for _ in range(2))
+    relay = plex(lab, first, second, balance="round-robin")
+    client = lab.client(relay)
+    for number in range(1, 5):
+        client.send(b"%d\n" % number)
+    until(lambda: len(first.data()) == len(second.data()) == 2, "each has two")
+    gone, stays = (first, second) if first.data()[0].seq == 1 else (second, first)
+    uuid = stays.wait(seq=4, event=pb.EVENT_DATA).client_uuid
+    gone.wait(seq=3, event=pb.EVENT_DATA)
+    gone.kill()
+    stays.wait(seq=1, redelivered=True)
+    stays.wait(seq=3, redelivered=True)
+    stays.send(client_uuid=uuid, ack_seq=4)
+    relay.wait_stat("acked", "==", 2)
+    stays.send(client_uuid=uuid, payload=b".")
+    assert client.read(1) == b"."
+    assert relay.stats()["acked"] == 2
+    stays.kill()
+    mark = gone.mark()
+    gone.start()
+    gone.wait(after=mark, seq=3, redelivered=True)
+    assert [message.seq for message in gone.data(uuid, after=mark)] == [1, 3]
+    gone.send(client_uuid=uuid, ack_seq=3)
+    relay.wait_stat("acked", "==", 4)
 
 
 @pytest.mark.parametrize("number", [0, 5, 1 << 40])

@@ -152,6 +152,7 @@ def test_all_are_full(lab: Lab) -> None:
 def test_hash(lab: Lab) -> None:
     """With hash the clients of one address go to one program, whenever they come; those of many addresses to all programs."""
     upstreams, relay = three(lab, balance="hash")
+    assert relay.relay_status()["hash_by"] == "address"
     homes: dict[str, Any] = {}
     for number in range(30):
         source = f"127.0.1.{number + 1}"

@@ -52,6 +52,17 @@ def test_to_all_but_some(lab: Lab) -> None:
         assert one.peer.read(len(expected)) == expected
 
 
+def test_who_is_meant_twice(lab: Lab) -> None:
+    """Who is named and is one of all, or of a group, hears it once; who is named and is not, too."""
+    upstream, _, met = crowd(lab, 4)
+    upstream.send(group="some", command=pb.COMMAND_JOIN, client_uuids=[one.uuid for one in met[:2]])
+    upstream.send(group="some", client_uuids=[one.uuid for one in met[1:3]], payload=b"g")
+    upstream.send(broadcast=pb.ALL, client_uuids=[one.uuid for one in met], except_uuids=[met[3].uuid], payload=b"a")
+    for one in met:
+        upstream.send(client_uuid=one.uuid, payload=b".")
+    assert [one.peer.read(count) for one, count in zip(met, (3, 3, 3, 2), strict=True)] == [b"ga.", b"ga.", b"ga.", b"a."]
+
+
 def test_to_the_active(lab: Lab) -> None:
     """ACTIVE are those that have said something within active-time; NOT_ACTIVE the others, also those that never have."""
     upstream, _, met = crowd(lab, 6, active_time="10m")

@@ -95,6 +95,23 @@ def test_what_was_said_arrives(lab: Lab, grace: str | None) -> None:
     upstream.wait(event=pb.EVENT_DISCONNECTED, client_uuid=one.uuid)
 
 
+def test_a_paused_client_does_not_hold_it(lab: Lab) -> None:
+    """Who may not be read, and of whom something was read already, is told of the end like all; a whole message of his is passed on."""
+    upstream = lab.upstream(does="silent", features=("EVENTS",))
+    relay = lab.plex(upstream, framing="line")
+    one = announced(lab, relay, upstream)
+    one.peer.send(b"whole\npar")
+    upstream.wait(payload=b"whole\n")
+    upstream.command(one.uuid, "PAUSE", payload=b".")
+    assert one.peer.read(1) == b"."
+    start = drain(relay)
+    assert one.peer.read_end()[0] == b""
+    one.peer.close()
+    relay.check_exit()
+    assert time.monotonic() - start < seconds(5)
+    assert upstream.wait(event=pb.EVENT_DISCONNECTED, client_uuid=one.uuid).close.reason == pb.CLOSE_DRAIN
+
+
 def test_a_second_signal(lab: Lab) -> None:
     """A second signal ends all of it at once."""
     upstream = lab.upstream()

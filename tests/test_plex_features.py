@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an upstream gets that asks for more: who comes and goes, who is let in, groups, commands, reports of what has become of a message."""
 
+import json
 import re
 from typing import Any
 
@@ -340,6 +341,40 @@ def test_reports_of_what_is_not_delivered(lab: Lab) -> None:
     upstream.wait(event=pb.EVENT_DELIVERY, request_id=1002)
     assert upstream.wait(event=pb.EVENT_DELIVERY, request_id=1001).delivery in (pb.DELIVERY_DELIVERED, pb.DELIVERY_CLOSED, pb.DELIVERY_UNKNOWN_CLIENT)
     assert relay.stats()["slow_clients"] == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_reports_of_no_name(lab: Lab, workers: int) -> None:
+    """What names no client at all is reported, too, with a UUID of zeros: empty or malformed, as the target or one of several."""
+    upstream = lab.upstream(does="silent", features=("EVENTS", "DELIVERY_REPORT"))
+    relay = lab.plex(upstream, workers=workers)
+    one = announced(lab, relay, upstream)
+    upstream.send(client_uuid="", payload=b"x", request_id=1)
+    upstream.send(client_uuid="nobody", payload=b"x", request_id=2)
+    upstream.send(client_uuids=[one.uuid, "nobody"], payload=b"x", request_id=3)
+    upstream.wait(event=pb.EVENT_DELIVERY, request_id=3, count=2)
+    zero = "00000000-0000-0000-0000-000000000000"
+    reports = {(report.request_id, report.client_uuid): report.delivery for report in upstream.messages(event=pb.EVENT_DELIVERY)}
+    unknown = pb.DELIVERY_UNKNOWN_CLIENT
+    assert reports == {(1, zero): unknown, (2, zero): unknown, (3, zero): unknown, (3, one.uuid): pb.DELIVERY_DELIVERED}
+
+
+def test_what_a_group_is_not_given(lab: Lab) -> None:
+    """Labels, idle time-outs and reports are for clients that are named: a group has none of them, however small it is."""
+    first, second = (lab.upstream(does="silent", features=("EVENTS", "DELIVERY_REPORT")) for _ in range(2))
+    relay = lab.plex(first).allow("upstream-left")
+    one = announced(lab, relay, first)
+    first.send(group="g", command=pb.COMMAND_JOIN, client_uuids=[one.uuid], labels={"join": "x"}, idle_timeout_ms=1, request_id=1)
+    first.send(group="g", payload=b"to all", labels={"a": "b"}, idle_timeout_ms=1, request_id=2)
+    first.send(client_uuid=one.uuid, payload=b"to one", labels={"c": "d"}, request_id=3)
+    assert one.peer.read(12) == b"to allto one"
+    first.wait(event=pb.EVENT_DELIVERY, request_id=3)
+    assert len(first.messages(event=pb.EVENT_DELIVERY)) == 1
+    assert one.peer.silent(0.2)
+    name = relay.status()["relays"][0]["name"]
+    assert relay.admin("POST", f"/relays/{name}/upstreams", body=json.dumps({"url": second.url})).status == 200
+    assert relay.admin("POST", f"/relays/{name}/upstreams/remove", body=json.dumps({"url": first.url})).status == 200
+    assert dict(second.wait(event=pb.EVENT_REHOMED).labels) == {"c": "d"}
 
 
 def test_no_reports_unless_asked_for(lab: Lab) -> None:

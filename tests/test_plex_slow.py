@@ -165,6 +165,18 @@ def test_a_client_that_talks_and_does_not_listen(lab: Lab) -> None:
     trade(client, 3)
 
 
+def test_who_does_not_listen_is_idle(lab: Lab) -> None:
+    """A client that is not read because it takes nothing is ended by idle-timeout, though it has said something that waits."""
+    upstream = lab.upstream(does="silent")
+    relay = lab.plex(upstream, idle_timeout="2s", client_queue="64MiB")
+    one = newcomer(lab, relay, upstream)
+    for _ in range(16):
+        upstream.send(client_uuid=one.uuid, payload=b"x" * (2 << 20))
+    until(lambda: relay.relay_status()["connections"][0]["state"] == "slow", "it is slow")
+    one.peer.send(b"I talk and do not listen")
+    relay.wait_stat("idle_timeouts", "==", 1)
+
+
 def test_much_to_a_client(lab: Lab) -> None:
     """60 MB go to a client that takes them as they come, and the relay stays small."""
     upstream = lab.upstream(does="silent")
@@ -178,6 +190,20 @@ def test_much_to_a_client(lab: Lab) -> None:
         one.peer.read_stream(stream, turn, offset=start)
     small(relay)
     assert relay.stats()["bytes_out"] >= MUCH
+
+
+def test_one_large_message(lab: Lab) -> None:
+    """A message that is longer than client-queue reaches a client that takes it, when it is the only one that waits."""
+    upstream = lab.upstream(does="silent")
+    relay = lab.plex(upstream, client_queue="4KiB", max_upstream_message="32MiB")
+    one = newcomer(lab, relay, upstream)
+    stream, size = Stream("large"), 24 << 20
+    for turn in range(2):
+        upstream.send(client_uuid=one.uuid, payload=stream.at(turn * size, size))
+        one.peer.read_stream(stream, size, offset=turn * size)
+    upstream.send(client_uuid=one.uuid, payload=stream.at(0, size))
+    upstream.send(client_uuid=one.uuid, payload=b"too much")
+    relay.wait_stat("slow_clients", "==", 1)
 
 
 def test_much_from_a_client(lab: Lab) -> None:

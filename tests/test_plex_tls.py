@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plex with TLS on either side, with certificates of both, and what goes wrong with them."""
 
+import shutil
 import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.certs import Issued, client_context
+from harness.certs import Authority, Issued, client_context
 from harness.lab import Lab
 from harness.peers.upstream_proto import pb
 from harness.plex import newcomer, trade
-from harness.process import Relay, has_tls
+from harness.process import Relay, command, has_tls
 from harness.stream import Stream
 from harness.task import Task
 from harness.tls_world import VERSIONS, World, tls_client
@@ -171,3 +172,81 @@ def test_restart_with_tls(lab: Lab, world: World) -> None:
     upstream.start()
     relay.wait_stat("upstreams", "==", 1)
     trade(one.peer, 5)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_new_certificates_at_a_reload(lab: Lab, tmp_path: Path, workers: int) -> None:
+    """A reload of a file that is as it was reads the certificates again, in all workers."""
+    ca = Authority(tmp_path, "ca")
+    first, second = ca.issue("first", dns=["localhost"]), ca.issue("second", dns=["localhost"])
+
+    def install(one: Issued) -> None:
+        shutil.copy(one.cert, tmp_path / "now.pem")
+        shutil.copy(one.key, tmp_path / "now.key")
+
+    install(first)
+    keys = f'listen = "tls://127.0.0.1:0"\nupstream = "{lab.upstream().url}"\ncert = "{tmp_path}/now.pem"\nkey = "{tmp_path}/now.key"\n'
+    relay = lab.run(f'log-level = "debug"\n[[relay]]\nkind = "plex"\nworkers = {workers}\n{keys}')
+    relay.wait_stat("upstreams", "==", workers)
+
+    def shown() -> set[str]:
+        """To some who come at a time."""
+        peers = [tls_client(lab, relay, client_context(ca.cert)) for _ in range(8)]
+        return {str(peer.tls.getpeercert()["subject"][0][0][1]) for peer in peers}
+
+    assert shown() == {"first"}
+    install(second)
+    assert relay.reload().status == 200
+    until(lambda: shown() == {"second"}, "all have the new one")
+
+
+# What is spoken inside
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_alpn(lab: Lab, world: World, version: str) -> None:
+    """Of what a client offers the first of the list is taken, and its upstream hears which; one that offers nothing is let in as it is."""
+    upstream = lab.upstream(features=("EVENTS",))
+    relay = listening(lab, world, upstream, alpn=["mqtt", "x-amzn-mqtt-ca"])
+    for number, (offered, chosen) in enumerate(((["mqtt"], "mqtt"), (["http/1.1", "x-amzn-mqtt-ca", "mqtt"], "mqtt"), (["x-amzn-mqtt-ca"], "x-amzn-mqtt-ca"), ([], ""))):
+        context = client_context(world.ca.cert, version=version)
+        if offered:
+            context.set_alpn_protocols(offered)
+        client = tls_client(lab, relay, context)
+        client.send(b"hello")
+        assert client.read(5) == b"hello"
+        assert (client.tls.selected_alpn_protocol() or "") == chosen
+        assert upstream.wait(event=pb.EVENT_CONNECTED, count=number + 1).client.alpn == chosen
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_alpn_of_another(lab: Lab, world: World, version: str) -> None:
+    """A client that offers other protocols only is refused with the alert that says so; without the key nobody looks at what it offers."""
+    upstream = lab.upstream(features=("EVENTS",))
+    relay = listening(lab, world, upstream, alpn="mqtt").allow("handshake-failed")
+    context = client_context(world.ca.cert, version=version)
+    context.set_alpn_protocols(["http/1.1"])
+    with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+        tls_client(lab, relay, context)
+    relay.wait_log("handshake-failed", role="client")
+    assert not upstream.messages(event=pb.EVENT_CONNECTED)
+    open_to_all = listening(lab, world, upstream)
+    client = tls_client(lab, open_to_all, context)
+    client.send(b"hello")
+    assert client.read(5) == b"hello"
+    assert upstream.wait(event=pb.EVENT_CONNECTED).client.alpn == ""
+
+
+@pytest.mark.parametrize("listen, alpn, said", [
+    ("127.0.0.1:0", '"mqtt"', "alpn is for clients that come with TLS"),
+    ("tls://127.0.0.1:0", f'["mqtt", "{"x" * 256}"]', "is longer than 255 bytes"),
+    ("tls://127.0.0.1:0", '["mqtt", ""]', "alpn"),
+    ("tls://127.0.0.1:0", '""', "alpn"),
+    ("tls://127.0.0.1:0", f'["mqtt", "{"x" * 255}"]', ""),
+])  # fmt: skip
+def test_alpn_is_checked(lab: Lab, world: World, listen: str, alpn: str, said: str) -> None:
+    """What is wrong with the key is said before anything starts."""
+    tls = f'cert = "{world.relay.cert}"\nkey = "{world.relay.key}"\n' if listen.startswith("tls") else ""
+    text = f'[[relay]]\nkind = "plex"\nlisten = "{listen}"\nupstream = "grpc://127.0.0.1:1"\nalpn = {alpn}\n{tls}'
+    done = command("check", "-c", str(lab.file("config.toml", text)))
+    assert (done.returncode, said in done.stderr) == (2 if said else 0, True), done.stderr

@@ -98,6 +98,18 @@ def test_who_knows_no_questions(lab: Lab, without: tuple[str, ...]) -> None:
     assert relay.stats()["upstreams_lost"] == 0
 
 
+def test_who_has_no_live_and_hears_nothing(lab: Lab) -> None:
+    """A program without `live` is not troubled while nobody says anything: servers of gRPC end who sends PINGs then."""
+    upstream = lab.upstream(without=("live",))
+    relay = lab.plex(upstream, live_interval="50ms", live_timeout="500ms")
+    client = lab.client(relay)
+    trade(client, 1)
+    deadline = time.monotonic() + seconds(2)
+    until(lambda: relay.stats()["upstreams_lost"] > 0 or time.monotonic() > deadline, "two seconds are over")
+    trade(client, 1)
+    assert upstream.counts["streams"] == 1
+
+
 # Live
 
 
@@ -480,6 +492,19 @@ def test_a_message_that_is_none(lab: Lab) -> None:
     for client in answered:
         assert client.read(8) == b"client %d" % clients.index(client)
     assert SLOW or relay.memory() < 16 << 20  # a sanitizer keeps freed memory
+
+
+def test_a_command_of_a_later_protocol(lab: Lab) -> None:
+    """What a program says by a number that nobody knows yet costs that message, not its stream."""
+    upstream = lab.upstream()
+    relay = lab.plex(upstream).allow("bad-message")
+    one = newcomer(lab, relay, upstream)
+    upstream.send(client_uuid=one.uuid, command=9, payload=b"lost")
+    upstream.send(broadcast=9, payload=b"lost")
+    upstream.send(client_uuid=one.uuid, payload=b"well")
+    assert one.peer.read(4) == b"well"
+    stats = relay.stats()
+    assert (stats["bad_messages"], stats["upstreams_lost"], upstream.counts["streams"]) == (2, 0, 1)
 
 
 def test_a_flood_of_settings(lab: Lab) -> None:

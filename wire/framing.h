@@ -26,6 +26,8 @@ struct Framing {
   bool little = false;      // the least byte first
   bool inclusive = false;   // the number counts its own bytes, too
 
+  bool operator==(const Framing&) const = default;
+
   // The bytes of the first message of `bytes`; 0: it is not whole yet. `scanned`: how many bytes of it were looked through by the last call
   // with the beginning of the same message, 0 at first; it is moved on, so that a message in many pieces is not looked through from its start
   // each time, and is 0 again once the message is whole. kLimit: the message is, or will be, longer than `most`. kInvalid: a length that is

@@ -80,6 +80,62 @@ std::string decode_grpc_message(std::string_view text) {
   return out;
 }
 
+std::optional<int64_t> parse_grpc_timeout(std::string_view text) {
+  constexpr std::string_view kUnits = "HMSmun";
+  constexpr std::array<int64_t, 6> kNanoseconds = {3'600'000'000'000, 60'000'000'000, 1'000'000'000, 1'000'000, 1000, 1};
+  constexpr int64_t kMillisecond = 1'000'000;
+  const size_t unit = text.empty() ? std::string_view::npos : kUnits.find(text.back());
+  if (unit == std::string_view::npos || text.size() > 9) return std::nullopt;
+  const std::optional<uint64_t> number = parse_integer(text.substr(0, text.size() - 1));
+  if (!number) return std::nullopt;
+  const auto count = static_cast<int64_t>(*number);
+  const int64_t each = kNanoseconds[unit];
+  return each >= kMillisecond ? count * (each / kMillisecond) : (count * each + kMillisecond - 1) / kMillisecond;
+}
+
+// ---- protobuf
+
+namespace {
+
+std::optional<uint64_t> take_varint(std::string_view& bytes) {
+  uint64_t value = 0;
+  for (unsigned shift = 0; shift < 64 && !bytes.empty(); shift += 7) {
+    const auto byte = static_cast<uint8_t>(bytes.front());
+    bytes.remove_prefix(1);
+    value |= uint64_t{byte & 0x7fU} << shift;
+    if (byte < 0x80) return value;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string_view> proto_text(std::string_view message, uint32_t number) {
+  constexpr uint32_t kVarint = 0;
+  constexpr uint32_t kFixed64 = 1;
+  constexpr uint32_t kBytes = 2;
+  constexpr uint32_t kFixed32 = 5;
+  std::string_view found;
+  while (!message.empty()) {
+    const std::optional<uint64_t> first = take_varint(message);
+    if (!first) return std::nullopt;
+    const auto key = static_cast<uint32_t>(*first);
+    uint64_t size = 0;
+    if ((key & 7U) == kVarint) {
+      if (!take_varint(message)) return std::nullopt;
+      continue;
+    }
+    if ((key & 7U) == kFixed64) size = 8;
+    else if ((key & 7U) == kFixed32) size = 4;
+    else if (const std::optional<uint64_t> length = take_varint(message); (key & 7U) == kBytes && length) size = *length;
+    else return std::nullopt;
+    if (size > message.size()) return std::nullopt;
+    if (key == (number << 3U | kBytes)) found = message.substr(0, size);
+    message.remove_prefix(size);
+  }
+  return found;
+}
+
 // ---- messages
 
 void GrpcReader::clear() {

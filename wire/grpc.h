@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,6 +36,12 @@ uint32_t grpc_code_of_http(unsigned status);
 std::string encode_grpc_message(std::string_view text);
 // Never fails: what is badly encoded is left as it is.
 std::string decode_grpc_message(std::string_view text);
+// grpc-timeout ("250m", "30S"), in milliseconds, rounded up; nothing: it is none.
+std::optional<int64_t> parse_grpc_timeout(std::string_view text);
+
+// The text in field `number` of a message of protobuf, as far as one can see without knowing what message it is; empty: it is not there.
+// Nothing: this is no message.
+std::optional<std::string_view> proto_text(std::string_view message, uint32_t number);
 
 // Cuts the body into messages, however it comes in pieces. A message that is whole in a piece is not copied; a part of one is kept, in memory
 // that is given back with its last byte.

@@ -368,6 +368,17 @@ bool skip_attributes(std::string_view& rest) {
   return true;
 }
 
+std::optional<RespMessage> read_message(std::string_view push) {
+  if (!skip_attributes(push)) return std::nullopt;
+  const auto head = take_token(push);
+  if (!head || head->type != '>' || head->number < 3) return std::nullopt;
+  const auto kind = take_token(push);
+  const auto channel = take_token(push);
+  const auto last = take_token(push);
+  if (!kind || !channel || !last || kind->type != '$' || channel->type != '$') return std::nullopt;
+  return RespMessage{kind->text, channel->text, last->type == '$' ? last->text : std::string_view()};
+}
+
 void append_bulk(std::string& out, std::string_view text) {
   out.append("$").append(std::to_string(text.size())).append("\r\n").append(text).append("\r\n");
 }

@@ -139,6 +139,15 @@ bool skip_value(std::string_view& rest);
 // Takes what is only said about the value that follows: RESP3's attributes. False: as above.
 bool skip_attributes(std::string_view& rest);
 
+// What a push of a channel says: its kind ("message", "subscribe"), the channel, and the message; of other kinds the last is empty.
+struct RespMessage {
+  std::string_view kind;
+  std::string_view channel;
+  std::string_view text;
+};
+// Of a whole push. Nothing: it is not of a channel.
+std::optional<RespMessage> read_message(std::string_view push);
+
 // A command's bytes, of its words (anything that can be gone through as text).
 void append_bulk(std::string& out, std::string_view text);
 template <typename Words>

@@ -206,7 +206,7 @@ bool flag(pbf_reader& field) { return number(field) != 0; }
 template <typename Enum>
 Enum one_of(pbf_reader& field, Enum last) {
   const uint64_t value = number(field);
-  if (value > static_cast<uint64_t>(last)) throw Status(Code::kInvalid, "a number that stands for nothing");
+  if (value > static_cast<uint64_t>(last)) throw Status(Code::kNotFound, "a number that stands for nothing");
   return static_cast<Enum>(value);
 }
 
@@ -242,7 +242,7 @@ void read_close(pbf_reader& field, Input& input) {
   input.close_details = {};
   pbf_reader reader(message.data(), message.size());
   while (reader.next()) {
-    if (reader.tag() == 1) input.close = one_of(reader, CloseReason::kError);
+    if (reader.tag() == 1) input.close = one_of(reader, CloseReason::kRehomed);
     else if (reader.tag() == 2) input.close_details = text(reader);
     else reader.skip();
   }
@@ -288,7 +288,7 @@ void read_field(pbf_reader& field, Input& input) {
     case 7: read_close(field, input); return;
     case 8: input.redelivered = flag(field); return;
     case 9: input.request_id = number(field); return;
-    case 10: input.delivery = one_of(field, Delivery::kNoGroup); return;
+    case 10: input.delivery = one_of(field, Delivery::kUnreachable); return;
     default: field.skip();
   }
 }

@@ -21,8 +21,8 @@ namespace relay::upstream {
 enum class Event : uint8_t { kData, kConnected, kDisconnected, kReadEof, kRehomed, kDelivery, kWritable };
 enum class Command : uint8_t { kSend, kClose, kAbort, kAccept, kReject, kPause, kResume, kJoin, kLeave };
 enum class Broadcast : uint8_t { kAll, kActive, kNotActive };
-enum class Delivery : uint8_t { kNone, kDelivered, kUnknownClient, kQueueFull, kClosed, kNoGroup };
-enum class CloseReason : uint8_t { kNone, kClient, kReset, kTruncated, kIdle, kUpstream, kRejected, kSlow, kDrain, kAdmin, kFraming, kError };
+enum class Delivery : uint8_t { kNone, kDelivered, kUnknownClient, kQueueFull, kClosed, kNoGroup, kUnreachable };
+enum class CloseReason : uint8_t { kNone, kClient, kReset, kTruncated, kIdle, kUpstream, kRejected, kSlow, kDrain, kAdmin, kFraming, kError, kRehomed };
 
 // Bits of ReadyResult.features: 1 << the number in the proto. Numbers that are not known are passed over.
 using Features = uint32_t;

@@ -2,17 +2,25 @@
 // An upstream that is faster than gRPC C++, so that the program before it is what is measured: nghttp2, one thread, the codec of the relay. What a
 // client sends is sent back to it; a message that begins with B is sent to all. A message is read, turned round and written in one turn of the
 // loop; all that came together leaves together.
+//
+// With a ledger it acknowledges instead (FEATURE_ACK), and first enters what it has heard there: a file that several of these share, and that
+// outlives them. Clients say "C N", as crowd.cpp's `flood` does. The ledger has four numbers of 64 bits for each client: the greatest N so far; how
+// many came again; how many came again without being marked; how many came out of order, or with something missing before them.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <fcntl.h>
 #include <nghttp2/nghttp2.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -23,6 +31,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 
 #include "wire/grpc.h"
 #include "wire/upstream.h"
@@ -39,10 +48,51 @@ constexpr size_t kBatch = size_t{256} << 10;  // bytes that are read, and writte
   std::_Exit(1);
 }
 
+class Ledger {
+ public:
+  void open(const char* path) {
+    const int fd = ::open(path, O_RDWR | O_CLOEXEC);
+    struct stat about {};
+    if (fd < 0 || fstat(fd, &about) != 0) die(path);
+    void* const at = mmap(nullptr, static_cast<size_t>(about.st_size), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED) die("mmap");
+    clients_ = {static_cast<Client*>(at), static_cast<size_t>(about.st_size) / sizeof(Client)};
+  }
+  bool kept() const { return !clients_.empty(); }
+
+  // `before` is what this stream has had last of each client.
+  void enter(const upstream::Input& in, std::unordered_map<uint64_t, uint64_t>& before) {
+    const char* const text = reinterpret_cast<const char*>(in.payload.data());
+    const char* const end = text + in.payload.size();
+    uint64_t client = 0, number = 0;
+    const char* const blank = std::from_chars(text, end, client).ptr;
+    if (blank == end || std::from_chars(blank + 1, end, number).ptr == end || client >= clients_.size()) die("no line of a flood");
+    Client& one = clients_[client];
+    uint64_t& last = before[client];
+    if (number != in.seq || (last != 0 ? number != last + 1 : number > one.greatest + 1)) ++one.wrong;
+    last = number;
+    if (number > one.greatest) {
+      one.greatest = number;
+    } else {
+      ++one.again;
+      if (!in.redelivered) ++one.unmarked;
+    }
+  }
+
+ private:
+  struct Client {
+    uint64_t greatest, again, unmarked, wrong;
+  };
+  std::span<Client> clients_;
+};
+
+Ledger ledger;
+
 struct Stream {
   enum class Call { kReady, kLive, kTalk, kOther };
   Call call = Call::kOther;
   GrpcReader reader{4U << 20};
+  std::unordered_map<uint64_t, uint64_t> before;  // of each client, for the ledger
   std::string out;
   size_t sent = 0;
   bool ended = false;     // by the client
@@ -124,9 +174,10 @@ class Connection {
   void data(int32_t id, Stream& stream, std::span<const std::byte> bytes) {
     const Status status = stream.reader.feed(bytes, [&](std::span<const std::byte> message) {
       if (stream.call == Stream::Call::kTalk) {
-        echo(message, stream.out);
-      } else {
-        append_message(stream.out, std::string_view("\x10\x01", 2));  // field 2, true: it is ready, or lives
+        answer(message, stream);
+      } else {  // field 2, true: it is ready, or lives; field 3: FEATURE_ACK
+        const bool acknowledges = ledger.kept() && stream.call == Stream::Call::kReady;
+        append_message(stream.out, acknowledges ? std::string_view("\x10\x01\x1a\x01\x03", 5) : std::string_view("\x10\x01", 2));
       }
       return true;
     });
@@ -134,17 +185,26 @@ class Connection {
     go_on(id, stream);
   }
 
-  static void echo(std::span<const std::byte> message, std::string& to) {
+  static void answer(std::span<const std::byte> message, Stream& stream) {
     static upstream::Input in;
     static upstream::Output out;
     in = {};
     if (!decode(message, in).ok()) die("no InputStreamRequest");
     if (in.event != upstream::Event::kData) return;
+    if (ledger.kept()) {
+      ledger.enter(in, stream.before);
+      out = {};
+      out.target = upstream::Output::Target::kClient;
+      out.client_uuid = in.client_uuid;
+      out.ack_seq = in.seq;
+      encode(out, stream.out);
+      return;
+    }
     const bool to_all = !in.payload.empty() && in.payload[0] == std::byte{'B'};
     out.target = to_all ? upstream::Output::Target::kBroadcast : upstream::Output::Target::kClient;
     out.client_uuid = in.client_uuid;
     out.payload = in.payload;
-    encode(out, to);
+    encode(out, stream.out);
   }
 
   void go_on(int32_t id, Stream& stream) {
@@ -229,10 +289,11 @@ int listen_on(uint16_t port) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: h2_echo PORT\n");
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: h2_echo PORT [LEDGER]\n");
     return 2;
   }
+  if (argc > 2) ledger.open(argv[2]);
   const int listener = listen_on(static_cast<uint16_t>(std::atoi(argv[1])));
   const int epoll = epoll_create1(EPOLL_CLOEXEC);
   const auto watch = [&](int fd, uint32_t events) {

@@ -117,12 +117,12 @@ void ClusterRelay::look_up_target() {
   lookup_.start(config_.dial.target);
 }
 
-void ClusterRelay::on_lookup(Result<std::vector<Addr>> addrs) {
-  if (addrs.ok()) {
-    target_addrs_ = std::move(*addrs);
+void ClusterRelay::on_lookup(Result<Found> found) {
+  if (found.ok()) {
+    target_addrs_ = std::move(found->addrs);
   } else {
-    LogLine(Level::kWarn, "resolve-failed").text("relay", config_.name).text("name", config_.dial.target.text()).text("error", addrs.status().reason());
-    failed(addrs.status().reason());
+    LogLine(Level::kWarn, "resolve-failed").text("relay", config_.name).text("name", config_.dial.target.text()).text("error", found.status().reason());
+    failed(found.status().reason());
   }
   accept_now();
 }
@@ -166,9 +166,9 @@ bool ClusterRelay::admits(Side side, const Addr& peer, bool knocks) {
   return make_room(side, knocks) || refuse(side, peer, Stat::kRefusedClientBusy, "client-busy");
 }
 
-void ClusterRelay::on_come(std::string_view role, Socket socket, const Addr& peer) {
+void ClusterRelay::on_come(const DoorSign& door, Socket socket, const Addr& peer) {
   if (socket.tls != nullptr) greeted(peer, *socket.tls);
-  const Side side = side_of(role, peer);
+  const Side side = side_of(door.role, peer);
   if (!admits(side, peer, false)) return;
   if (side == Side::kClient && target_names_gateways() && env_.loop.now() - looked_up_ >= kTargetLookupAgain) look_up_target();
   welcome(side, std::move(socket), peer);
@@ -177,15 +177,15 @@ void ClusterRelay::on_come(std::string_view role, Socket socket, const Addr& pee
 // ---- TLS
 
 // Who would be refused need not show anything: a handshake is dear.
-TlsContext* ClusterRelay::on_knock(std::string_view role, const Addr& peer) {
-  const Side side = side_of(role, peer);
+TlsContext* ClusterRelay::on_knock(const DoorSign& door, const Addr& peer) {
+  const Side side = side_of(door.role, peer);
   if (!admits(side, peer, true)) return nullptr;
   return side == Side::kClient ? &doors_.tls().client : &doors_.tls().gateway;
 }
 
-void ClusterRelay::on_handshake_failed(std::string_view role, const Addr& peer, const std::string& why) {
+void ClusterRelay::on_handshake_failed(const DoorSign& door, const Addr& peer, const std::string& why) {
   stats_.add(Stat::kTlsHandshakeFailures);
-  doors_.handshake_failed(name_of(side_of(role, peer)), peer, why);
+  doors_.handshake_failed(name_of(side_of(door.role, peer)), peer, why);
 }
 
 void ClusterRelay::greeted(const Addr& peer, const Tls& tls) {

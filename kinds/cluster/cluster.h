@@ -68,11 +68,11 @@ class ClusterRelay final : public Relay, private DoorsUser, private LookupUser, 
     TlsContext api_tls;  // its files read anew
   };
 
-  void on_come(std::string_view role, Socket socket, const Addr& peer) override;
-  TlsContext* on_knock(std::string_view role, const Addr& peer) override;
-  void on_handshake_failed(std::string_view role, const Addr& peer, const std::string& why) override;
+  void on_come(const DoorSign& door, Socket socket, const Addr& peer) override;
+  TlsContext* on_knock(const DoorSign& door, const Addr& peer) override;
+  void on_handshake_failed(const DoorSign& door, const Addr& peer, const std::string& why) override;
   void on_accept_paused() override { stats_.add(Stat::kAcceptPauses); }
-  void on_lookup(Result<std::vector<Addr>> addrs) override;
+  void on_lookup(Result<Found> found) override;
   void on_timer(Timer& timer) override;
 
   static Doors::Plan doors_of(const ClusterConfig& config);

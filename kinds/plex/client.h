@@ -9,10 +9,11 @@
 // One that is gone is remembered while an upstream has not acknowledged all that it had sent: another may have to be given it again.
 //
 // What it has sent is cut into messages (wire/framing) and given to its upstream in order. When that has no room, or too much of it is not
-// acknowledged, or a command says so, the client is not read: the kernel, and in the end the client, wait. What is for it is written at once, and
+// acknowledged, or it is faster than it may be, or a command says so, the client is not read: the kernel, and in the end the client, wait. What is for it is written at once, and
 // what its kernel does not take waits in a queue with a bound. A client that has nothing under way is this object and no more.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -27,6 +28,8 @@
 #include "net/loop.h"
 #include "net/timer.h"
 #include "queue.h"
+#include "wire/control.h"
+#include "wire/framing.h"
 #include "wire/upstream.h"
 
 namespace relay {
@@ -40,6 +43,7 @@ class Upstream;
 class Group;
 
 using upstream::CloseReason;
+std::string_view name_of(CloseReason why);  // "client-closed"
 
 class Client final : public ListNode, public Mortal, private ConnUser {
  public:
@@ -50,6 +54,8 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   void await_proxy();
   bool is_known() const { return !unknown_; }
   bool is_counted = false;  // among those of its address
+  bool is_announced = false;  // to those who watch
+  uint16_t entrance = 0;    // where it came
 
   // Takes the connection over. False: it could not be watched, and is closed; then this is to be thrown away.
   bool begin(Socket socket);
@@ -65,9 +71,11 @@ class Client final : public ListNode, public Mortal, private ConnUser {
     std::string local;
     std::string subject;
     std::string sni;
+    std::string alpn;
   };
   upstream::ClientInfo info(Texts& texts) const;
   const std::map<std::string, std::string>* labels() const;
+  std::string_view label(const std::string& name) const;  // empty: it has none
   std::vector<Group*>* groups();
   // False: it is in too many. REQUIRES: it is not in that one; and for the other: it is.
   bool join(Group& group);
@@ -75,6 +83,10 @@ class Client final : public ListNode, public Mortal, private ConnUser {
 
   // It is `home`'s from now on (nullptr: nobody's; it waits). `gated`: it is not read until accept().
   void move_to(Upstream* home, bool gated);
+  // It is to have another home, and until nothing of it is under way to this one it is not read; or not, after all. REQUIRES: it has a home.
+  void leave(bool yes);
+  bool may_leave() const;
+  bool is_gated() const { return gated_; }
   bool is_new() const { return !met_; }  // no upstream has heard of it
   void met() { met_ = true; }
   // Of the last upstream: what it had not acknowledged, or had not been sent to it, is given to the next one. `id`: that upstream.
@@ -115,6 +127,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   uint64_t seq() const { return seq_; }
   // Ends it if it has been silent for too long.
   void check_idle(uint32_t now);
+  control::ClientState shown() const;
   void status(Json& json) const;
 
  private:
@@ -128,12 +141,19 @@ class Client final : public ListNode, public Mortal, private ConnUser {
       std::string payload;
       uint32_t upstream;  // it was given to, 0: to none yet
       bool again;         // it may have been given to another before
+      uint32_t turn = 0;    // `turns`, when it was given: one with a lower number and more turns came later
+      uint32_t failed = 0;  // upstreams that were lost while they had it
     };
     struct Report {
       uint64_t offset;  // of `out`
       uint32_t upstream;
       uint64_t id;
     };
+    // The message with that number, or the first behind it.
+    std::deque<Kept>::iterator find(uint64_t seq) {
+      return std::lower_bound(kept.begin(), kept.end(), seq, [](const Kept& one, uint64_t wanted) { return one.seq < wanted; });
+    }
+
     Client& client;
     Timer timer;
     Queue out;                   // to the client
@@ -142,12 +162,15 @@ class Client final : public ListNode, public Mortal, private ConnUser {
     size_t scanned = 0;
     std::deque<Kept> kept;       // messages that are not acknowledged, or were taken back; by seq
     size_t unsent = 0;           // how many of `kept` have no upstream
+    uint32_t turns = 0;          // how often some of `kept` were given once more
     uint64_t kept_bytes = 0;     // with what keeping them takes
     std::deque<Report> reports;
     std::vector<Group*> groups;
     std::map<std::string, std::string> labels;
     Delay idle_timeout{-1};      // of its own; -1: it has none
     uint32_t gated_at = 0;       // a tick
+    Time held_until{};
+    uint64_t leaves_at = 0;      // of its home's queue: where the last of it ends
     std::string end_details;
   };
 
@@ -161,6 +184,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
 
   bool may_send() const { return home_ != nullptr && !gated_ && !roomless_; }
   bool may_give() const;
+  bool is_owed() const;
   bool may_read() const { return may_give() && !eof_ && !draining_; }
   bool has_pending() const { return extras_ != nullptr && (!extras_->part.empty() || extras_->unsent > 0); }
   bool send(std::span<const std::byte> payload);
@@ -173,6 +197,10 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   void read_failed(const Status& why);
   void keep(uint64_t seq, std::span<const std::byte> payload, uint32_t upstream);
   void count_part();
+  const Framing& framing() const;
+  bool may_say();
+  void hold(uint32_t ms, bool for_messages);
+  Delay hold_on();
   void haunt();
   void again() {
     if (conn_.is_open()) conn_.again();
@@ -199,8 +227,12 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   bool slow_ : 1 = false;       // its queue was more than a quarter full, and is not empty yet
   bool roomless_ : 1 = false;   // its upstream had no room
   bool acks_full_ : 1 = false;
+  bool held_ : 1 = false;       // it was faster than it may be
+  bool hasty_ : 1 = false;      // it has not been slower since
+  bool leaving_ : 1 = false;    // it is to have another home
   bool eof_ : 1 = false;        // it has finished, or failed: nothing more can be read
-  bool eof_told_ : 1 = false;
+  bool eof_told_ : 1 = false;   // to its upstream
+  bool eof_noted_ : 1 = false;  // to those who watch: once, whoever has it
   bool deaf_ : 1 = false;       // writing has failed
   bool draining_ : 1 = false;   // it is not read any more, and ends once nothing of it is pending
   bool ending_ : 1 = false;

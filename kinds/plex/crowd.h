@@ -28,6 +28,8 @@ class Crowd final : private TimerUser {
 
   // Of a message whose target is a broadcast or a group. False: there is no room for it (broadcast-queue).
   bool add(const upstream::Output& output, bool by_admin);
+  // Those of its client_uuids whom it does not reach anyway: nobody is to hear it twice.
+  std::vector<std::string_view> besides(const upstream::Output& output) const;
   void catch_up(Client& client);
   uint32_t newest() const { return first_ + static_cast<uint32_t>(jobs_.size()) - 1; }
   bool idle() const { return jobs_.empty(); }
@@ -38,18 +40,19 @@ class Crowd final : private TimerUser {
   static constexpr size_t kJobsMost = 1024;  // who is spoken to alone may have to hear them all first
 
   struct Job {
-    upstream::Broadcast to;
-    bool is_group;
+    upstream::Broadcast to{};
+    bool is_group = false;
     std::string group;
     std::string payload;
-    upstream::Command command;
+    upstream::Command command{};
     std::string reason;
-    bool by_admin;
-    uint32_t active_since;  // a tick
+    bool by_admin = false;
+    uint32_t active_since = 0;  // a tick
     std::set<Uuid> except;
-    uint64_t size;
+    uint64_t size = 0;
   };
   void on_timer(Timer& timer) override;
+  Job audience_of(const upstream::Output& output) const;  // whom it is for, and nothing else
   static bool is_meant(const Job& job, Client& client);
   void hear(const Job& job, Client& client);
 

@@ -9,7 +9,6 @@
 namespace relay::plex {
 namespace {
 
-constexpr size_t kAtOnce = 1024;     // members of a group that are spoken to in one turn
 constexpr size_t kReasonMost = 256;  // bytes
 
 using upstream::Command;
@@ -32,35 +31,45 @@ void PlexRelay::bad_message(const Speaker& from, std::string_view why) {
 }
 
 Status PlexRelay::heard(Upstream& upstream, std::span<const std::byte> message) {
-  const Speaker from{upstream.id(), upstream.name()};
+  const Speaker from{.id = upstream.id(), .name = upstream.name()};
   output_.clear();
   if (const Status status = decode(message, output_); !status.ok()) {
     bad_message(from, status.reason());
-    return status;
+    return status.code() == Code::kNotFound ? Status{} : status;  // of a later protocol, perhaps: who knows it may say more that is known here
   }
+  router_.pass_on(from.id, from.name, message, output_);
   deliver(from, output_);
   return {};
 }
 
 void PlexRelay::deliver(const Speaker& from, const Output& output) {
   if (output.command == Command::kJoin || output.command == Command::kLeave) return change_group(from, output);
-  if (output.target == Output::Target::kBroadcast || output.target == Output::Target::kGroup) deliver_to_many(from, output);
-  else if (output.target == Output::Target::kClient) deliver_by_name(from, output.client_uuid, output);
+  if (output.target == Output::Target::kBroadcast || output.target == Output::Target::kGroup) {
+    for (const std::string_view uuid : crowd_.besides(output)) deliver_by_name(from, uuid, output, 0);
+    return deliver_to_many(from, output);
+  }
+  if (output.target == Output::Target::kClient) deliver_by_name(from, output.client_uuid, output, output.ack_seq);
   else if (output.client_uuids.empty()) return bad_message(from, "it has no target");
-  for (const std::string_view uuid : output.client_uuids) deliver_by_name(from, uuid, output);
+  for (const std::string_view uuid : output.client_uuids) deliver_by_name(from, uuid, output, 0);
 }
 
-void PlexRelay::deliver_by_name(const Speaker& from, std::string_view text, const Output& output) {
+// Of one who is not here: it is told elsewhere, or was meant for somebody else.
+bool PlexRelay::is_for_others(const Speaker& from, const std::optional<Uuid>& uuid) const {
+  return from.is_elsewhere ? !uuid || !router_.is_ours(*uuid) : uuid && router_.is_elsewhere(*uuid);
+}
+
+void PlexRelay::deliver_by_name(const Speaker& from, std::string_view text, const Output& output, uint64_t acked) {
   const std::optional<Uuid> uuid = Uuid::parse(text);
   Client* client = uuid ? clients_.find(*uuid) : nullptr;
-  if (client != nullptr && output.ack_seq > 0) {
-    client->acknowledged(output.ack_seq, from.id);
+  if (client != nullptr && acked > 0) {
+    client->acknowledged(acked, from.acks_for);
     if (output.payload.empty() && output.command == Command::kSend && !output.has_idle_timeout && output.labels.empty() && output.request_id == 0) return;
   }
   if (client != nullptr && !client->is_gone()) return deliver_to(from, *client, output);
-  if (output.ack_seq > 0 && output.payload.empty() && output.request_id == 0) return;  // of one whose last message that was
+  if (client == nullptr && is_for_others(from, uuid)) return;
+  if (acked > 0 && output.payload.empty() && output.request_id == 0) return;  // of one whose last message that was
   stats_.add(Stat::kUnknownClients);
-  if (uuid && output.request_id != 0) report(from.id, output.request_id, *uuid, Delivery::kUnknownClient);
+  if (output.request_id != 0) report(from.id, output.request_id, uuid.value_or(Uuid{}), Delivery::kUnknownClient);
 }
 
 void PlexRelay::deliver_to(const Speaker& from, Client& client, const Output& output) {
@@ -76,6 +85,7 @@ void PlexRelay::deliver_to(const Speaker& from, Client& client, const Output& ou
   }
   if (output.request_id != 0) client.report(from.id, output.request_id);
   command(client, output.command, output.reason, from.id == 0);
+  if (!output.labels.empty()) settle_home(client);
 }
 
 void PlexRelay::command(Client& client, Command command, std::string_view given, bool by_admin) {
@@ -87,7 +97,7 @@ void PlexRelay::command(Client& client, Command command, std::string_view given,
     case Command::kLeave: return;
     case Command::kClose: return client.finish(why, reason);
     case Command::kAbort: return client.end(why, reason, true);
-    case Command::kAccept: return client.accept();
+    case Command::kAccept: client.accept(); return settle_home(client);
     case Command::kReject:
       stats_.add(Stat::kAuthRejected);
       return client.finish(CloseReason::kRejected, reason);
@@ -96,19 +106,27 @@ void PlexRelay::command(Client& client, Command command, std::string_view given,
   }
 }
 
+// Its members are spoken to at once; those of a large one as in a broadcast.
+bool PlexRelay::is_small(const Group& group, const Output& output) { return group.members.size() <= kAtOnce && output.except_uuids.size() <= kExceptMost; }
+
 void PlexRelay::deliver_to_many(const Speaker& from, const Output& output) {
-  stats_.add(Stat::kBroadcasts);
+  if (!from.is_elsewhere) stats_.add(Stat::kBroadcasts);
   if (output.target == Output::Target::kGroup) {
     const auto at = groups_.find(output.group);
     if (at == groups_.end()) {
+      if (router_.is_on()) return;  // it may have members elsewhere
       stats_.add(Stat::kDroppedMessages);
       if (output.request_id != 0) report(from.id, output.request_id, {}, Delivery::kNoGroup);
       return;
     }
-    if (at->second->members.size() <= kAtOnce && output.except_uuids.size() <= 16) {
+    if (is_small(*at->second, output)) {
+      Output plain;  // the rest is for clients that are named: how many are in a group must make no difference
+      plain.payload = output.payload;
+      plain.command = output.command;
+      plain.reason = output.reason;
       const std::vector<Client*> members(at->second->members.begin(), at->second->members.end());  // it may change
       for (Client* client : members)
-        if (!client->is_gone() && !is_excepted(output, client->uuid())) deliver_to(from, *client, output);
+        if (!client->is_gone() && !is_excepted(output, client->uuid())) deliver_to(from, *client, plain);
       return;
     }
   }
@@ -118,12 +136,12 @@ void PlexRelay::deliver_to_many(const Speaker& from, const Output& output) {
 }
 
 void PlexRelay::change_group(const Speaker& from, const Output& output) {
-  if (output.target != Output::Target::kGroup || output.group.empty() || output.group.size() > 255) return bad_message(from, "JOIN or LEAVE without a group");
+  if (output.target != Output::Target::kGroup || output.group.empty() || output.group.size() > kGroupMost) return bad_message(from, "JOIN or LEAVE without a group");
   for (const std::string_view text : output.client_uuids) {
     const std::optional<Uuid> uuid = Uuid::parse(text);
     Client* client = uuid ? clients_.find(*uuid) : nullptr;
-    if (client == nullptr || client->is_gone()) {
-      stats_.add(Stat::kUnknownClients);
+    if (client == nullptr || client->is_gone() || !client->is_known()) {
+      if (client != nullptr || !is_for_others(from, uuid)) stats_.add(Stat::kUnknownClients);
       continue;
     }
     catch_up(*client);
@@ -183,6 +201,7 @@ void PlexRelay::tell(Client& client, Event event, CloseReason why, std::string_v
 }
 
 void PlexRelay::report(uint32_t id, uint64_t request, const Uuid& uuid, Delivery what) {
+  if (Router::is_elsewhere(id)) return router_.report(id, request, uuid, what);
   Upstream* upstream = find(id);
   if (upstream == nullptr || !upstream->has(upstream::kDeliveryReport)) return;
   const std::string text = uuid.text();
@@ -204,6 +223,7 @@ void PlexRelay::take_back(Upstream& from, const upstream::Input& input) {
     return;
   }
   if (input.event != Event::kData && input.event != Event::kDisconnected) return;
+  if (input.event == Event::kDisconnected && input.close == upstream::CloseReason::kRehomed) return;  // its next one has heard of its end
   // Of a client that is gone: to any, but what is of one client to the same.
   Upstream* to = nullptr;
   uint64_t best = 0;

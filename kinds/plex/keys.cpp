@@ -2,29 +2,39 @@
 // The plex's table of keys, its URLs of upstreams, and reading them into PlexConfig.
 #include "kinds/plex/keys.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <utility>
 
+#include "lib/bucket.h"
 #include "lib/text.h"
+#include "ops/parameters.h"
 
 namespace relay::plex {
 namespace {
 
 constexpr int64_t kDay = 24 * 3600 * 1000;
 constexpr int64_t kMegabyte = 1024 * 1024;
+constexpr int64_t kMostRate = 10'000'000;
+constexpr size_t kEntrancesMost = 1000;
+constexpr size_t kAlpnMost = 255;  // bytes of a name
+constexpr std::string_view kLabel = "label:";
 
 constexpr std::array kOwnKeys = {
     Key{.name = "name", .type = KeyType::kText, .metavar = "NAME", .fallback = "", .help = "what the log calls this relay (default: plex-PORT)"},
     Key{.name = "listen", .type = KeyType::kListen, .metavar = "ADDR", .fallback = "",
-        .help = "where clients come: an address with a port, :PORT for all addresses, or unix:PATH; tls:// before it asks for TLS",
-        .required = true, .repeatable = true, .anywhere = true},
+        .help = "where clients come: an address with a port, :PORT for all addresses, or unix:PATH; tls:// before it asks for TLS; "
+                "?framing=line&clients=100 behind it is for those who come there",
+        .required = true, .repeatable = true, .anywhere = true, .parameters = true},
     Key{.name = "upstream", .type = KeyType::kText, .metavar = "URL", .fallback = "",
         .help = "a gRPC server of proto/upstream.proto: grpc://HOST:PORT, grpcs:// for TLS, unix:PATH; a name stands for all its addresses",
         .required = true, .repeatable = true},
     Key{.name = "balance", .type = KeyType::kChoice, .metavar = "HOW", .fallback = "sticky",
         .help = "who gets what: with sticky, least-clients and hash (of its address) a client stays with its upstream; with round-robin each message goes to the next",
         .choices = "sticky|round-robin|least-clients|hash"},
+    Key{.name = "hash-by", .type = KeyType::kText, .metavar = "WHAT", .fallback = "address",
+        .help = "balance hash: what says where a client goes: its address, or with label:NAME a label that an upstream gives it"},
     Key{.name = "framing", .type = KeyType::kChoice, .metavar = "HOW", .fallback = "raw",
         .help = "what a message of a client is: raw, what has come; line; up to a delimiter; or with its length before it",
         .choices = "raw|line|delimiter|length-prefix"},
@@ -42,11 +52,24 @@ constexpr std::array kOwnKeys = {
         .help = "the most bytes of one message of an upstream; a longer one ends its stream", .min = 1024, .max = 256 * kMegabyte},
     Key{.name = "clients", .type = KeyType::kInteger, .metavar = "N", .fallback = "10000", .help = "how many clients at a time; more are closed at once", .min = 1,
         .max = 10'000'000},
+    Key{.name = "workers", .type = KeyType::kInteger, .metavar = "N", .fallback = "1",
+        .help = "how many processes share the clients, each with descriptors of its own; 1: none but the main one", .min = 1, .max = 256, .restart = true},
     Key{.name = "clients-per-address", .type = KeyType::kInteger, .metavar = "N", .fallback = "0",
         .help = "how many clients of one address at a time; more are closed at once; 0: no limit", .max = 10'000'000},
+    Key{.name = "accept-rate", .type = KeyType::kInteger, .metavar = "N", .fallback = "0",
+        .help = "how many clients a second are accepted in one place; more wait in the kernel; 0: no limit", .max = kMostRate},
+    Key{.name = "accept-rate-per-address", .type = KeyType::kInteger, .metavar = "N", .fallback = "0",
+        .help = "how many clients a second of one address (IPv6: one /64); more are closed at once; 0: no limit", .max = kMostRate},
+    Key{.name = "client-rate", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "0",
+        .help = "how many bytes a second are read of one client; 0: no limit", .max = Bucket::kMost},
+    Key{.name = "client-messages", .type = KeyType::kInteger, .metavar = "N", .fallback = "0",
+        .help = "how many messages a second of one client are passed on; 0: no limit", .max = kMostRate},
     Key{.name = "proxy-protocol", .type = KeyType::kNetwork, .metavar = "NET", .fallback = "",
         .help = "who says first, by the PROXY protocol, for whom it connects: an address, a CIDR block or unix (default: nobody)", .repeatable = true},
     Key{.name = "proxy-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s", .help = "how long such a one may take to say it", .min = 1, .max = kDay},
+    Key{.name = "alpn", .type = KeyType::kText, .metavar = "NAME", .fallback = "",
+        .help = "TLS: what clients may speak inside, as ALPN names it, the best first; who offers others only is refused (default: it is not looked at)",
+        .repeatable = true},
     Key{.name = "upstream-queue", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "256KiB",
         .help = "how much may wait for one upstream; when it is full the reading of its clients stops", .min = 16 * 1024, .max = 1024 * kMegabyte},
     Key{.name = "client-queue", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "1MiB",
@@ -57,6 +80,12 @@ constexpr std::array kOwnKeys = {
         .help = "how much may wait to be sent to many clients; what does not fit is dropped, and counted", .min = 1024, .max = 1024 * kMegabyte},
     Key{.name = "ack-queue", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "64KiB",
         .help = "how much of one client may wait for an upstream's acknowledgement; then its reading stops", .min = 1, .max = 1024 * kMegabyte},
+    Key{.name = "delivery-limit", .type = KeyType::kInteger, .metavar = "N", .fallback = "0",
+        .help = "how many upstreams a message may be given to that are lost before they acknowledge it; then it is given up, and counted; 0: no limit", .max = 1'000'000},
+    Key{.name = "watchers", .type = KeyType::kInteger, .metavar = "N", .fallback = "16",
+        .help = "how many may watch clients come and go, through the admin address, at a time", .max = 1000},
+    Key{.name = "watch-queue", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "1MiB",
+        .help = "how much may wait for one of them; when it is full it misses some, and is told how many", .min = 1024, .max = 256 * kMegabyte},
     Key{.name = "no-upstream", .type = KeyType::kChoice, .metavar = "WHAT", .fallback = "wait",
         .help = "clients that come while there is no upstream: they wait, unread, or are closed at once", .choices = "wait|refuse"},
     Key{.name = "wait-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
@@ -88,7 +117,37 @@ constexpr std::array kOwnKeys = {
     Key{.name = "drain-grace", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
         .help = "how long clients are served on when the relay is told to end, before they are ended", .max = kDay},
 };
-constexpr std::array kKeys = join(kOwnKeys, kTlsKeys);
+constexpr std::array kKeys = join(join(kOwnKeys, kRouteKeys), kTlsKeys);
+
+// What a message is, as long as its framing is that; and the rest of what a place to listen may have for itself.
+constexpr std::array<std::string_view, 4> kFramingParts = {"delimiter", "length-width", "length-order", "length-inclusive"};
+constexpr std::array<std::string_view, 12> kEntranceNames = {"framing", "delimiter", "length-width", "length-order", "length-inclusive", "max-message",
+                                                             "clients", "clients-per-address", "accept-rate", "accept-rate-per-address", "client-rate", "client-messages"};
+constexpr std::array<Key, kEntranceNames.size()> kEntranceKeys = [] {
+  std::array<Key, kEntranceNames.size()> rows{};
+  auto* row = rows.begin();
+  for (const std::string_view name : kEntranceNames) *row++ = *std::find_if(kOwnKeys.begin(), kOwnKeys.end(), [name](const Key& key) { return key.name == name; });
+  return rows;
+}();
+
+// The parameters of a place to listen, and what holds there.
+struct EntranceKeys {
+  EntranceKeys(const Section& section, std::string_view text, Faults& faults) {
+    set_parameters(text, own, section.where("listen"), faults);
+    const bool other_framing = own.has("framing") && own.text("framing") != section.text("framing");
+    Faults none;  // of what has been checked
+    for (const Key& key : kEntranceKeys) {
+      const bool part = std::find(kFramingParts.begin(), kFramingParts.end(), key.name) != kFramingParts.end();
+      if (own.has(key.name)) all.set(key.name, own.text(key.name), own.where(key.name), none);
+      else if (section.has(key.name) && !(part && other_framing)) all.set(key.name, section.text(key.name), section.where(key.name), none);
+    }
+  }
+  Section own{kEntranceKeys};
+  Section all{kEntranceKeys};
+};
+
+// A path may be any bytes; what is told of it to others may not.
+std::string as_utf8(std::string_view text) { return is_utf8(text) ? std::string(text) : printable(text); }
 
 Status bad(const char* why) { return {Code::kInvalid, why}; }
 
@@ -134,9 +193,10 @@ Framing read_framing(const Section& section) {
   return framing;
 }
 
-void check_framing(const Section& section, Faults& faults) {
+// Calls fault(key, what).
+template <typename Fault>
+void check_framing(const Section& section, Fault fault) {
   const std::string_view kind = section.text("framing");
-  const auto fault = [&](std::string_view key, std::string what) { faults.push_back({section.where(key), std::move(what)}); };
   if (section.has("delimiter")) {
     const std::optional<std::string> delimiter = unescape(section.text("delimiter"));
     if (kind != "delimiter") fault("delimiter", "is for framing = \"delimiter\"; take one of them out, or say so");
@@ -149,6 +209,38 @@ void check_framing(const Section& section, Faults& faults) {
     if (section.has(key) && kind != "length-prefix" && section.text(key) != section.find(key)->fallback) fault(key, "is for framing = \"length-prefix\"; take one of them out, or say so");
   if (kind == "length-prefix" && section.size("max-message") <= static_cast<uint64_t>(section.integer("length-width")))
     fault("max-message", "has no room for more than the length");
+}
+
+// Faults that the parameters of a place have, alone and together with the relay's keys.
+void check_entrance(const Section& section, std::string_view text, Faults& faults) {
+  const size_t before = faults.size();
+  const EntranceKeys keys(section, text, faults);
+  if (faults.size() > before) return;
+  const auto fault = [&](std::string_view key, const std::string& what) { faults.push_back({section.where("listen"), quote(text) + ": " + std::string(key) + ' ' + what}); };
+  if (keys.own.has("max-message") || keys.own.has("framing") || std::any_of(kFramingParts.begin(), kFramingParts.end(), [&](std::string_view key) { return keys.own.has(key); }))
+    check_framing(keys.all, fault);
+  if (keys.own.has("max-message") && section.size("upstream-queue") < keys.own.size("max-message") + 1024) fault("max-message", "does not fit into upstream-queue; make that larger");
+  if (keys.own.has("clients") && keys.own.integer("clients") > section.integer("clients")) fault("clients", "is more than the relay's; make that larger, or this one smaller");
+}
+
+Entrance read_entrance(const Section& section, std::string_view text) {
+  Faults none;
+  const EntranceKeys keys(section, text, none);
+  const auto rate = [&](std::string_view key) { return static_cast<uint32_t>(keys.all.integer(key)); };
+  Entrance entrance;
+  const std::string_view place = without_parameters(text);
+  entrance.text = as_utf8(place);
+  entrance.place = *Endpoint::parse_listen_anywhere(place);
+  entrance.framing = read_framing(keys.all);
+  entrance.clients = keys.own.has("clients") ? static_cast<uint64_t>(keys.own.integer("clients")) : 0;
+  entrance.clients_per_address = static_cast<uint64_t>(keys.all.integer("clients-per-address"));
+  entrance.own_addresses = keys.own.has("clients-per-address");
+  entrance.accept_rate = rate("accept-rate");
+  entrance.address_rate = rate("accept-rate-per-address");
+  entrance.own_address_rate = keys.own.has("accept-rate-per-address");
+  entrance.byte_rate = static_cast<uint32_t>(keys.all.size("client-rate"));
+  entrance.message_rate = rate("client-messages");
+  return entrance;
 }
 
 Balance parse_balance(std::string_view text) {
@@ -164,7 +256,7 @@ std::vector<Source> read_sources(const Section& section) {
     if (!source.ok()) continue;
     if (source->place.tls) {
       source->tls = read_tls(section, {}, source->place).target;
-      source->tls.alpn = "h2";
+      source->tls.alpn = {"h2"};
     }
     sources.push_back(std::move(*source));
   }
@@ -172,20 +264,43 @@ std::vector<Source> read_sources(const Section& section) {
 }
 
 // The one whose TLS is checked for all: the keys are the same for each.
-Endpoint dialled_by_tls(const std::vector<Source>& sources) {
+Endpoint dialled_by_tls(const Section& section, const std::vector<Source>& sources) {
   for (const Source& source : sources)
     if (source.place.tls) return source.place;
+  if (const std::optional<Endpoint> place = route_place(section); place && place->tls) return *place;
   return sources.empty() ? Endpoint{} : sources.front().place;
 }
 
 void check_itself(const Section& section, const std::vector<Source>& sources, Faults& faults) {
   for (const Endpoint& place : section.endpoints("listen"))
-    for (const Source& source : sources) {
-      const bool path = place.kind == Endpoint::Kind::kUnix && source.place.kind == place.kind && place.host == source.place.host;
-      const bool port = place.kind == Endpoint::Kind::kAddr && source.place.kind == place.kind && place.port != 0 && place.port == source.place.port &&
-                        (place.addr.same_host(source.place.addr) || (place.addr.is_any() && source.place.addr.is_loopback()));
-      if (path || port) faults.push_back({section.where("upstream"), "the relay itself listens on " + source.place.text() + "; give the upstream's own address"});
-    }
+    for (const Source& source : sources)
+      if (std::string why = fault_of_itself(place, source); !why.empty()) faults.push_back({section.where("upstream"), std::move(why)});
+}
+
+void check_sources(const Section& section, const std::vector<Source>& sources, Faults& faults) {
+  for (const std::string_view text : section.items(*section.find("upstream")))
+    if (const Result<Source> source = parse_source(text); !source.ok())
+      faults.push_back({section.where("upstream"), quote(text) + ' ' + source.status().reason() + "; write for example grpc://127.0.0.1:45888"});
+  for (size_t i = 0; i < sources.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      if (sources[i].place.text() == sources[j].place.text()) faults.push_back({section.where("upstream"), quote(sources[i].text) + " stands there twice; take one of them out"});
+}
+
+void check_alpn(const Section& section, Faults& faults) {
+  if (!section.has("alpn")) return;
+  const std::vector<Endpoint> places = section.endpoints("listen");
+  if (std::none_of(places.begin(), places.end(), [](const Endpoint& place) { return place.tls; }))
+    faults.push_back({section.where("alpn"), "alpn is for clients that come with TLS; write tls:// before the place to listen"});
+  for (const std::string_view name : section.items(*section.find("alpn")))
+    if (name.size() > kAlpnMost) faults.push_back({section.where("alpn"), quote(name) + " is longer than 255 bytes, as no name of a protocol is; write for example mqtt"});
+}
+
+void check_hash_by(const Section& section, Faults& faults) {
+  const std::string_view hash_by = section.text("hash-by");
+  if (hash_by == "address") return;
+  if (!hash_by.starts_with(kLabel) || hash_by.size() == kLabel.size())
+    faults.push_back({section.where("hash-by"), quote(hash_by) + " is neither address nor label:NAME; write for example label:room"});
+  else if (section.text("balance") != "hash") faults.push_back({section.where("hash-by"), "is for balance = \"hash\"; take one of them out, or say so"});
 }
 
 }  // namespace
@@ -208,6 +323,15 @@ Result<Source> parse_source(std::string_view text) {
   return source;
 }
 
+std::string fault_of_itself(const Endpoint& listens, const Source& source) {
+  const Endpoint& place = source.place;
+  if (listens.kind != place.kind) return {};
+  const bool path = place.kind == Endpoint::Kind::kUnix && listens.host == place.host;
+  const bool port = place.kind == Endpoint::Kind::kAddr && listens.port != 0 && listens.port == place.port &&
+                    (listens.addr.same_host(place.addr) || (listens.addr.is_any() && place.addr.is_loopback()));
+  return path || port ? "the relay itself listens on " + place.text() + "; give the upstream's own address" : std::string();
+}
+
 std::string_view name_of(Balance balance) {
   switch (balance) {
     case Balance::kSticky: return "sticky";
@@ -219,6 +343,7 @@ std::string_view name_of(Balance balance) {
 }
 
 std::span<const Key> plex_keys() { return kKeys; }
+std::span<const Key> entrance_keys() { return kEntranceKeys; }
 
 void plex_check(const Section& section, Faults& faults) {
   if (section.duration("retry-min") > section.duration("retry-max"))
@@ -229,42 +354,46 @@ void plex_check(const Section& section, Faults& faults) {
     faults.push_back({section.where(section.has("max-message") ? "max-message" : "upstream-queue"), "a message of max-message does not fit into upstream-queue"});
   for (const Endpoint& place : section.endpoints("listen"))
     if (place.kind != Endpoint::Kind::kUnix && !place.has_port) faults.push_back({section.where("listen"), place.text() + " has no port; write for example 127.0.0.1:7999"});
-  check_framing(section, faults);
-  for (const Endpoint& place : section.endpoints("listen"))
-    if (place.tls && section.has("proxy-protocol")) faults.push_back({section.where("proxy-protocol"), "is not to be had in front of TLS; take tls:// out of " + place.text()});
-  for (const std::string_view text : section.items(*section.find("upstream")))
-    if (const Result<Source> source = parse_source(text); !source.ok())
-      faults.push_back({section.where("upstream"), quote(text) + ' ' + source.status().reason() + "; write for example grpc://127.0.0.1:45888"});
+  check_framing(section, [&](std::string_view key, const std::string& what) { faults.push_back({section.where(key), what}); });
+  const std::vector<std::string_view> places = section.items(*section.find("listen"));
+  if (places.size() > kEntrancesMost) faults.push_back({section.where("listen"), "more than 1000 places; take the others to another relay"});
+  for (const std::string_view text : places) check_entrance(section, text, faults);
   const std::vector<Source> sources = read_sources(section);
-  for (size_t i = 0; i < sources.size(); ++i)
-    for (size_t j = 0; j < i; ++j)
-      if (sources[i].place.text() == sources[j].place.text()) faults.push_back({section.where("upstream"), quote(sources[i].text) + " stands there twice; take one of them out"});
+  check_sources(section, sources, faults);
+  check_alpn(section, faults);
+  check_hash_by(section, faults);
   check_itself(section, sources, faults);
-  check_tls(section, section.endpoints("listen"), dialled_by_tls(sources), faults);
+  check_route(section, faults);
+  check_tls(section, section.endpoints("listen"), dialled_by_tls(section, sources), faults);
+  const bool upstreams_have_it = std::any_of(sources.begin(), sources.end(), [](const Source& source) { return source.place.tls; });
+  if (section.has("server-name") && !upstreams_have_it && dialled_by_tls(section, sources).tls)
+    faults.push_back({section.where("server-name"), "is for upstreams with grpcs://; route has its name in its URL"});
 }
 
 std::string plex_title(const Section& section) {
   if (section.has("name")) return std::string(section.text("name"));
   const Endpoint first = section.endpoints("listen").front();
-  return "plex-" + (first.kind == Endpoint::Kind::kUnix ? first.text() : std::to_string(first.port));
+  return "plex-" + (first.kind == Endpoint::Kind::kUnix ? as_utf8(first.text()) : std::to_string(first.port));
 }
 
 PlexConfig plex_config(const Section& section) {
   PlexConfig config;
   config.name = plex_title(section);
-  config.listen = section.endpoints("listen");
-  for (const std::string_view text : section.items(*section.find("listen"))) config.listen_texts.emplace_back(text);
+  for (const std::string_view text : section.items(*section.find("listen"))) config.entrances.push_back(read_entrance(section, text));
   config.sources = read_sources(section);
   config.balance = parse_balance(section.text("balance"));
-  config.framing = read_framing(section);
+  if (const std::string_view by = section.text("hash-by"); by.starts_with(kLabel)) config.hash_label = by.substr(kLabel.size());
   config.clients = static_cast<uint64_t>(section.integer("clients"));
-  config.clients_per_address = static_cast<uint64_t>(section.integer("clients-per-address"));
+  config.workers = static_cast<unsigned>(section.integer("workers"));
   config.proxies = section.networks("proxy-protocol");
   config.proxy_timeout = section.duration("proxy-timeout");
   config.upstream_queue = section.size("upstream-queue");
   config.client_queue = section.size("client-queue");
   config.broadcast_queue = section.size("broadcast-queue");
   config.ack_queue = section.size("ack-queue");
+  config.delivery_limit = static_cast<uint32_t>(section.integer("delivery-limit"));
+  config.watchers = static_cast<uint64_t>(section.integer("watchers"));
+  config.watch_queue = section.size("watch-queue");
   config.upstream_message = static_cast<uint32_t>(section.size("max-upstream-message"));
   config.pause_slow = section.text("slow-client") == "pause";
   config.refuse_alone = section.text("no-upstream") == "refuse";
@@ -282,7 +411,16 @@ PlexConfig plex_config(const Section& section) {
   config.dial.connect_timeout = section.duration("connect-timeout");
   config.dial.retry_min = section.duration("retry-min");
   config.dial.retry_max = section.duration("retry-max");
-  TlsKeys tls = read_tls(section, config.listen, dialled_by_tls(config.sources));
+  config.route = read_route(section);
+  if (config.route) {
+    Endpoint where = std::move(config.route->plan.dial.target);
+    config.route->plan.dial = config.dial;
+    config.route->plan.dial.target = std::move(where);
+    config.route->plan.relay = config.name;
+  }
+  TlsKeys tls = read_tls(section, section.endpoints("listen"), dialled_by_tls(section, config.sources));
+  for (const std::string_view name : section.items(*section.find("alpn"))) tls.client.alpn.emplace_back(name);
+  tls.client.alpn_only = true;
   if (tls.listens || tls.dials) config.tls = std::make_unique<TlsKeys>(std::move(tls));
   return config;
 }

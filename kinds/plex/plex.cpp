@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// PlexRelay: doors, upstreams and their names, and who gets which client. What upstreams say is in deliver.cpp.
+// PlexRelay: doors, upstreams and their names, who comes and who goes. Which upstream a client gets is in homes.cpp, what upstreams say in deliver.cpp.
 #include "kinds/plex/plex.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <ctime>
 #include <utility>
@@ -16,18 +15,22 @@ namespace relay::plex {
 namespace {
 
 constexpr std::string_view kClient = "client";  // the role of the doors
-constexpr uint32_t kServed = 256;               // clients that are served in a turn, of those who waited
+constexpr uint32_t kDrained = 256;              // clients that are told in a turn that it ends
 constexpr uint32_t kLooks = 4096;               // clients that are looked at in a turn, whether they are silent
 
 using Type = StatRow::Type;
 constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"clients", Type::kGauge, "clients there now"},
+    {"workers", Type::kGauge, "processes that have clients"},
     {"waiting", Type::kGauge, "of these, those that no upstream has yet"},
     {"upstreams", Type::kGauge, "upstreams that clients may be given to now"},
     {"groups", Type::kGauge, "groups that have members"},
+    {"routes", Type::kGauge, "connections to the Redis server of `route` that are up: one for each process"},
+    {"watchers", Type::kGauge, "those who watch clients come and go"},
     {"accepted", Type::kCounter, "clients that were let in"},
     {"refused_busy", Type::kCounter, "clients that were closed at once because there are as many as there may be"},
     {"refused_address", Type::kCounter, "clients that were closed at once because there are as many of their address as there may be"},
+    {"refused_rate", Type::kCounter, "clients that were closed at once because more of their address came than may"},
     {"refused_no_upstream", Type::kCounter, "clients that were closed at once because there was no upstream"},
     {"refused_draining", Type::kCounter, "clients that were closed at once because the relay ends"},
     {"messages_in", Type::kCounter, "messages of clients that were given to an upstream"},
@@ -35,9 +38,10 @@ constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"messages_out", Type::kCounter, "messages of upstreams that were given to a client"},
     {"bytes_out", Type::kCounter, "bytes written to clients"},
     {"broadcasts", Type::kCounter, "messages of upstreams for all, for active ones or for a group"},
-    {"rehomed", Type::kCounter, "clients that another upstream got because theirs had gone"},
+    {"rehomed", Type::kCounter, "clients that another upstream got because theirs had gone, or their label says so"},
     {"redelivered", Type::kCounter, "messages that were given to an upstream once more"},
     {"lost_messages", Type::kCounter, "messages of clients that were read and reached no upstream"},
+    {"given_up", Type::kCounter, "messages that were given to delivery-limit upstreams, of which none has acknowledged them"},
     {"acked", Type::kCounter, "messages that were acknowledged"},
     {"unknown_clients", Type::kCounter, "messages of upstreams for a client that there is not"},
     {"dropped_messages", Type::kCounter, "messages of upstreams that were thrown away: for many, with broadcast-queue full, or for one that took no more"},
@@ -60,8 +64,16 @@ constexpr std::array<StatRow, Stats<Stat>::kCount> kRows = {{
     {"dials", Type::kCounter, "times that an upstream was dialled"},
     {"dial_failures", Type::kCounter, "connections to upstreams that did not come about"},
     {"accept_pauses", Type::kCounter, "times that accepting paused for want of descriptors or memory"},
+    {"accept_rate_holds", Type::kCounter, "times that accepting in one place rested because more came than accept-rate allows"},
+    {"client_rate_holds", Type::kCounter, "times that a client began to be held back because it was faster than client-rate"},
+    {"client_message_holds", Type::kCounter, "times that a client began to be held back because it said more than client-messages allows"},
     {"tls_handshakes", Type::kCounter, "TLS handshakes that went well, on both sides"},
     {"tls_handshake_failures", Type::kCounter, "TLS handshakes that failed, on both sides"},
+    {"routed", Type::kCounter, "messages of upstreams that were given to another worker or instance, and reports to these"},
+    {"route_received", Type::kCounter, "messages that came from another worker or instance"},
+    {"route_lost", Type::kCounter, "messages for another worker or instance that reached nobody, or may not have"},
+    {"refused_watchers", Type::kCounter, "those who were not let watch because there are as many as there may be"},
+    {"missed_events", Type::kCounter, "events that a watcher missed because it was too slow"},
 }};
 
 std::string authority_of(const Source& source) {
@@ -69,24 +81,17 @@ std::string authority_of(const Source& source) {
   switch (place.kind) {
     case Endpoint::Kind::kAddr: return place.addr.text();
     case Endpoint::Kind::kName: return place.host + ":" + std::to_string(place.port);
-    case Endpoint::Kind::kService: return place.host;
+    case Endpoint::Kind::kService: return tls_name(place);  // who answers in the DNS says where it is, and the labels before the domain which service
     case Endpoint::Kind::kUnix: break;
   }
   return "localhost";
 }
 
-uint64_t mix(uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-  return z ^ (z >> 31);
-}
+// Of one of the upstreams that a name stands for.
+std::string name_of(const Source& source, const Addr& addr) { return source.text + " (" + addr.text() + ")"; }
 
-// Of an address without its port, so that who comes again comes to the same upstream.
-uint64_t hash_of(const Addr& peer) {
-  auto hash = static_cast<uint64_t>(peer.family);
-  for (const uint8_t byte : peer.ip) hash = mix(hash ^ byte);
-  return hash;
-}
+// Among whom clients of one address are counted.
+uint32_t scope_of(const Entrance& entrance, uint16_t slot) { return entrance.own_addresses ? slot + 1U : 0; }
 
 }  // namespace
 
@@ -99,21 +104,33 @@ class PlexRelay::Names final : private LookupUser, private TimerUser {
       : source(std::move(from)), context(tls), relay_(relay), lookup_(relay.resolver(), *this), timer_(relay.loop(), *this) {}
   void begin() {
     timer_.arm(relay_.config().resolve_interval);
-    if (!lookup_.active()) lookup_.start(source.place);
+    if (!lookup_.active()) lookup_.start(source.place, Lookup::Want::kAll);
+  }
+  // So many of its addresses have no upstream, because there are kUpstreamsMost. Said once, until all have one.
+  void leave_out(size_t count) {
+    if (count > 0 && !leaves_out_)
+      LogLine(Level::kWarn, "too-many-addresses").text("relay", relay_.name()).text("name", source.place.text()).number("limit", kUpstreamsMost).number("left_out", count);
+    leaves_out_ = count > 0;
   }
 
+  static constexpr size_t kUpstreamsMost = 1000;
   const Source source;
   TlsContext* context;
+  const std::shared_ptr<Tier> tier = source.place.kind == Endpoint::Kind::kService ? std::make_shared<Tier>() : nullptr;
 
  private:
   void on_timer(Timer&) override { begin(); }
-  void on_lookup(Result<std::vector<Addr>> addrs) override {
-    if (addrs.ok()) return relay_.has_addrs(*this, *addrs);
-    LogLine(Level::kWarn, "resolve-failed").text("relay", relay_.name()).text("name", source.place.text()).text("error", addrs.status().reason());
-    relay_.failed(addrs.status().reason());
+  void on_lookup(Result<Found> found) override {
+    const std::string why = found.ok() ? found->missing : found.status().reason();
+    if (!why.empty()) {
+      LogLine(Level::kWarn, "resolve-failed").text("relay", relay_.name()).text("name", source.place.text()).text("error", why);
+      relay_.failed(why);
+    }
+    if (found.ok()) relay_.has_addrs(*this, *found);
   }
 
   PlexRelay& relay_;
+  bool leaves_out_ = false;
   Lookup lookup_;
   Timer timer_;
 };
@@ -121,10 +138,14 @@ class PlexRelay::Names final : private LookupUser, private TimerUser {
 struct PlexRelay::Next {
   PlexConfig config;
   std::vector<std::unique_ptr<TlsContext>> contexts;  // nullptr: no TLS
+  std::unique_ptr<TlsContext> route;
 };
 
 PlexRelay::PlexRelay(const Env& env)
-    : env_(env), doors_(env.loop, env.sockets, *this), crowd_(*this, env.loop), serve_(env.loop, *this), sweep_(env.loop, *this), drain_(env.loop, *this) {}
+    : env_(env), stats_(env.mate != nullptr ? Stats<Stat>(env.mate->own()) : Stats<Stat>()), doors_(env.loop, env.sockets, *this), crowd_(*this, env.loop), router_(*this, env),
+      watches_(env.desk, env.loop), serve_(env.loop, *this), sweep_(env.loop, *this), drain_(env.loop, *this), move_(env.loop, *this) {
+  stats_.add(Stat::kWorkers);
+}
 
 PlexRelay::~PlexRelay() { stop("terminated"); }
 
@@ -132,17 +153,22 @@ PlexRelay::~PlexRelay() { stop("terminated"); }
 
 Doors::Plan PlexRelay::doors_of(const PlexConfig& config) {
   Doors::Plan plan{config.name, {}, config.dial.options, config.tls.get()};
-  for (const Endpoint& where : config.listen) plan.places.push_back({where, kClient});
+  for (const Entrance& entrance : config.entrances) plan.places.push_back({entrance.place, kClient, entrance.accept_rate});
   return plan;
 }
 
 void PlexRelay::prepare(const Section& section, Faults& faults) {
-  next_ = std::make_unique<Next>(Next{plex_config(section), {}});
+  next_ = std::make_unique<Next>(Next{plex_config(section), {}, nullptr});
   for (const Source& source : next_->config.sources) {
     next_->contexts.push_back(source.place.tls ? std::make_unique<TlsContext>() : nullptr);
     if (!source.place.tls) continue;
     if (const std::optional<TlsFault> fault = next_->contexts.back()->load(source.tls)) faults.push_back({next_->config.name, std::string(fault->key) + ": " + fault->what});
   }
+  if (const std::optional<Route>& route = next_->config.route; route && route->plan.dial.target.tls) {
+    next_->route = std::make_unique<TlsContext>();
+    if (const std::optional<TlsFault> fault = next_->route->load(route->tls)) faults.push_back({next_->config.name, "route: " + std::string(fault->key) + ": " + fault->what});
+  }
+  if (!entrances_.fits(next_->config.entrances.size())) faults.push_back({next_->config.name, "clients of too many former configurations are there; restart it"});
   doors_.prepare(doors_of(next_->config), faults);
 }
 
@@ -151,10 +177,24 @@ void PlexRelay::rollback() {
   next_.reset();
 }
 
+// Also of a configuration that is only prepared: a crew's probe never gets further.
+bool PlexRelay::reads_files() const {
+  const auto has_files = [](const PlexConfig& config) { return config.tls != nullptr || (config.route && config.route->plan.dial.target.tls); };
+  if (next_ != nullptr && has_files(next_->config)) return true;
+  return by_hand_ || has_files(config_);
+}
+
 void PlexRelay::commit() {
   config_ = std::move(next_->config);
+  by_hand_ = false;
+  if (env_.mate == nullptr && config_.workers > 1)
+    LogLine(Level::kWarn, "needs-restart").text("relay", config_.name).text("key", "workers").text("remedy", "the old value stays in force until the process is started again");
+  entrances_.settle(config_.entrances);
+  count_addresses();
   doors_.commit(doors_of(config_));
+  router_.configure(config_.route, std::move(next_->route));
   settle_sources();
+  settle_all_homes();
   next_.reset();
   for (const std::unique_ptr<Upstream>& upstream : upstreams_) upstream->reconfigured();
   if (config_.idle_timeout.count() > 0 || config_.wait_timeout.count() > 0) sweep_.arm(Delay{0});
@@ -212,33 +252,54 @@ void PlexRelay::remove_source(std::string_view text) {
   for (Upstream* upstream : goes) upstream->retire();
 }
 
-// The name stands for these now.
-void PlexRelay::has_addrs(Names& names, const std::vector<Addr>& addrs) {
-  const auto name_for = [&](const Addr& addr) { return names.source.text + " (" + addr.text() + ")"; };
+// The name stands for these now; or, if something is missing, for these and for whatever it stood for before. Where there are too many, those that
+// are there already stay: which of them come first may be another matter at each look-up.
+void PlexRelay::has_addrs(Names& names, const Found& found) {
+  std::map<std::string, std::pair<Addr, uint16_t>, std::less<>> wanted;
+  for (size_t i = 0; i < found.addrs.size(); ++i)
+    wanted.try_emplace(name_of(names.source, found.addrs[i]), found.addrs[i], found.priorities[i]);  // twice: the better priority, which is first
   std::vector<Upstream*> goes;
+  size_t count = 0;
+  bool is_other = false;
   for (const std::unique_ptr<Upstream>& upstream : upstreams_) {
     if (upstream->retired() || upstream->source() != names.source.text) continue;
-    if (std::none_of(addrs.begin(), addrs.end(), [&](const Addr& addr) { return upstream->name() == name_for(addr); })) goes.push_back(upstream.get());
+    const auto at = wanted.find(upstream->name());
+    if (at == wanted.end() && found.missing.empty()) {
+      goes.push_back(upstream.get());
+      continue;
+    }
+    ++count;
+    if (at == wanted.end()) continue;
+    is_other = is_other || upstream->priority != at->second.second;
+    upstream->priority = at->second.second;
+    wanted.erase(at);
   }
-  for (const Addr& addr : addrs) {
-    if (std::any_of(upstreams_.begin(), upstreams_.end(), [&](const auto& upstream) { return !upstream->retired() && upstream->name() == name_for(addr); })) continue;
+  for (size_t i = 0; i < found.addrs.size() && count < Names::kUpstreamsMost; ++i) {
+    if (wanted.erase(name_of(names.source, found.addrs[i])) == 0) continue;
     Endpoint place;
-    place.addr = addr;
-    place.port = addr.port;
+    place.addr = found.addrs[i];
+    place.port = found.addrs[i].port;
     place.has_port = true;
     place.tls = names.source.place.tls;
-    add_upstream(names.source, place, names.context);
+    add_upstream(names.source, place, names.context, names.tier, found.priorities[i]);
+    ++count;
   }
+  names.leave_out(wanted.size());
   for (Upstream* upstream : goes) upstream->retire();
+  if (!is_other) return;
+  settle_all_homes();
+  serve_.arm(Delay{0});
 }
 
-void PlexRelay::add_upstream(const Source& source, const Endpoint& place, TlsContext* tls) {
+void PlexRelay::add_upstream(const Source& source, const Endpoint& place, TlsContext* tls, std::shared_ptr<Tier> tier, uint16_t priority) {
   if (stopping_ || drained_) return;
   DialPlan plan = config_.dial;
   plan.target = place;
   plan.tls = tls;
-  const std::string name = place.text() == source.place.text() ? source.text : source.text + " (" + place.addr.text() + ")";
+  const std::string name = place.text() == source.place.text() ? source.text : name_of(source, place.addr);
   upstreams_.push_back(std::make_unique<Upstream>(*this, next_upstream_++, name, source.text, plan, authority_of(source)));
+  upstreams_.back()->priority = priority;
+  upstreams_.back()->tier = std::move(tier);
   upstreams_.back()->start();
 }
 
@@ -246,6 +307,16 @@ Upstream* PlexRelay::find(uint32_t id) {
   for (const std::unique_ptr<Upstream>& upstream : upstreams_)
     if (upstream->id() == id) return upstream.get();
   return nullptr;
+}
+
+uint32_t PlexRelay::id_of(uint64_t name_number) const {
+  uint32_t retired = 0;
+  for (const std::unique_ptr<Upstream>& upstream : upstreams_) {
+    if (upstream->name_number() != name_number) continue;
+    if (!upstream->retired()) return upstream->id();
+    retired = upstream->id();
+  }
+  return retired;
 }
 
 // ---- clients come
@@ -256,35 +327,68 @@ bool PlexRelay::refuse(const Addr& peer, Stat stat, std::string_view reason) {
   return false;
 }
 
-bool PlexRelay::admits(const Addr& peer) {
+// Those of other processes included.
+uint64_t PlexRelay::all_clients() const {
+  if (env_.mate == nullptr) return clients_.size();
+  uint64_t sum = 0;
+  for (auto i = static_cast<size_t>(Stat::kClients); i < env_.mate->values.size(); i += Stats<Stat>::kCount) sum += env_.mate->values[i];
+  return sum - stats_.get(Stat::kClients) + clients_.size();  // those that are only remembered count, too
+}
+
+// `is_known`: it connects for itself, or has said for whom.
+bool PlexRelay::admits(uint16_t slot, const Addr& peer, bool is_known) {
   if (draining_) return refuse(peer, Stat::kRefusedDraining, "draining");
-  if (clients_.size() >= config_.clients) return refuse(peer, Stat::kRefusedBusy, "too-many-clients");
-  const auto of_address = addresses_.find(peer.ip);
-  if (config_.clients_per_address > 0 && of_address != addresses_.end() && of_address->second >= config_.clients_per_address && !is_proxy(peer))
-    return refuse(peer, Stat::kRefusedAddress, "too-many-of-its-address");
+  if (all_clients() >= config_.clients || entrances_.is_full(slot)) return refuse(peer, Stat::kRefusedBusy, "too-many-clients");
+  const Entrance& entrance = entrances_.at(slot);
+  if (entrance.clients_per_address > 0 && is_known) {
+    const auto of_address = addresses_.find({scope_of(entrance, slot), peer.ip});
+    if (of_address != addresses_.end() && of_address->second >= entrance.clients_per_address) return refuse(peer, Stat::kRefusedAddress, "too-many-of-its-address");
+  }
   return !config_.refuse_alone || has_usable() || refuse(peer, Stat::kRefusedNoUpstream, "no-upstream");
 }
 
-TlsContext* PlexRelay::on_knock(std::string_view, const Addr& peer) { return admits(peer) ? &doors_.tls().client : nullptr; }
+bool PlexRelay::is_slow_enough(uint16_t slot, const Addr& peer) {
+  const Entrance& entrance = entrances_.at(slot);
+  const uint32_t rate = entrance.address_rate;
+  if (rate == 0 || peer.family == Addr::Family::kUnix || arrivals_.admit(peer, entrance.own_address_rate ? slot + 1U : 0, rate, now_ms())) return true;
+  return refuse(peer, Stat::kRefusedRate, "too-often");
+}
 
-void PlexRelay::on_handshake_failed(std::string_view, const Addr& peer, const std::string& why) {
+TlsContext* PlexRelay::on_knock(const DoorSign& door, const Addr& peer) {
+  const uint16_t slot = entrances_.slot_of(door.number);
+  return admits(slot, peer, true) && is_slow_enough(slot, peer) ? &doors_.tls().client : nullptr;
+}
+
+void PlexRelay::on_proxy_failed(const DoorSign&, const Addr& peer, const std::string&) {
+  refuse(peer, Stat::kProxyErrors, "no-proxy-header");
+}
+
+void PlexRelay::on_accept_held(const DoorSign&) { stats_.add(Stat::kAcceptRateHolds); }
+
+void PlexRelay::on_handshake_failed(const DoorSign&, const Addr& peer, const std::string& why) {
   stats_.add(Stat::kTlsHandshakeFailures);
   doors_.handshake_failed(kClient, peer, why);
 }
 
-void PlexRelay::on_come(std::string_view, Socket socket, const Addr& peer) {
-  if (socket.tls != nullptr) stats_.add(Stat::kTlsHandshakes);
-  if (!admits(peer)) return;
+void PlexRelay::on_come(const DoorSign& door, Socket socket, const Addr& peer) {
+  const bool greeted = socket.tls != nullptr;
+  if (greeted) stats_.add(Stat::kTlsHandshakes);
+  const uint16_t slot = entrances_.slot_of(door.number);
+  const bool is_known = greeted || !is_proxy(peer);
+  if (!admits(slot, peer, is_known) || (is_known && !greeted && !is_slow_enough(slot, peer))) return;
   auto owned = std::make_unique<Client>(*this, new_uuid(), peer);
+  owned->entrance = slot;
   if (!owned->begin(std::move(socket))) return;
   Client& client = *owned.release();  // the table's until ended()
   client.heard = crowd_.newest();
   clients_.add(client);
+  entrances_.come(slot);
+  if (client.place < paces_.size()) paces_[client.place] = {};
   stats_.add(Stat::kAccepted);
   stats_.add(Stat::kClients);
   if (log_enabled(Level::kDebug)) LogLine(Level::kDebug, "accepted").text("relay", config_.name).text("client", client.uuid().text()).text("peer", peer.text());
   stats_.add(Stat::kWaiting);
-  if (!is_proxy(peer)) return introduced(client);
+  if (is_known) return introduced(client);
   unknown_.push_back(client);
   client.await_proxy();
 }
@@ -298,30 +402,41 @@ void PlexRelay::introduced(Client& client) {
     refuse(client.peer(), Stat::kRefusedNoUpstream, "no-upstream");
     return client.end(CloseReason::kError, "there is no upstream", true);
   }
+  if (client.linked() && !is_slow_enough(client.entrance, client.peer())) return client.end(CloseReason::kError, "its address comes too often", true);
   if (!counts(client)) return client.end(CloseReason::kError, "too many clients of its address", true);
   waiting_.push_back(client);
   if (has_usable()) home(client);
+  client.is_announced = true;
+  noted(client, control::WatchKind::kConnected);
+}
+
+// Those that came when there was no limit of them, and there is one now.
+void PlexRelay::count_addresses() {
+  for (uint32_t place = 0; place < clients_.places(); ++place) {
+    Client* client = clients_.at(place);
+    if (client == nullptr || client->is_gone() || client->is_counted || !client->is_known() || client->peer().family == Addr::Family::kUnix) continue;
+    const Entrance& entrance = entrances_.at(client->entrance);
+    if (entrance.clients_per_address == 0) continue;
+    ++addresses_[{scope_of(entrance, client->entrance), client->peer().ip}];
+    client->is_counted = true;
+  }
 }
 
 // Whether there may be one more of its address; if so it is one.
 bool PlexRelay::counts(Client& client) {
   const Addr& peer = client.peer();
-  if (config_.clients_per_address == 0 || peer.family == Addr::Family::kUnix) return true;
-  uint32_t& count = addresses_[peer.ip];
-  if (count >= config_.clients_per_address) return refuse(peer, Stat::kRefusedAddress, "too-many-of-its-address");
+  const Entrance& entrance = entrances_.at(client.entrance);
+  if (entrance.clients_per_address == 0 || peer.family == Addr::Family::kUnix) return true;
+  uint32_t& count = addresses_[{scope_of(entrance, client.entrance), peer.ip}];
+  if (count >= entrance.clients_per_address) return refuse(peer, Stat::kRefusedAddress, "too-many-of-its-address");
   ++count;
   client.is_counted = true;
   return true;
 }
 
-std::string_view PlexRelay::listener_of(const Addr& local) const {
-  for (size_t i = 0; i < config_.listen.size(); ++i) {
-    const Endpoint& place = config_.listen[i];
-    const bool is_unix = local.family == Addr::Family::kUnix;
-    if ((place.kind == Endpoint::Kind::kUnix) != is_unix) continue;
-    if (is_unix || ((place.port == local.port || place.port == 0) && (place.addr.is_any() || place.addr.same_host(local)))) return config_.listen_texts[i];
-  }
-  return {};
+Pace& PlexRelay::pace(const Client& client) {
+  if (client.place >= paces_.size()) paces_.resize(client.place + size_t{1});
+  return paces_[client.place];
 }
 
 // From the kernel's source of random numbers, some at a time.
@@ -336,160 +451,24 @@ Uuid PlexRelay::new_uuid() {
     random_left_ -= bytes.size();
     std::copy_n(random_.begin() + static_cast<std::ptrdiff_t>(random_left_), bytes.size(), bytes.begin());
     uuid = Uuid::random(bytes);
+    router_.stamp(uuid);
   } while (clients_.find(uuid) != nullptr);
   return uuid;
-}
-
-// ---- which upstream
-
-bool PlexRelay::has_usable() const {
-  return std::any_of(upstreams_.begin(), upstreams_.end(), [](const auto& upstream) { return upstream->is_usable() && upstream->has_place(); });
-}
-
-// By weight: each gains its weight, and the one with most pays for all (smooth weighted round robin).
-// `for_message`: of a client that has its home already.
-Upstream* PlexRelay::choose_by_turn(bool for_message) {
-  Upstream* best = nullptr;
-  int64_t sum = 0;
-  for (const std::unique_ptr<Upstream>& upstream : upstreams_) {
-    if (for_message ? !upstream->has_room() : !upstream->is_usable() || !upstream->has_place()) continue;
-    upstream->credit += upstream->weight();
-    sum += upstream->weight();
-    if (best == nullptr || upstream->credit > best->credit) best = upstream.get();
-  }
-  if (best != nullptr) best->credit -= sum;
-  return best;
-}
-
-Upstream* PlexRelay::choose(const Client& client) {
-  if (config_.balance == Balance::kSticky || config_.balance == Balance::kRoundRobin) return choose_by_turn(false);
-  Upstream* best = nullptr;
-  double best_score = 0;
-  const uint64_t hash = hash_of(client.peer());
-  for (const std::unique_ptr<Upstream>& upstream : upstreams_) {
-    if (!upstream->is_usable() || !upstream->has_place()) continue;
-    double score = 0;
-    if (config_.balance == Balance::kLeastClients) {
-      score = -static_cast<double>(upstream->client_count + 1) / upstream->weight();
-    } else {  // rendezvous hashing with weights: who goes takes only his own with him
-      const uint64_t both = mix(hash ^ mix(std::hash<std::string>{}(upstream->name())));
-      score = -static_cast<double>(upstream->weight()) / std::log((static_cast<double>(both >> 11) + 0.5) / static_cast<double>(uint64_t{1} << 53));
-    }
-    if (best != nullptr && score <= best_score) continue;
-    best = upstream.get();
-    best_score = score;
-  }
-  return best;
-}
-
-// Finds an upstream for one that waits. It may be that it has to wait on.
-void PlexRelay::home(Client& client) {
-  Upstream* upstream = choose(client);
-  if (upstream == nullptr) return;
-  stats_.sub(Stat::kWaiting, client.is_gone() ? 0 : 1);
-  upstream->clients.push_back(client);
-  ++upstream->client_count;
-  const bool is_new = client.is_new();
-  client.met();
-  client.move_to(upstream, upstream->has(upstream::kAuth) && !client.is_gone());
-  if (client.is_gone()) return client.pump();
-  if (!is_new) stats_.add(Stat::kRehomed);
-  tell(client, is_new ? upstream::Event::kConnected : upstream::Event::kRehomed);
-}
-
-void PlexRelay::upstream_up(Upstream&) {
-  stats_.add(Stat::kUpstreams);
-  serve_.arm(Delay{0});
-}
-
-void PlexRelay::upstream_has_room(Upstream&) { serve_.arm(Delay{0}); }
-
-void PlexRelay::upstream_gone(Upstream& upstream) {
-  for (List<Client>* list : {&upstream.clients, &upstream.roomless, &roomless_})
-    for (Client* client = list->front(); client != nullptr;) {
-      Client* next = list->next(*client);
-      if (client->home() == &upstream) {
-        waiting_.push_back(*client);
-        stats_.add(Stat::kWaiting, client->is_gone() ? 0 : 1);
-        client->move_to(nullptr, false);
-      }
-      client = next;
-    }
-  upstream.client_count = 0;
-  for (uint32_t place = 0; place < clients_.places(); ++place)
-    if (Client* client = clients_.at(place); client != nullptr) {
-      client->take_back(upstream.id());
-      if (client->home() != nullptr && client->unsent() > 0) client->go_on();
-    }
-  if (!waiting_.empty()) serve_.arm(Delay{0});
-}
-
-void PlexRelay::upstream_closed(Upstream& upstream) {
-  const auto at = std::find_if(upstreams_.begin(), upstreams_.end(), [&](const auto& one) { return one.get() == &upstream; });
-  if (at == upstreams_.end()) return;
-  env_.loop.bury(std::move(*at));
-  upstreams_.erase(at);
-}
-
-// Those that waited for an upstream, and those that waited for room, some in a turn.
-void PlexRelay::serve() {
-  if (turn_ == env_.loop.turns()) return serve_.arm(Delay{0});  // a timer that is armed for now may fire again in the same turn
-  turn_ = env_.loop.turns();
-  uint32_t left = kServed;
-  while (left > 0 && !waiting_.empty() && has_usable()) {
-    --left;
-    Client& client = *waiting_.front();
-    home(client);
-    if (&client == waiting_.front()) break;
-  }
-  const auto serve_list = [&](List<Client>& list, auto has_room) {
-    while (left > 0 && !list.empty() && has_room()) {
-      --left;
-      Client& client = *list.front();
-      client.home()->clients.push_back(client);
-      client.pump();
-    }
-    return !list.empty() && has_room();
-  };
-  bool more = !waiting_.empty() && has_usable();
-  for (const std::unique_ptr<Upstream>& upstream : upstreams_)
-    if (serve_list(upstream->roomless, [&] { return upstream->has_room(); })) more = true;
-  if (serve_list(roomless_, [&] { return std::any_of(upstreams_.begin(), upstreams_.end(), [](const auto& one) { return one->has_room(); }); })) more = true;
-  if (more && !serve_.armed()) serve_.arm(Delay{0});
-}
-
-Upstream* PlexRelay::give(Client& client, std::span<const std::byte> payload, uint64_t seq, bool again) {
-  char uuid[Uuid::kText];
-  client.uuid().write(uuid);
-  upstream::Input input;
-  input.time = time_text();
-  input.client_uuid = {uuid, sizeof uuid};
-  input.payload = payload;
-  input.seq = seq;
-  input.redelivered = again;
-  if (config_.balance != Balance::kRoundRobin) {
-    if (client.home()->give(input)) return client.home();
-    client.home()->roomless.push_back(client);
-    return nullptr;
-  }
-  // Each in its turn; who has no room is passed over.
-  while (Upstream* upstream = choose_by_turn(true))
-    if (upstream->give(input)) return upstream;
-  roomless_.push_back(client);
-  return nullptr;
 }
 
 // ---- and go
 
 void PlexRelay::left(Client& client) {
   stats_.sub(Stat::kClients);
+  leaving_.erase(&client);
   if (client.is_counted)
-    if (const auto at = addresses_.find(client.peer().ip); at != addresses_.end() && --at->second == 0) addresses_.erase(at);
+    if (const auto at = addresses_.find({scope_of(entrances_.at(client.entrance), client.entrance), client.peer().ip}); at != addresses_.end() && --at->second == 0) addresses_.erase(at);
   if (client.home() == nullptr) stats_.sub(Stat::kWaiting);
 }
 
 void PlexRelay::ended(Client& client) {
   clients_.remove(client);
+  entrances_.gone(client.entrance);
   if (client.home() != nullptr) --client.home()->client_count;
   stats_.add(Stat::kLostMessages, client.unsent());
   client.unlink();
@@ -501,6 +480,7 @@ void PlexRelay::ended(Client& client) {
 void PlexRelay::on_timer(Timer& timer) {
   if (&timer == &serve_) return serve();
   if (&timer == &sweep_) return sweep();
+  if (&timer == &move_) return settle_homes();
   go_on_draining();
 }
 
@@ -531,10 +511,11 @@ void PlexRelay::go_on_draining() {
   if (drain_turn_ == env_.loop.turns()) return drain_.arm(Delay{0});
   drain_turn_ = env_.loop.turns();
   drained_ = true;
-  for (uint32_t left = kServed; left > 0 && drained_to_ < clients_.places(); --left)
+  for (uint32_t left = kDrained; left > 0 && drained_to_ < clients_.places(); --left)
     if (Client* client = clients_.at(drained_to_++); client != nullptr) client->drain();
   if (drained_to_ < clients_.places()) drain_.arm(Delay{0});
   if (clients_.size() > 0) return;
+  end_watches();
   names_.clear();
   std::vector<Upstream*> all;
   for (const std::unique_ptr<Upstream>& upstream : upstreams_)
@@ -548,9 +529,11 @@ void PlexRelay::stop(std::string_view why) {
   draining_ = stopping_ = true;
   doors_.close();
   crowd_.clear();
+  router_.close();
   names_.clear();
   for (uint32_t place = 0; place < clients_.places(); ++place)
     if (Client* client = clients_.at(place); client != nullptr) client->give_up(why);
+  end_watches();
   std::vector<Upstream*> all;
   for (const std::unique_ptr<Upstream>& upstream : upstreams_) all.push_back(upstream.get());
   for (Upstream* upstream : all) upstream->close();
@@ -586,11 +569,15 @@ void PlexRelay::show_upstreams(Json& json) const {
 void PlexRelay::status(Json& json, size_t most) {
   std::string targets;
   for (const Source& source : config_.sources) targets += (targets.empty() ? "" : " ") + source.text;
-  json.text("target", targets).text("balance", name_of(config_.balance)).flag("draining", draining_);
+  json.text("target", targets).text("balance", name_of(config_.balance));
+  if (config_.balance == Balance::kHash) json.text("hash_by", config_.hash_label.empty() ? "address" : "label:" + config_.hash_label);
+  json.flag("draining", draining_);
   doors_.status(json);
   if (last_error_.empty()) json.null("last_error");
   else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');
+  entrances_.status(json);
   show_upstreams(json);
+  router_.status(json);
   json.begin('[', "connections");
   uint64_t shown = 0;
   for (uint32_t place = 0; place < clients_.places() && shown < most; ++place)
@@ -608,6 +595,7 @@ void PlexRelay::status(Json& json, size_t most) {
 const Kind kKind = {
     .name = "plex",
     .command = "plex",
+    .service = "relay.plex.control.PlexControl",
     .summary = "name long-lived TCP clients, and pass what they say to gRPC servers",
     .help = "Gives each client that connects a UUID, and passes what it sends to a gRPC server (an upstream) over one stream for all\n"
             "clients; the upstream answers by UUID, or to all. proto/upstream.proto is the protocol, relay-plex(7) the manual.\n"
@@ -617,10 +605,21 @@ const Kind kKind = {
     .keys = plex_keys,
     .stats = stat_rows,
     .check = plex_check,
-    .descriptors = [](const Section& section) { return 16 + static_cast<uint64_t>(section.integer("clients")); },
+    // The kernel deals clients out to workers by chance.
+    .descriptors = [](const Section& section) {
+      const auto clients = static_cast<uint64_t>(section.integer("clients"));
+      const auto workers = static_cast<uint64_t>(section.integer("workers"));
+      return 16 + clients / workers + (workers > 1 ? clients / workers / 10 + workers : 0);
+    },
     .title = plex_title,
     .places = [](const Section& section) { return section.endpoints("listen"); },
     .make = [](const Env& env) -> std::unique_ptr<Relay> { return std::make_unique<PlexRelay>(env); },
+    .workers = [](const Section& section) { return static_cast<unsigned>(section.integer("workers")); },
+    .asked = plex_asked,
+    .say_missed = say_missed,
+    .target_key = "upstream",
+    .missed_key = "missed_events",
+    .mail_lost_key = "route_lost",
 };
 
 }  // namespace relay::plex

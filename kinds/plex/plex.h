@@ -11,6 +11,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -18,9 +19,12 @@
 
 #include "kinds/plex/client.h"
 #include "kinds/plex/crowd.h"
+#include "kinds/plex/entrances.h"
 #include "kinds/plex/keys.h"
+#include "kinds/plex/router.h"
 #include "kinds/plex/table.h"
 #include "kinds/plex/upstream.h"
+#include "kinds/plex/watch.h"
 #include "lib/list.h"
 #include "ops/doors.h"
 #include "ops/stats.h"
@@ -29,14 +33,23 @@
 namespace relay::plex {
 
 enum class Stat : uint8_t {
-  kClients, kWaiting, kUpstreams, kGroups,
-  kAccepted, kRefusedBusy, kRefusedAddress, kRefusedNoUpstream, kRefusedDraining, kMessagesIn, kBytesIn, kMessagesOut, kBytesOut, kBroadcasts, kRehomed, kRedelivered, kLostMessages,
-  kAcked, kUnknownClients, kDroppedMessages, kSlowClients, kIdleTimeouts, kHalfCloseTimeouts, kWaitTimeouts, kAuthRejected, kAuthTimeouts, kFramingErrors, kProxyErrors,
+  kClients, kWorkers, kWaiting, kUpstreams, kGroups, kRoutes, kWatchers,
+  kAccepted, kRefusedBusy, kRefusedAddress, kRefusedRate, kRefusedNoUpstream, kRefusedDraining, kMessagesIn, kBytesIn, kMessagesOut, kBytesOut, kBroadcasts, kRehomed, kRedelivered, kLostMessages,
+  kGivenUp, kAcked, kUnknownClients, kDroppedMessages, kSlowClients, kIdleTimeouts, kHalfCloseTimeouts, kWaitTimeouts, kAuthRejected, kAuthTimeouts, kFramingErrors, kProxyErrors,
   kUpstreamQueueFull, kClientQueueFull, kAckQueueFull, kUpstreamsLost, kNotReady, kNotLive, kBadMessages, kResets, kDials, kDialFailures, kAcceptPauses,
+  kAcceptRateHolds, kClientRateHolds, kMessageRateHolds,
   kTlsHandshakes, kTlsHandshakeFailures,
+  kRouted, kRouteReceived, kRouteLost, kRefusedWatchers, kMissedEvents,
   kCount,
 };
 std::span<const StatRow> stat_rows();
+
+constexpr uint64_t kShownMost = 1000;  // clients in an answer,
+constexpr uint64_t kShownUsually = 100;  // and if nothing is said
+constexpr unsigned kWorkerShift = 32;  // a page of them begins at a worker's number, and a place in its table
+
+constexpr size_t kAtOnce = 1024;       // members of a group that are spoken to in one turn,
+constexpr size_t kExceptMost = 16;     // but for so many
 
 // Clients that are spoken to together, by a name that upstreams give.
 class Group {
@@ -52,6 +65,8 @@ class Group {
 class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
  public:
   static constexpr size_t kLabelsMost = 64;
+  static constexpr size_t kLabelMost = 256;    // bytes of a name, or a value
+  static constexpr size_t kGroupMost = 255;    // bytes of a name
   static constexpr size_t kGroupsMost = 256;  // of one client
 
   explicit PlexRelay(const Env& env);
@@ -61,13 +76,16 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void commit() override;
   void rollback() override;
   void lend() override { doors_.lend(); }
-  bool reads_files() const override { return config_.tls != nullptr; }
+  bool reads_files() const override;
   void drain() override;
   void stop(std::string_view why) override;
   bool idle() const override;
   const std::string& name() const override { return config_.name; }
   std::span<const uint64_t> values() const override { return stats_.values(); }
   int control(std::string_view what, const ControlQuery& query, std::string& answer) override;
+  void on_mail(unsigned, std::span<const std::byte> letter) override { router_.mail(letter); }
+  void on_mail_returned(unsigned to, std::span<const std::byte> letter) override { router_.mail_returned(to, letter); }
+  void hung_up(Ticket ticket) override;
   void status(Json& json, size_t most) override;
 
   // For its Clients and Upstreams.
@@ -79,15 +97,21 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   // Hundredths of a second, for what is remembered of each client; they wrap after 497 days.
   uint32_t tick() const { return static_cast<uint32_t>(env_.loop.now().count() / 10); }
   std::string_view time_text();  // now, in RFC 3339
-  // As configured, the place to listen that a client came to; its address says which.
-  std::string_view listener_of(const Addr& local) const;
+  const Entrances& entrances() const { return entrances_; }
+  // REQUIRES: one of its rates is limited.
+  Pace& pace(const Client& client);
+  uint32_t now_ms() const { return static_cast<uint32_t>(env_.loop.now().count()); }
   Client* find(const Uuid& uuid) { return clients_.find(uuid); }
   Upstream* find(uint32_t id);
 
   // Clients. Gives a message of `client` to an upstream: that one, or nullptr: there was no room, and it has been put where it is called when there is.
   Upstream* give(Client& client, std::span<const std::byte> payload, uint64_t seq, bool again);
+  // A message of it has had its delivery-limit, and is given to nobody any more.
+  void given_up(const Client& client, uint64_t seq, size_t size);
   // Tells its home of it.
   void tell(Client& client, upstream::Event event, CloseReason why = CloseReason::kNone, std::string_view details = {});
+  // Tells those who watch.
+  void noted(Client& client, control::WatchKind what, CloseReason why = CloseReason::kNone, std::string_view details = {});
   void report(uint32_t id, uint64_t request, const Uuid& uuid, upstream::Delivery what);
   void introduced(Client& client);  // it is known for whom it connects
   void left(Client& client);   // its connection is gone
@@ -95,6 +119,8 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   // What was said to all before now, it has before what is said to it now.
   void catch_up(Client& client) { crowd_.catch_up(client); }
   void leave(Client& client, Group& group);
+  // With a label that says which upstream it is to have: gives it to that one, now or as soon as may be.
+  void settle_home(Client& client);
   const Table<Client>& clients() const { return clients_; }
   // What an upstream wants done with it, or an operator.
   void command(Client& client, upstream::Command command, std::string_view given, bool by_admin);
@@ -107,33 +133,70 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void upstream_closed(Upstream& upstream);  // it was retired, and may be buried
   // A message of its stream.
   Status heard(Upstream& upstream, std::span<const std::byte> message);
+  // Who says something to clients.
+  struct Speaker {
+    uint32_t id;  // of the upstream; 0: an operator; or Router::is_elsewhere()
+    std::string_view name;
+    uint32_t acks_for = id;     // whose messages it acknowledges: those of an upstream of the same name
+    bool is_elsewhere = false;
+  };
+  // Does it, as far as it is about clients that are here.
+  void deliver(const Speaker& from, const upstream::Output& output);
+  void bad_parcel(const Status& why) { bad_message({.id = 0, .name = "elsewhere"}, why.reason()); }
+  uint32_t id_of(uint64_t name_number) const;  // of an upstream of that name; 0: there is none
   // What was on its way to it, and it has not had.
   void take_back(Upstream& from, const upstream::Input& input);
 
  private:
   class Names;
 
-  void on_come(std::string_view role, Socket socket, const Addr& peer) override;
-  TlsContext* on_knock(std::string_view role, const Addr& peer) override;
-  void on_handshake_failed(std::string_view role, const Addr& peer, const std::string& why) override;
+  void on_come(const DoorSign& door, Socket socket, const Addr& peer) override;
+  TlsContext* on_knock(const DoorSign& door, const Addr& peer) override;
+  Delay proxy_time(const Addr& peer) override { return is_proxy(peer) ? config_.proxy_timeout : Delay{}; }
+  void on_proxy_failed(const DoorSign& door, const Addr& peer, const std::string& why) override;
+  void on_accept_held(const DoorSign& door) override;
+  void on_handshake_failed(const DoorSign& door, const Addr& peer, const std::string& why) override;
   void on_accept_paused() override { stats_.add(Stat::kAcceptPauses); }
   void on_timer(Timer& timer) override;
 
   static Doors::Plan doors_of(const PlexConfig& config);
-  bool admits(const Addr& peer);
+  uint64_t all_clients() const;
+  bool admits(uint16_t slot, const Addr& peer, bool is_known);
+  bool is_slow_enough(uint16_t slot, const Addr& peer);
   bool refuse(const Addr& peer, Stat stat, std::string_view reason);
+  void count_addresses();
   bool counts(Client& client);
   bool is_proxy(const Addr& peer) const;
   Uuid new_uuid();
 
-  // Who says something to clients.
-  struct Speaker {
-    uint32_t id;  // of the upstream; 0: an operator
-    std::string_view name;
-  };
+  // What control() may be asked, in JSON and by gRPC (call()). Each returns a status; `why` is what is wrong.
+  control::Sent say(const upstream::Output& output);
+  void catch_up_all(const upstream::Output& output);
+  // Says where to go on; nothing: those were the last.
+  template <typename Show>
+  std::optional<uint64_t> list(uint64_t after, uint64_t most, Show show) const {
+    const unsigned worker = env_.mate == nullptr ? 0 : env_.mate->number;
+    for (uint64_t place = after >> kWorkerShift == worker ? after & UINT32_MAX : 0; place < clients_.places(); ++place) {
+      const Client* client = clients_.at(static_cast<uint32_t>(place));
+      if (client == nullptr || client->is_gone()) continue;
+      if (most-- == 0) return uint64_t{worker} << kWorkerShift | place;
+      show(*client);
+    }
+    if (env_.mate == nullptr || worker + 1 == env_.mate->count) return std::nullopt;
+    return uint64_t{worker + 1} << kWorkerShift;
+  }
+  const Client* find_here(std::string_view text) const;
+  int change_upstreams(const std::string& given, bool add, std::string& why);
+  int watch(const ControlQuery& query, std::vector<Uuid> only, std::string& why);
+  void count_watches();
+  void end_watches();
   int control_clients(const ControlQuery& query, std::string& answer);
   int control_send(const ControlQuery& query, std::string& answer);
   int control_upstream(const ControlQuery& query, bool add, std::string& answer);
+  int control_watch(const ControlQuery& query, std::string& answer);
+  int call(std::string_view method, const ControlQuery& query, std::string& answer);
+  int call_list(const control::Request& request, std::string& answer);
+  int call_send(upstream::Output& output, std::string& answer);
   void show_upstreams(Json& json) const;
 
   void settle_sources();
@@ -142,10 +205,16 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   bool find_source(const Endpoint& place, std::string& text) const;
   void add_source(const Source& source, TlsContext* tls);
   void remove_source(std::string_view text);
-  void has_addrs(Names& names, const std::vector<Addr>& addrs);
-  void add_upstream(const Source& source, const Endpoint& place, TlsContext* tls);
+  void has_addrs(Names& names, const Found& found);
+  void add_upstream(const Source& source, const Endpoint& place, TlsContext* tls, std::shared_ptr<Tier> tier = nullptr, uint16_t priority = 0);
 
+  bool hashes_labels() const { return config_.balance == Balance::kHash && !config_.hash_label.empty(); }
+  void settle_homes();
+  void settle_all_homes();
   bool has_usable() const;
+  bool has_room();
+  template <typename Is>
+  void find_best(Is is_there);
   Upstream* choose(const Client& client);
   Upstream* choose_by_turn(bool for_message);
   void home(Client& client);
@@ -153,11 +222,12 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void sweep();
   void go_on_draining();
 
-  void deliver(const Speaker& from, const upstream::Output& output);
   void deliver_to(const Speaker& from, Client& client, const upstream::Output& output);
-  void deliver_by_name(const Speaker& from, std::string_view text, const upstream::Output& output);
+  bool is_for_others(const Speaker& from, const std::optional<Uuid>& uuid) const;
+  // `acked`: what it acknowledges of that client, 0: nothing.
+  void deliver_by_name(const Speaker& from, std::string_view text, const upstream::Output& output, uint64_t acked);
+  static bool is_small(const Group& group, const upstream::Output& output);
   void deliver_to_many(const Speaker& from, const upstream::Output& output);
-  void fill(Client& client, upstream::Input& input, upstream::Event event);
   void change_group(const Speaker& from, const upstream::Output& output);
   void bad_message(const Speaker& from, std::string_view why);
 
@@ -170,18 +240,28 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Table<Client> clients_;
   List<Client> waiting_;     // for an upstream
   List<Client> unknown_;     // that have not said for whom they connect
-  std::map<std::array<uint8_t, 16>, uint32_t> addresses_;  // with clients-per-address: how many of each
+  Entrances entrances_;
+  std::map<std::pair<uint32_t, std::array<uint8_t, 16>>, uint32_t> addresses_;  // with clients-per-address: how many of each, by scope_of()
+  Arrivals arrivals_;
+  std::vector<Pace> paces_;  // by the clients' places, as far as they are limited
   List<Client> roomless_;    // with round-robin: for room in any
   std::vector<std::unique_ptr<Upstream>> upstreams_;
   std::vector<std::unique_ptr<Names>> names_;
   std::map<std::string, std::unique_ptr<TlsContext>, std::less<>> contexts_;  // by the source's text; nullptr: it has no TLS
   std::map<std::string, std::unique_ptr<Group>, std::less<>> groups_;
   Crowd crowd_;
+  Router router_;
+  Watches watches_;
   Timer serve_;   // those who wait for something that is there now
   Timer sweep_;   // those who are silent
   Timer drain_;
+  Timer move_;    // those who are to have another home
   uint64_t turn_ = 0;        // of the loop, in which those who waited were served
   uint64_t drain_turn_ = 0;
+  std::set<Client*> leaving_;  // they wait until nothing of them is under way
+  Client* left_to_ = nullptr;  // the last of them that was looked at; only a number
+  uint64_t move_turn_ = 0;
+  uint32_t settled_ = UINT32_MAX;  // the next place whose client's home is to be looked at; UINT32_MAX: all have been
   uint32_t swept_ = 0;       // the next place to be looked at
   uint32_t drained_to_ = 0;  // the next place whose client is to be ended
   uint32_t next_upstream_ = 1;
@@ -190,13 +270,25 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   std::string time_text_;
   Time time_of_text_{-1};
   Sparing bad_messages_;
+  Sparing losses_;
   std::string last_error_;
   Time last_error_at_{};
   upstream::Output output_;  // what is being delivered; its memory is kept
+  bool by_hand_ = false;  // upstreams are not those of the file
   bool draining_ = false;
   bool drained_ = false;  // the grace is over
   bool stopping_ = false;
 };
+
+// With workers, who is asked: Kind::asked, and of it the part that is gRPC's; for a client, and for a page of them.
+Asked plex_asked(std::string_view what, const ControlQuery& query, unsigned workers);
+Asked plex_called(std::string_view method, const ControlQuery& query, unsigned workers);
+Asked asked_for(std::string_view client, unsigned workers);
+Asked asked_after(uint64_t after, unsigned workers);
+Asked asked_of_upstream(std::string_view url);  // that it be added, or removed
+
+// What is wrong with a message of an operator's; empty: nothing.
+std::string_view fault_of(const upstream::Output& output);
 
 extern const Kind kKind;
 

@@ -11,6 +11,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "wire/parcel.h"
 
 namespace relay::plex {
 namespace {
@@ -51,6 +52,7 @@ Upstream::Upstream(PlexRelay& relay, uint32_t id, std::string name, std::string 
       loop_(relay.loop()),
       id_(id),
       name_(std::move(name)),
+      name_number_(relay::name_number(name_)),
       source_(std::move(source)),
       authority_(std::move(authority)),
       plan_(std::move(plan)),
@@ -61,7 +63,7 @@ Upstream::Upstream(PlexRelay& relay, uint32_t id, std::string name, std::string 
       timer_(relay.loop(), *this),
       live_timer_(relay.loop(), *this) {}
 
-Upstream::~Upstream() { stop_dialing(); }
+Upstream::~Upstream() { Dial::let_go(dial_); }
 
 // ---- coming
 
@@ -73,21 +75,11 @@ void Upstream::dial() {
   dial_->start();
 }
 
-void Upstream::stop_dialing() {
-  if (dial_ == nullptr) return;
-  dial_->stop();
-  struct Grave final : Mortal {  // it may be calling
-    explicit Grave(std::unique_ptr<Dial> dead) : dial(std::move(dead)) {}
-    std::unique_ptr<Dial> dial;
-  };
-  loop_.bury(std::make_unique<Grave>(std::move(dial_)));
-}
-
 void Upstream::on_dial_try(const Addr&) { relay_.stats().add(Stat::kDials); }
 
 void Upstream::on_dialed(const Addr&) {
   const Status status = h2_.take(*dial_);
-  stop_dialing();
+  Dial::let_go(dial_);
   if (h2_.tls() != nullptr) relay_.stats().add(Stat::kTlsHandshakes);
   if (!status.ok()) {
     h2_.close();
@@ -145,7 +137,6 @@ void Upstream::up(const upstream::Ready& ready) {
   weight_ = std::clamp<uint32_t>(ready.weight, 1, 1'000'000);
   max_clients_ = ready.max_clients;
   up_at_ = live_at_ = loop_.now();
-  live_unknown_ = false;
   refused_ = false;
   talk_.reset();
   sent_ = {};
@@ -163,7 +154,6 @@ void Upstream::ask_live() {
   if (interval.count() == 0) return;
   live_timer_.arm(interval);
   talk_.stream.tidy();
-  if (live_unknown_) return h2_.ping();
   if (!live_.stream.is_open()) {
     live_.reset();
     request(live_, "live", false);
@@ -182,8 +172,7 @@ void Upstream::heard_live() { live_at_ = loop_.now(); }
 
 void Upstream::on_timer(Timer& timer) {
   if (&timer == &live_timer_) {
-    const Time heard = live_unknown_ ? std::max(h2_.last_heard(), live_at_) : live_at_;
-    if (loop_.now() - heard >= relay_.config().live_timeout) {
+    if (loop_.now() - live_at_ >= relay_.config().live_timeout) {
       relay_.stats().add(Stat::kNotLive);
       return lost("it has not said that it lives");
     }
@@ -294,7 +283,7 @@ void Upstream::ended(Call call, uint32_t code, const std::string& why) {
       trouble_ = why;
       return;  // the connection's end follows
     case Call::kLive:
-      if (code == kUnimplemented) live_unknown_ = true;
+      if (code == kUnimplemented) heard_live();  // it has no such method, and has said so. (Servers of gRPC end who sends PINGs without need.)
       return;  // it is opened anew, and time will tell
     case Call::kTalk: return lost(why);
   }
@@ -489,7 +478,7 @@ void Upstream::close() {
   const bool had = was_up || state_ == State::kLeaving;
   state_ = State::kDown;
   retired_ = true;
-  stop_dialing();
+  Dial::let_go(dial_);
   timer_.disarm();
   live_timer_.disarm();
   ready_.reset();
@@ -505,10 +494,14 @@ void Upstream::close() {
   relay_.upstream_closed(*this);
 }
 
+control::UpstreamState Upstream::shown() const { return {name_, name_of(state_), client_count, features_text(features_), static_cast<uint64_t>(weight_), trouble_}; }
+
 void Upstream::status(Json& json) const {
-  json.text("upstream", name_).text("state", name_of(state_)).number("clients", client_count).text("features", features_text(features_)).number("weight", weight_);
-  if (trouble_.empty()) json.null("last_error");
-  else json.text("last_error", trouble_);
+  const control::UpstreamState state = shown();
+  json.text("upstream", state.upstream).text("state", state.state).number("clients", state.clients).text("features", state.features).number("weight", state.weight);
+  if (tier != nullptr) json.number("priority", uint64_t{priority});
+  if (state.last_error.empty()) json.null("last_error");
+  else json.text("last_error", state.last_error);
 }
 
 }  // namespace relay::plex

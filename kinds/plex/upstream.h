@@ -22,6 +22,7 @@
 #include "net/dial.h"
 #include "net/h2.h"
 #include "net/timer.h"
+#include "wire/control.h"
 #include "wire/grpc.h"
 #include "wire/upstream.h"
 
@@ -34,6 +35,11 @@ namespace relay::plex {
 class Client;
 class PlexRelay;
 struct Source;
+
+// The upstreams that one service of the DNS stands for: of the best priority (the lowest) of which one is there are those that are chosen from.
+struct Tier {
+  uint32_t best = 0;  // what find_best() has found; for one call
+};
 
 class Upstream final : public Mortal, private DialUser, private H2User, private TimerUser {
  public:
@@ -54,6 +60,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
 
   uint32_t id() const { return id_; }
   const std::string& name() const { return name_; }
+  uint64_t name_number() const { return name_number_; }  // wire/parcel.h
   const std::string& source() const { return source_; }  // as configured
   State state() const { return state_; }
   // Clients may be given to it.
@@ -66,6 +73,9 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
 
   // Gives it a message. False: there is no room; PlexRelay::upstream_has_room() comes when there is.
   bool give(const upstream::Input& input);
+  // Where its queue ends now, and whether what was before a place in it has been sent.
+  uint64_t given() { return talk_.stream.unsent().written(); }
+  bool has_sent(uint64_t place) { return talk_.stream.unsent().read() >= place; }
   // Gives it an event, if it wants to hear of such.
   void tell(const upstream::Input& input);
 
@@ -74,7 +84,11 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   List<Client> roomless;
   size_t client_count = 0;
   int64_t credit = 0;  // for balancing
+  std::shared_ptr<Tier> tier;  // nullptr: it is no service's
+  uint16_t priority = 0;
+  bool is_best() const { return tier == nullptr || tier->best == priority; }
 
+  control::UpstreamState shown() const;
   void status(Json& json) const;
 
  private:
@@ -113,7 +127,6 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   void on_timer(Timer& timer) override;
 
   void dial();
-  void stop_dialing();
   void request(Stream& stream, std::string_view method, bool end);
   void ask_ready();
   void ask_live();
@@ -142,6 +155,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   Loop& loop_;
   const uint32_t id_;
   const std::string name_;
+  const uint64_t name_number_;
   const std::string source_;
   const std::string authority_;
   DialPlan plan_;
@@ -165,7 +179,6 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   Time live_at_{};
   Time up_at_{};
   Delay pause_{};
-  bool live_unknown_ = false;  // it has no `live`
   bool retired_ = false;
   bool refused_ = false;
   std::string trouble_;

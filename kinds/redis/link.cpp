@@ -43,20 +43,9 @@ void Link::dial(const DialPlan& plan, const Setting& want, bool ask_commands) {
   dial_->start();
 }
 
-void Link::stop_dialing() {
-  if (dial_ == nullptr) return;
-  dial_->stop();
-  // It may be calling.
-  struct Grave final : Mortal {
-    explicit Grave(std::unique_ptr<Dial> dead) : dial(std::move(dead)) {}
-    std::unique_ptr<Dial> dial;
-  };
-  loop_.bury(std::make_unique<Grave>(std::move(dial_)));
-}
-
 void Link::on_dialed(const Addr& to) {
   dial_->take(conn_);
-  stop_dialing();
+  Dial::let_go(dial_);
   since_ = loop_.now();
   if (conn_.tls() != nullptr) relay_.stats().add(Stat::kTlsHandshakes);
   if (log_enabled(Level::kDebug)) LogLine(Level::kDebug, "connected").text("relay", relay_.config().name).text("addr", to.text());
@@ -73,7 +62,7 @@ void Link::on_dial_failed(const Addr& to, const Status& why, unsigned round, Del
 }
 
 void Link::close() {
-  stop_dialing();
+  Dial::let_go(dial_);
   conn_.close();
   if (in_.owns_block()) in_.consume(in_.size());
   if (!reading_) in_.release(loop_.buffers());

@@ -100,7 +100,6 @@ class Link final : private ConnUser, private DialUser {
   void on_dial_try(const Addr&) override {}
   void on_dial_failed(const Addr& to, const Status& why, unsigned round, Delay retry) override;
 
-  void stop_dialing();
   void ask(Asked what, std::initializer_list<std::string_view> words);
   void become(const Setting& want);
   void begin_greeting();

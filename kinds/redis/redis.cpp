@@ -165,7 +165,7 @@ bool RedisRelay::refuse(const Addr& peer, Stat stat, std::string_view reason) {
   return false;
 }
 
-void RedisRelay::on_come(std::string_view, Socket socket, const Addr& peer) {
+void RedisRelay::on_come(const DoorSign&, Socket socket, const Addr& peer) {
   if (socket.tls != nullptr) stats_.add(Stat::kTlsHandshakes);
   if (!admits(peer)) return;
   stats_.add(Stat::kAccepted);
@@ -185,11 +185,11 @@ void RedisRelay::on_come(std::string_view, Socket socket, const Addr& peer) {
   session.begin(std::move(socket), peer);
 }
 
-TlsContext* RedisRelay::on_knock(std::string_view, const Addr& peer) { return admits(peer) ? &doors_.tls().client : nullptr; }
+TlsContext* RedisRelay::on_knock(const DoorSign&, const Addr& peer) { return admits(peer) ? &doors_.tls().client : nullptr; }
 
-void RedisRelay::on_handshake_failed(std::string_view role, const Addr& peer, const std::string& why) {
+void RedisRelay::on_handshake_failed(const DoorSign& door, const Addr& peer, const std::string& why) {
   stats_.add(Stat::kTlsHandshakeFailures);
-  doors_.handshake_failed(role, peer, why);
+  doors_.handshake_failed(door.role, peer, why);
 }
 
 void RedisRelay::ended(Session& session) {

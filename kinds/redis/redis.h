@@ -183,9 +183,9 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   bool packs(std::string_view name) const { return config_.pack.any_packing() && relay::packs(name); }
 
  private:
-  void on_come(std::string_view role, Socket socket, const Addr& peer) override;
-  TlsContext* on_knock(std::string_view role, const Addr& peer) override;
-  void on_handshake_failed(std::string_view role, const Addr& peer, const std::string& why) override;
+  void on_come(const DoorSign& door, Socket socket, const Addr& peer) override;
+  TlsContext* on_knock(const DoorSign& door, const Addr& peer) override;
+  void on_handshake_failed(const DoorSign& door, const Addr& peer, const std::string& why) override;
   void on_accept_paused() override { stats_.add(Stat::kAcceptPauses); }
 
   void on_timer(Timer& timer) override;

@@ -25,6 +25,7 @@ from harness.sockets import Peer, connect, split_address
 if TYPE_CHECKING:
     from harness.peers.grpc_upstream import Upstream, UpstreamProcess
     from harness.peers.http2 import Liar
+    from harness.peers.native_upstream import NativeUpstream
     from harness.peers.redis import RedisServer
     from harness.peers.redis_cluster import RedisCluster
 
@@ -192,20 +193,26 @@ class Lab:
 
         return self.keep(UpstreamProcess(**manner))
 
+    def native_upstream(self, name: str, **manner: Any) -> "NativeUpstream":
+        """By another gRPC library: "grpc_cpp" or "grpc_go"; skips the test if that is not there."""
+        from harness.peers.native_upstream import NativeUpstream
+
+        return self.keep(NativeUpstream(name, self.folder, **manner))
+
     def liar(self, **faults: Any) -> "Liar":
         from harness.peers.http2 import Liar
 
         return self.keep(Liar(**faults))
 
     def plex(self, *upstreams: Any, up: int | None = None, **keys: Any) -> Relay:
-        """`relay plex` in front of these upstreams (or URLs), READY, and `up` of them in use: all, if it is not said how many."""
+        """`relay plex` in front of these upstreams (or URLs), READY, and `up` of them in use, by each worker: all, if it is not said how many."""
         defaults = {
             "listen": "tcp://127.0.0.1:0", "upstream": [getattr(one, "url", one) for one in upstreams], "log_level": "debug",
             "retry_min": "10ms", "retry_max": "200ms", "ready_interval": "50ms",
         }
-        process = {name: keys.pop(name) for name in ("nofile", "env", "journal", "token") if name in keys}
+        process = {name: keys.pop(name) for name in ("nofile", "env", "journal", "token", "listening") if name in keys}
         relay = self.start("plex", *options(**{**defaults, **keys}), **process)
-        relay.wait_stat("upstreams", ">=", len(upstreams) if up is None else up)
+        relay.wait_stat("upstreams", ">=", (len(upstreams) if up is None else up) * int(keys.get("workers", 1)))
         return relay
 
     def dns(self) -> Dns:

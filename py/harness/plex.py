@@ -119,3 +119,19 @@ class Ledger:
                     seen = message.seq
             assert seen == len(said) or uuid in self.cut, f"{uuid}: {seen} of {len(said)} came"
         return again
+
+    def check_dealt_out(self, losses: int) -> None:
+        """The same of messages that are dealt out (balance = round-robin): together upstreams have all, each once but for those that are marked; and each for
+        itself has them in order, but that with each loss of an upstream comes what that one has left."""
+        for uuid, said in self.said.items():
+            numbers: set[int] = set()
+            for message in self.heard(uuid):
+                assert 1 <= message.seq <= len(said), message
+                assert message.payload == said[message.seq - 1], f"{uuid}: number {message.seq} is {message.payload!r}"
+                assert message.seq not in numbers or message.redelivered, f"{uuid}: number {message.seq} came again, unsaid"
+                numbers.add(message.seq)
+            assert len(numbers) == len(said) or uuid in self.cut, f"{uuid}: {len(numbers)} of {len(said)} came"
+            for upstream in self.upstreams:
+                heard = [message.seq for message in upstream.data(uuid)]
+                back = sum(one >= other for one, other in zip(heard, heard[1:]))
+                assert back <= losses, f"{uuid}: {upstream} has heard {heard}, and {losses} were lost"

@@ -4,6 +4,7 @@
 import ctypes
 import functools
 import http.client
+import itertools
 import os
 import resource
 import signal
@@ -39,6 +40,7 @@ OPERATORS = {
 NOBODY = 65534
 # What the tests' own surroundings may have set, and a relay would go by.
 FOREIGN = ("JOURNAL_STREAM", "XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "WATCHDOG_PID")
+_numbers = itertools.count(1)  # of the processes: what is in their folders is named by them
 SYS_PIDFD_GETFD = 438  # the same number on every architecture
 
 # A service manager's part: the sockets get the numbers from 3 on, and the environment says that they are for this process.
@@ -104,10 +106,11 @@ class Relay:
         self._ended = False
         self.notes: list[str] = []  # lines of what it told its service manager
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._notify.bind(str(folder / f"notify-{id(self):x}"))
+        number = next(_numbers)
+        self._notify.bind(str(folder / f"notify-{number}"))
         read_end, write_end = os.pipe()
-        runtime = folder / f"run-{id(self):x}"
-        runtime.mkdir(exist_ok=True)
+        runtime = folder / f"run-{number}"
+        runtime.mkdir()
         inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN}
         environment = {**inherited, "NOTIFY_SOCKET": self._notify.getsockname(), "RUNTIME_DIRECTORY": str(runtime), **(env or {})}
         if journal:
@@ -169,7 +172,8 @@ class Relay:
             return 0
         # And what a relay keeps open by itself; at the start some of that is only on its way.
         relays = self.status(connections=0)["relays"]
-        return sum(len(relay["listening"]) + sum(settled or one["state"] in ("greeting", "ready") for one in relay.get("upstreams", [])) for relay in relays)
+        routes = sum(relay.get("route", {}).get("state") in ("greeting", "up") for relay in relays)
+        return routes + sum(len(relay["listening"]) + sum(settled or one["state"] in ("greeting", "ready") for one in relay.get("upstreams", [])) for relay in relays)
 
     # Admin
 

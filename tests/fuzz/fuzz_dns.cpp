@@ -2,7 +2,7 @@
 // A name server that answers anything: real questions of the Resolver over real UDP on loopback, and answers whose number and
 // question are right, or c-ares would not look at them, but whose flags, counts and records are the fuzzer's.
 //
-//   input: what to ask (0 a host, 1 a service), then for each question: 2 bytes of length, flags, counts and records
+//   input: what to ask (bit 0: a service, not a host; bit 1: all of it, not what a dial wants), then for each question: 2 bytes of length, flags, counts and records
 // covers: net/resolver.cpp
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -60,14 +60,15 @@ class Server {
 
 class User final : public LookupUser {
  public:
-  void on_lookup(Result<std::vector<Addr>> addrs) override {
+  void on_lookup(Result<Found> found) override {
     CHECK(!told);
     told = true;
-    if (!addrs.ok()) return;
-    CHECK(!addrs->empty() && addrs->size() <= Resolver::kAddrsMost);
-    for (const Addr& addr : *addrs) CHECK(addr.family == Addr::Family::kV4 || addr.family == Addr::Family::kV6);
+    if (!found.ok()) return;
+    CHECK(!found->addrs.empty() && found->addrs.size() <= most && (most == Resolver::kAddrsMost || found->priorities.size() == found->addrs.size()));
+    for (const Addr& addr : found->addrs) CHECK(addr.family == Addr::Family::kV4 || addr.family == Addr::Family::kV6);
   }
   bool told = false;
+  size_t most = Resolver::kAddrsMost;
 };
 
 }  // namespace
@@ -84,9 +85,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   User user;
   {
     Lookup lookup(resolver, user);
-    const bool service = input.byte() % 2 == 1;
+    const uint8_t how = input.byte();
+    const bool service = how % 2 == 1;
+    const bool all = how / 2 % 2 == 1;
+    if (all) user.most = Resolver::kAllMost;
     const Result<Endpoint> what = Endpoint::parse_target(service ? "_s._tcp.relay.test" : "relay.test:9");
-    lookup.start(*what);
+    lookup.start(*what, all ? Lookup::Want::kAll : Lookup::Want::kToDial);
     // Questions come at once; after the last of the input all others are answered with nothing, so that it ends.
     for (int turns = 0; turns < 40 && !user.told; ++turns) {
       while (server.serve(input)) {}

@@ -81,6 +81,14 @@ void check_tokens(std::string_view text) {
   }
 }
 
+// What a push is said to have in it is in it.
+void check_message(std::string_view text) {
+  const auto message = read_message(text);
+  if (!message) return;
+  for (const std::string_view part : {message->kind, message->channel, message->text})
+    CHECK(part.empty() || (part.data() >= text.data() && part.data() + part.size() + 2 <= text.data() + text.size()));
+}
+
 }  // namespace
 }  // namespace relay
 
@@ -100,5 +108,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   else all(RespRequest(kLimits));
   check_words(text);
   check_tokens(text);
+  check_message(text);
   return 0;
 }

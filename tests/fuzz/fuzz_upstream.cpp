@@ -69,7 +69,7 @@ void check_input(std::span<const std::byte> message) {
     return;
   }
   CHECK(is_utf8(input.time) && is_utf8(input.client_uuid) && is_utf8(input.close_details));
-  CHECK(input.event <= Event::kWritable && input.close <= CloseReason::kError && input.delivery <= Delivery::kNoGroup);
+  CHECK(input.event <= Event::kWritable && input.close <= CloseReason::kRehomed && input.delivery <= Delivery::kUnreachable);
   CHECK(input.client == nullptr && input.labels.empty());
   // With what is not read, too, of the texts that there are.
   const ClientInfo client{.peer = input.time, .local = input.client_uuid, .subject = input.close_details};

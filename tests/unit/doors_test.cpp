@@ -14,16 +14,18 @@ using test::until;
 
 class House final : public DoorsUser {
  public:
-  void on_come(std::string_view role, Socket socket, const Addr&) override {
-    came.emplace_back(role);
+  void on_come(const DoorSign& door, Socket socket, const Addr&) override {
+    came.emplace_back(door.role);
+    numbers.push_back(door.number);
     sockets.push_back(std::move(socket));
   }
-  TlsContext* on_knock(std::string_view, const Addr&) override { return nullptr; }
+  TlsContext* on_knock(const DoorSign&, const Addr&) override { return nullptr; }
   void on_accept_paused() override { ++paused; }
-  void on_handshake_failed(std::string_view, const Addr&, const std::string&) override {}
+  void on_handshake_failed(const DoorSign&, const Addr&, const std::string&) override {}
   const std::string& name() const override { return name_; }
 
   std::vector<std::string> came;
+  std::vector<size_t> numbers;
   std::vector<Socket> sockets;
   int paused = 0;
 
@@ -92,6 +94,23 @@ TEST_F(DoorsTest, ChangeAndThoseThatStayStay) {
   EXPECT_TRUE(call("b"));
   EXPECT_TRUE(call("c"));
   EXPECT_EQ(house.came, (std::vector<std::string>{"gateway", "client"}));
+  EXPECT_EQ(house.numbers, (std::vector<size_t>{1, 0}));
+}
+
+// The kernel chooses the ports of both: each is a door of its own, and one more or less of them is just that.
+TEST_F(DoorsTest, MayHaveTheSamePlace) {
+  const auto count = [&] {
+    size_t found = 0;
+    const std::string text = shown();
+    for (size_t at = 0; (at = text.find("127.0.0.1:", at)) != std::string::npos; ++at) ++found;
+    return found;
+  };
+  change({place("127.0.0.1:0"), place("127.0.0.1:0")});
+  EXPECT_EQ(count(), 2U);
+  change({place("127.0.0.1:0"), place("127.0.0.1:0"), place("127.0.0.1:0")});
+  EXPECT_EQ(count(), 3U);
+  change({place("127.0.0.1:0")});
+  EXPECT_EQ(count(), 1U);
 }
 
 TEST_F(DoorsTest, AreAsTheyWereAfterARollback) {

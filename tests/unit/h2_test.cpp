@@ -106,18 +106,6 @@ TEST_F(H2Test, AnIdleStreamsBytesWaitForItsRequest) {
   EXPECT_EQ(call.rooms, 1);
 }
 
-TEST_F(H2Test, APing) {
-  connect();
-  for (int i = 0; i < 5; ++i) h2->ping();
-  quiet();
-  EXPECT_EQ(server->pings, 1);
-  const Time heard = h2->last_heard();
-  ASSERT_TRUE(until([&] {
-    h2->ping();
-    return server->pings >= 2 && h2->last_heard() > heard;
-  }));
-}
-
 // ---- windows
 
 TEST_F(H2Test, ManyStreamsBothWaysThroughTinyWindows) {
@@ -530,7 +518,6 @@ TEST_F(H2WithinTest, WritingAndFinishing) {
       call.stream.finish();
       static_cast<void>(other->stream.write({bytes("-more")}));
       other->stream.finish();
-      h2->ping();
     });
     if (server == nullptr || within == Within::kLeaving) continue;
     EXPECT_EQ(server->streams[1].body, "other-more");

@@ -19,7 +19,7 @@ class H2TlsTest : public H2Test {
     client_config.server_name = "one.example";
     client_config.ca = server_config.cert;
     client_config.verify = true;
-    client_config.alpn = "h2";
+    client_config.alpn = {"h2"};
   }
   // Both ends, the handshake done.
   void connect_tls(const H2Server::Plan& server_plan = {}) {
@@ -44,7 +44,7 @@ class H2TlsTest : public H2Test {
 };
 
 TEST_F(H2TlsTest, BothWays) {
-  server_config.alpn = "h2";
+  server_config.alpn = {"h2"};
   connect_tls({.window = 1'000'000, .echo = true});
   ASSERT_TRUE(taken.ok()) << taken.reason();
   EXPECT_NE(h2->tls(), nullptr);

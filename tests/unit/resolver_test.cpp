@@ -28,14 +28,16 @@ class Asker final : public LookupUser {
  public:
   explicit Asker(Resolver& resolver) : lookup(resolver, *this) {}
 
-  void ask(const std::string& what) { lookup.start(target(what)); }
-  void on_lookup(Result<std::vector<Addr>> result) override {
+  void ask(const std::string& what, Lookup::Want want = Lookup::Want::kToDial) { lookup.start(target(what), want); }
+  void on_lookup(Result<Found> result) override {
     EXPECT_FALSE(lookup.active());
     ++answers;
     addrs.clear();
     status = result.status();
     if (result.ok())
-      for (const Addr& addr : *result) addrs.push_back(addr.text());
+      for (const Addr& addr : result->addrs) addrs.push_back(addr.text());
+    if (result.ok()) priorities = result->priorities;
+    missing = result.ok() ? result->missing : "";
     if (then) then();
   }
 
@@ -43,6 +45,8 @@ class Asker final : public LookupUser {
   int answers = 0;
   Status status;
   std::vector<std::string> addrs;
+  std::vector<uint16_t> priorities;
+  std::string missing;
   std::function<void()> then;
 };
 
@@ -52,8 +56,8 @@ class ResolverTest : public ::testing::Test {
   ~ResolverTest() override { ::unsetenv("CARES_HOSTS"); }
 
   // Asks and waits for the answer.
-  void ask(const std::string& what) {
-    asker.ask(what);
+  void ask(const std::string& what, Lookup::Want want = Lookup::Want::kToDial) {
+    asker.ask(what, want);
     ASSERT_TRUE(until(loop, [&] { return asker.answers > 0; })) << what;
     EXPECT_EQ(asker.answers, 1);
   }
@@ -207,6 +211,87 @@ TEST_F(ResolverTest, ServicesAreCapped) {
   EXPECT_EQ(asker.addrs.size(), Resolver::kAddrsMost);
 }
 
+// ---- all
+
+TEST_F(ResolverTest, AllOfAService) {
+  for (uint16_t i = 1; i <= 200; ++i) {
+    const std::string host = "h" + std::to_string(i) + ".site.test";
+    dns.srv("_relay._tcp.site.test", i % 2, 1, 1, host);
+    dns.srv("_relay._tcp.site.test", 7, 1, 2, host);
+    dns.a(host, "127.1." + std::to_string(i) + ".1");
+  }
+  Texts before;
+  for (int i = 0; i < 2; ++i) {
+    asker.answers = 0;
+    ask("_relay._tcp.site.test", Lookup::Want::kAll);
+    ASSERT_EQ(asker.addrs.size(), 400U);
+    EXPECT_TRUE(std::is_sorted(asker.priorities.begin(), asker.priorities.end()));
+    EXPECT_EQ(std::count(asker.priorities.begin(), asker.priorities.end(), 7), 200);
+    EXPECT_EQ(asker.missing, "");
+    if (i == 0) before = asker.addrs;
+    EXPECT_EQ(asker.addrs, before);
+  }
+}
+
+TEST_F(ResolverTest, AllAndWhatADialWantsAreTwoQuestions) {
+  for (int i = 1; i <= 100; ++i) dns.a("many.test", "127.0.2." + std::to_string(i));
+  Asker other(resolver);
+  other.ask("many.test:1", Lookup::Want::kAll);
+  ask("many.test:1");
+  ASSERT_TRUE(until(loop, [&] { return other.answers == 1; }));
+  EXPECT_EQ(asker.addrs.size(), Resolver::kAddrsMost);
+  EXPECT_EQ(other.addrs.size(), 100U);
+}
+
+TEST_F(ResolverTest, AHostThatIsMissingIsNamed) {
+  dns.srv("_relay._tcp.site.test", 1, 0, 1, "gone.site.test");
+  dns.srv("_relay._tcp.site.test", 2, 0, 2, "here.site.test");
+  dns.a("here.site.test", "127.0.0.12");
+  ask("_relay._tcp.site.test", Lookup::Want::kAll);
+  EXPECT_EQ(asker.addrs, Texts{"127.0.0.12:2"});
+  EXPECT_EQ(asker.missing, "");  // there is no such host, for certain
+  dns.srv("_relay._tcp.site.test", 3, 0, 3, "broken.site.test");
+  dns.fails("broken.site.test", FakeDns::kServfail);
+  asker.answers = 0;
+  ask("_relay._tcp.site.test", Lookup::Want::kAll);
+  EXPECT_EQ(asker.addrs, Texts{"127.0.0.12:2"});
+  EXPECT_TRUE(asker.missing.starts_with("broken.site.test: ")) << asker.missing;
+}
+
+TEST_F(ResolverTest, AllOfAnEmptyNameOrService) {
+  ask("nowhere.test:1", Lookup::Want::kAll);
+  EXPECT_EQ(asker.status.code(), Code::kNotFound);
+  dns.srv("_relay._tcp.site.test", 1, 0, 1, "gone.site.test");
+  asker.answers = 0;
+  ask("_relay._tcp.site.test", Lookup::Want::kAll);
+  EXPECT_EQ(asker.status.code(), Code::kNotFound);
+  dns.fails("gone.site.test", FakeDns::kServfail);
+  asker.answers = 0;
+  ask("_relay._tcp.site.test", Lookup::Want::kAll);
+  EXPECT_FALSE(asker.status.ok());
+  EXPECT_NE(asker.status.code(), Code::kNotFound);
+}
+
+TEST_F(ResolverTest, TheResolverMayDieWhileAllIsAsked) {
+  for (uint16_t i = 1; i <= 100; ++i) {
+    const std::string host = "h" + std::to_string(i) + ".site.test";
+    dns.srv("_relay._tcp.site.test", 1, 1, 1, host);
+    dns.silent(host);
+  }
+  for (const bool cancelled : {false, true}) {
+    auto dying = std::make_unique<Resolver>(loop, dns.server());
+    Asker other(*dying);
+    const int before = dns.asked;
+    other.ask("_relay._tcp.site.test", Lookup::Want::kAll);
+    ASSERT_TRUE(until(loop, [&] { return dns.asked > before + 20; }));
+    if (cancelled) other.lookup.cancel();
+    dying.reset();
+    EXPECT_FALSE(other.lookup.active());
+    settle(loop);
+    EXPECT_EQ(other.answers, 0);
+  }
+}
+
 // ---- no answer, or none to be happy with
 
 TEST_F(ResolverTest, NoSuchName) {
@@ -355,6 +440,9 @@ TEST_F(ResolverTest, TheHostsFileComesFirst) {
   dns.a("unlisted.test", "127.0.0.98");
   asker.ask("listed.test:5");
   EXPECT_EQ(asker.answers, 1);  // from start() itself
+  asker.answers = 0;
+  asker.ask("listed.test:5", Lookup::Want::kAll);
+  EXPECT_EQ(asker.answers, 1);  // all of it: no AAAA is asked for
   EXPECT_EQ(sorted(asker.addrs), (Texts{"127.0.0.21:5", "127.0.0.22:5"}));
   EXPECT_EQ(dns.asked, 0);
   asker.answers = 0;

@@ -113,9 +113,10 @@ TEST_F(TlsTest, BytesAndEnds) {
 
 TEST_F(TlsTest, BothAgreeOnWhatIsSpokenInside) {
   struct Case {
-    std::string server, client, agreed;
+    std::vector<std::string> server, client;
+    std::string agreed;
   };
-  for (const Case& c : {Case{"h2", "h2", "h2"}, {"", "h2", ""}, {"h2", "", ""}, {"h2", "http/1.1", ""}, {"", "", ""}}) {
+  for (const Case& c : {Case{{"h2"}, {"h2"}, "h2"}, {{"b", "h2"}, {"a", "h2"}, "h2"}, {{}, {"h2"}, ""}, {{"h2"}, {}, ""}, {{"h2"}, {"http/1.1"}, ""}, {{}, {}, ""}}) {
     server_config.alpn = c.server;
     client_config.alpn = c.client;
     load();

@@ -2,7 +2,8 @@
 """A name server on loopback, UDP and TCP on one port, that answers from a table, or fails in the way the test asks for.
 
 Records: dns.add("f.test", a="127.0.0.1"), aaaa=, cname=, srv=(priority, weight, port, target); add() again for more.
-Tempers (dns.temper = ..., or for one name dns.tempers["f.test"] = ...):
+Tempers (dns.temper = ..., for one name dns.tempers["f.test"] = ..., or for one question of it dns.tempers["AAAA f.test"] = ...;
+dns.rotates: each answer begins with another record):
 
     answer     as it should be                 servfail   SERVFAIL                    refused    REFUSED
     silent     no answer at all                held       answers after release()     truncate   UDP answers are cut: ask by TCP
@@ -55,6 +56,7 @@ class Dns:
     def __init__(self) -> None:
         self.temper = "answer"
         self.tempers: dict[str, str] = {}
+        self.rotates = False
         self.forged_address = "127.0.0.66"
         self.queries: list[Query] = []
         self._records: dict[str, list[tuple[int, bytes]]] = {}
@@ -141,13 +143,13 @@ class Dns:
                 connection, _ = self._tcp.accept()
                 threading.Thread(target=self._serve_tcp, args=(connection,), daemon=True).start()
 
-    def _temper_for(self, name: str) -> str:
-        return self.tempers.get(name, self.temper)
+    def _temper_for(self, name: str, kind: int) -> str:
+        return self.tempers.get(f"{TYPES.get(kind, kind)} {name}", self.tempers.get(name, self.temper))
 
     def _serve_udp(self, packet: bytes, where: object) -> None:
         name, kind, question = decode_question(packet)
         self.queries.append(Query(name, TYPES.get(kind, str(kind)), "udp"))
-        temper = self._temper_for(name)
+        temper = self._temper_for(name, kind)
         if temper == "silent":
             return
         if temper == "held":
@@ -168,7 +170,7 @@ class Dns:
                     packet = connection.recv(struct.unpack("!H", head)[0], socket.MSG_WAITALL)
                     name, kind, _ = decode_question(packet)
                     self.queries.append(Query(name, TYPES.get(kind, str(kind)), "tcp"))
-                    if self._temper_for(name) == "silent":
+                    if self._temper_for(name, kind) == "silent":
                         continue
                     reply = self._answer(packet, tcp=True)
                     connection.sendall(struct.pack("!H", len(reply)) + reply)
@@ -191,7 +193,7 @@ class Dns:
 
     def _answer(self, packet: bytes, tcp: bool = False) -> bytes:
         name, kind, question = decode_question(packet)
-        temper = self._temper_for(name)
+        temper = self._temper_for(name, kind)
         if temper == "servfail":
             return self._reply(packet, question, [], SERVFAIL)
         if temper == "refused":
@@ -219,6 +221,9 @@ class Dns:
         with self._lock:
             records = list(self._records.get(name, []))
             known = name in self._records
+        if self.rotates and records:
+            first = len(self.queries) * 7 % len(records)
+            records = records[first:] + records[:first]
         if not known:
             return None
         answers = [self._record(encode_name(name), have, data) for have, data in records if have in (kind, CNAME)]

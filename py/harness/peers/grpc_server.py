@@ -160,12 +160,12 @@ class Server:
 
     # What a test does
 
-    def talk(self) -> Talk:
-        """The newest stream that is open; the next one, if there is none."""
-        return until(lambda: [talk for talk in self.talks if not talk.over], "a stream is open")[-1]
+    def talk(self, number: int | None = None) -> Talk:
+        """That stream, or the newest one that is open; the next one, if there is none."""
+        return until(lambda: [talk for talk in self.talks if not talk.over and number in (None, talk.number)], "a stream is open")[-1]
 
-    def send(self, message: Any) -> None:
-        self.talk().out.put(message)
+    def send(self, message: Any, number: int | None = None) -> None:
+        self.talk(number).out.put(message)
 
     def end(self, code: str = "", details: str = "") -> None:
         """Ends the stream behind what was sent."""

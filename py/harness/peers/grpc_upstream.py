@@ -83,6 +83,14 @@ class Upstream(Base):
     def send_message(self, message: Any) -> None:
         self.server.send(message)
 
+    def send_by(self, stream: int, **fields: Any) -> None:
+        """By that stream, counted from 0: a plex of several workers has one for each."""
+        self.server.send(pb.OutputStreamRequest(**fields), stream)
+
+    def stream_of(self, uuid: str) -> int:
+        """The one by which this client was last heard of."""
+        return [one.stream for one in self.heard if one.message.client_uuid == uuid][-1]
+
     def end(self, code: str = "", details: str = "") -> None:
         self.server.end(code, details)
 
