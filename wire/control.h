@@ -22,7 +22,7 @@ struct Request {
   uint64_t most = 0;
   std::string_view url{};
 };
-// Of any of them. Views point into `message`.
+// Of any of them; refused for what upstream::decode() refuses. Views point into `message`.
 Status decode(std::span<const std::byte> message, upstream::Output& output, Request& request);
 
 struct Sent {

@@ -21,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     CHECK(is_utf8(request.url) && is_utf8(output.client_uuid));
     CHECK(!name || *name == output.time);
   } else {
-    CHECK(status.code() == Code::kInvalid || status.code() == Code::kLimit);
+    CHECK(status.code() == Code::kInvalid || status.code() == Code::kLimit || status.code() == Code::kNotFound);
     CHECK(printable(status.reason()) == status.reason());
   }
   CHECK(!name || name->size() <= size);

@@ -19,7 +19,7 @@ namespace {
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 
 void check_refusal(const Status& status) {
-  CHECK(status.code() == Code::kInvalid || status.code() == Code::kLimit);
+  CHECK(status.code() == Code::kInvalid || status.code() == Code::kLimit || status.code() == Code::kNotFound);
   CHECK(printable(status.reason()) == status.reason());
 }
 
