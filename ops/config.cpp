@@ -180,7 +180,7 @@ std::string check_target(std::string_view value) {
   // Some reasons bring their own remedy.
   if (fault.find(';') != std::string::npos) return fault;
   const std::string meant = Endpoint::meant_target(value);
-  return fault + "; write " + (meant.empty() ? "IP:PORT, [IPV6]:PORT, NAME:PORT, _SERVICE._tcp.NAME or unix:PATH" : meant);
+  return fault + "; write " + (meant.empty() ? "IP:PORT, [IPV6]:PORT, NAME:PORT, _SERVICE._tcp.NAME or unix:PATH" : printable(meant));
 }
 
 std::string check_listen(const Key& key, std::string_view value) {
@@ -190,7 +190,7 @@ std::string check_listen(const Key& key, std::string_view value) {
   std::string fault = listen.status().reason();
   if (fault.find(';') != std::string::npos) return fault;
   const std::string meant = Endpoint::meant_listen(value);
-  if (!meant.empty()) return fault + "; write " + meant;
+  if (!meant.empty()) return fault + "; write " + printable(meant);
   return fault + (key.anywhere ? "; write IP:PORT, [IPV6]:PORT, :PORT or unix:PATH" : "; write IP, IP:PORT, [IPV6]:PORT or unix:PATH");
 }
 

@@ -329,7 +329,7 @@ std::string fault_of_itself(const Endpoint& listens, const Source& source) {
   const bool path = place.kind == Endpoint::Kind::kUnix && listens.host == place.host;
   const bool port = place.kind == Endpoint::Kind::kAddr && listens.port != 0 && listens.port == place.port &&
                     (listens.addr.same_host(place.addr) || (listens.addr.is_any() && place.addr.is_loopback()));
-  return path || port ? "the relay itself listens on " + place.text() + "; give the upstream's own address" : std::string();
+  return path || port ? "the relay itself listens on " + printable(place.text()) + "; give the upstream's own address" : std::string();
 }
 
 std::string_view name_of(Balance balance) {

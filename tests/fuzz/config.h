@@ -6,13 +6,16 @@
 #include <array>
 
 #include "kinds/cluster/cluster.h"
+#include "kinds/plex/plex.h"
 #include "kinds/redis/redis.h"
 #include "lib/text.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace relay::fuzz {
 
-inline std::array<KindKeys, 2> kinds() { return {{{cluster::kKind.name, cluster::kKind.keys()}, {redis::kKind.name, redis::kKind.keys()}}}; }
+inline std::array<KindKeys, 3> kinds() {
+  return {{{cluster::kKind.name, cluster::kKind.keys()}, {redis::kKind.name, redis::kKind.keys()}, {plex::kKind.name, plex::kKind.keys()}}};
+}
 
 inline void check_faults(const Faults& faults) {
   for (const Fault& fault : faults) {
@@ -49,7 +52,7 @@ inline void check_config(const Config& config) {
   Faults faults;
   for (const Config::Item& item : config.relays) {
     ask_all(item.section);
-    const Kind& kind = item.kind == redis::kKind.name ? redis::kKind : cluster::kKind;
+    const Kind& kind = item.kind == redis::kKind.name ? redis::kKind : item.kind == plex::kKind.name ? plex::kKind : cluster::kKind;
     kind.check(item.section, faults);
     check_faults(faults);
     if (faults.empty()) CHECK(!kind.places(item.section).empty() && !kind.title(item.section).empty());
