@@ -48,8 +48,11 @@ def test_everything_comes_back_in_order(lab: Lab, library: str) -> None:
     for task in tasks:
         task.result(60)
     upstream.wait_count("lives", 2)
+    # Its process says what it has heard by a pipe: the last of that may come after the answer.
+    until(lambda: sum(len(message.payload) for message in upstream.messages(event=pb.EVENT_DATA)) == len(clients) * total, "it has recorded all")
     for uuid in upstream.clients():
-        assert [message.seq for message in upstream.data(uuid)] == list(range(1, 1 + len(upstream.data(uuid))))
+        seqs = [message.seq for message in upstream.data(uuid)]
+        assert seqs == list(range(1, 1 + len(seqs)))
     assert relay.stats()["upstreams_lost"] == 0
 
 

@@ -158,29 +158,45 @@ std::string unhex(const std::string& text) {
   return bytes;
 }
 
-void obey(grpc::Server& server, Service& service) {
+bool next_word(std::string& what, std::string& rest) {
   std::string line;
-  while (std::getline(std::cin, line)) {
-    std::istringstream words(line);
-    std::string what, rest;
-    words >> what >> rest;
+  if (!std::getline(std::cin, line)) return false;
+  std::istringstream words(line);
+  what.clear();
+  rest.clear();
+  words >> what >> rest;
+  return true;
+}
+
+void be(const std::string& what, const std::string& rest) {
+  const std::lock_guard lock(manner.mutex);
+  if (what == "does") manner.does = rest;
+  if (what == "live") manner.live = rest;
+  if (what == "feature") manner.features.push_back(std::stoi(rest));
+  if (what == "stall" || what == "go_on") manner.stalled = what == "stall";
+  manner.changed.notify_all();
+}
+
+// Until the server may begin: whoever asks it whether it is ready hears all that it was told.
+bool prepare() {
+  for (std::string what, rest; next_word(what, rest);) {
+    if (what == "begin") return true;
+    be(what, rest);
+  }
+  return false;
+}
+
+void obey(grpc::Server& server, Service& service) {
+  for (std::string what, rest; next_word(what, rest);) {
     if (what == "send") {
       OutputStreamRequest message;
       if (message.ParseFromString(unhex(rest))) service.send(message);
-      continue;
-    }
-    if (what == "leave") {  // GOAWAY; streams may go on for so many milliseconds
+    } else if (what == "leave") {  // GOAWAY; streams may go on for so many milliseconds
       server.Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(std::stoi(rest)));
       tell('C', "left");
-      continue;
+    } else {
+      be(what, rest);
     }
-    const std::lock_guard lock(manner.mutex);
-    if (what == "does") manner.does = rest;
-    if (what == "live") manner.live = rest;
-    if (what == "feature") manner.features.push_back(std::stoi(rest));
-    if (what == "stall" || what == "go_on") manner.stalled = what == "stall";
-    manner.changed.notify_all();
-    if (what == "begin") tell('U', "");
   }
 }
 
@@ -200,6 +216,7 @@ int main(int argc, char** argv) {
     if (mutual) options.pem_root_certs = file(argv[5]);
     credentials = grpc::SslServerCredentials(options);
   }
+  if (!prepare()) return 0;
   Service service;
   grpc::ServerBuilder builder;
   builder.AddListeningPort(argv[1], credentials);
@@ -208,6 +225,7 @@ int main(int argc, char** argv) {
   builder.RegisterService(&service);
   const auto server = builder.BuildAndStart();
   if (server == nullptr) return 1;
+  tell('U', "");
   obey(*server, service);
   std::_Exit(0);  // the test has gone: nobody waits for streams
 }

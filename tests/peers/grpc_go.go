@@ -136,9 +136,36 @@ func (s *service) send(stream pb.UpstreamPeerService_BidirectionalStreamingServe
 	}
 }
 
-func (s *service) obey(server *grpc.Server) {
-	lines := bufio.NewScanner(os.Stdin)
-	lines.Buffer(nil, 1<<24)
+// Until the server may begin: whoever asks it whether it is ready hears all that it was told.
+func (s *service) prepare(lines *bufio.Scanner) {
+	for lines.Scan() {
+		words := append(strings.Fields(lines.Text()), "", "")
+		if words[0] == "begin" {
+			return
+		}
+		s.be(words[0], words[1])
+	}
+	os.Exit(0) // the test has gone
+}
+
+func (s *service) be(what string, rest string) {
+	s.Lock()
+	defer s.Unlock()
+	switch what {
+	case "does":
+		s.does = rest
+	case "live":
+		s.live = rest
+	case "feature":
+		number, _ := strconv.Atoi(rest)
+		s.features = append(s.features, pb.Feature(number))
+	case "stall", "go_on":
+		s.stalled = what == "stall"
+	}
+	s.changed.Broadcast()
+}
+
+func (s *service) obey(lines *bufio.Scanner, server *grpc.Server) {
 	for lines.Scan() {
 		words := append(strings.Fields(lines.Text()), "", "")
 		switch words[0] {
@@ -148,30 +175,14 @@ func (s *service) obey(server *grpc.Server) {
 			if proto.Unmarshal(raw, message) == nil {
 				s.send(nil, message)
 			}
-			continue
 		case "leave": // GOAWAY, and no time at which streams are cut
 			go func() {
 				server.GracefulStop()
 				tell('C', []byte("left"))
 			}()
-			continue
+		default:
+			s.be(words[0], words[1])
 		}
-		s.Lock()
-		switch words[0] {
-		case "does":
-			s.does = words[1]
-		case "live":
-			s.live = words[1]
-		case "feature":
-			number, _ := strconv.Atoi(words[1])
-			s.features = append(s.features, pb.Feature(number))
-		case "stall", "go_on":
-			s.stalled = words[0] == "stall"
-		case "begin":
-			tell('U', nil)
-		}
-		s.changed.Broadcast()
-		s.Unlock()
 	}
 }
 
@@ -179,6 +190,9 @@ func (s *service) obey(server *grpc.Server) {
 func main() {
 	s := &service{manner: manner{does: "echo", live: "yes"}}
 	s.changed = sync.NewCond(&s.manner)
+	lines := bufio.NewScanner(os.Stdin)
+	lines.Buffer(nil, 1<<24)
+	s.prepare(lines)
 	listener, err := net.Listen("tcp", os.Args[1])
 	if err != nil {
 		os.Exit(1)
@@ -202,9 +216,10 @@ func main() {
 	server := grpc.NewServer(options...)
 	pb.RegisterUpstreamPeerServiceServer(server, s)
 	go func() {
-		s.obey(server)
+		s.obey(lines, server)
 		os.Exit(0) // the test has gone
 	}()
+	tell('U', nil)
 	server.Serve(listener)
 	select {} // until the test goes
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Programs that stand at the other end of a plex in tests, in the folder `plex` of the build: an upstream by gRPC C++, one by grpc-go, and of the bench the
 # fast one and its clients. Where what they need is not installed they are not built, and the tests that want them are skipped.
-#   gRPC C++: libgrpc++-dev protobuf-compiler-grpc, which `make test` installs. grpc-go: golang-go golang-google-grpc-dev golang-goprotobuf-dev,
-#   which are 600 MB; whoever has them runs these tests, too.
+#   gRPC C++: libgrpc++-dev protobuf-compiler-grpc, which `make test` installs. grpc-go: what `make deps-go` installs, 600 MB; whoever has
+#   it runs these tests, too, as CI does.
 add_custom_target(peers DEPENDS plex_h2_echo plex_crowd)
 set(PEERS ${CMAKE_BINARY_DIR}/plex)
 if(NOT PLEX_STUBS_MISSING)
