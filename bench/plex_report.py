@@ -35,7 +35,7 @@ WORST = ("ended", "lost", "disorder", "unmarked")  # for these it is not the med
 
 
 def median(runs, scenario, name, metric):
-    values = runs.get(scenario, {}).get(name, {}).get(metric)
+    values = [value for value in runs.get(scenario, {}).get(name, {}).get(metric, []) if value is not None]
     if metric in WORST and values:
         return max(values)
     return statistics.median(values) if values else None

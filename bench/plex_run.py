@@ -265,7 +265,7 @@ class Bench:
                 load.go()
                 echoed = load.phase()
         return {"offered": PUSHED, "taken": pushed["bytes"], "ended": pushed["ended"], "most_bytes": most, "most_bytes_later": peak.most,
-                "mb_per_s_later": echoed["bytes"] / 1e6 / echoed["seconds"] if echoed["seconds"] > 0 else 0.0}
+                "mb_per_s_later": None if pushed["ended"] else echoed["bytes"] / 1e6 / echoed["seconds"]}  # none: not all came back
 
     def killed(self):
         """Clients that never stop talking, two upstreams that acknowledge, one of which is killed (SIGKILL) and started again all the time."""

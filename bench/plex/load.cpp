@@ -265,15 +265,15 @@ void run_push(const Arguments& o) {
   bytes.fill('x');
   const uint64_t each = o.bytes / fds.size();
   std::vector<uint64_t> sent(fds.size(), 0), got(fds.size(), 0);
-  uint64_t all_sent = 0, all_got = 0, ended = 0;
+  uint64_t all_sent = 0, all_got = 0, unsent = 0, ungot = 0, ended = 0;
   const auto push = [&](uint32_t i) {
     while (sent[i] < each) {
       const ssize_t n = send(fds[i], bytes.data(), std::min<uint64_t>(bytes.size(), each - sent[i]), MSG_NOSIGNAL);
       if (n < 0 && errno == EAGAIN) return;
       if (n < 0 && errno == ECONNRESET) {  // it was too slow: nothing more is expected of it
         ++ended;
-        all_sent += each - sent[i];
-        all_got += each - got[i];
+        unsent += each - sent[i];
+        ungot += each - got[i];
         sent[i] = got[i] = each;
         return;
       }
@@ -294,7 +294,7 @@ void run_push(const Arguments& o) {
     }
   };
   uint64_t moved_at = now_ns();
-  while (all_sent < each * fds.size() && now_ns() - moved_at < 1'000'000'000u) {
+  while (all_sent + unsent < each * fds.size() && now_ns() - moved_at < 1'000'000'000u) {
     const uint64_t before = all_sent;
     epoll.wait(100, true, [&](uint32_t i, uint32_t) { push(i); });
     if (all_sent != before) moved_at = now_ns();
@@ -305,7 +305,7 @@ void run_push(const Arguments& o) {
     push(i);
     pull(i);
   }
-  while (all_got < each * fds.size())
+  while (all_got + ungot < each * fds.size())
     epoll.wait(kPatienceMs, false, [&](uint32_t i, uint32_t) {
       push(i);
       pull(i);
