@@ -57,6 +57,7 @@ Status apply_options(int fd, const Addr& addr, const SockOptions& options) {
   if (status.ok() && options.nodelay) status = set(fd, IPPROTO_TCP, TCP_NODELAY, 1, "setsockopt TCP_NODELAY");
   if (status.ok() && options.user_timeout.count() > 0)
     status = set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, as_int(options.user_timeout.count()), "setsockopt TCP_USER_TIMEOUT");
+  if (status.ok() && options.unsent_most > 0) status = set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, as_int(options.unsent_most), "setsockopt TCP_NOTSENT_LOWAT");
   if (options.keepalive.count() == 0) return status;
   if (status.ok()) status = set(fd, SOL_SOCKET, SO_KEEPALIVE, 1, "setsockopt SO_KEEPALIVE");
   if (status.ok()) status = set(fd, IPPROTO_TCP, TCP_KEEPIDLE, as_int(options.keepalive.count()), "setsockopt TCP_KEEPIDLE");
@@ -70,6 +71,7 @@ Status change_options(int fd, const Addr& addr, const SockOptions& options) {
   if (addr.family == Addr::Family::kUnix) return {};
   Status status = set(fd, IPPROTO_TCP, TCP_NODELAY, 0, "setsockopt TCP_NODELAY");
   if (status.ok()) status = set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 0, "setsockopt TCP_USER_TIMEOUT");
+  if (status.ok()) status = set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0, "setsockopt TCP_NOTSENT_LOWAT");
   if (status.ok()) status = set(fd, SOL_SOCKET, SO_KEEPALIVE, 0, "setsockopt SO_KEEPALIVE");
   return status.ok() ? apply_options(fd, addr, options) : status;
 }

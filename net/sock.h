@@ -20,6 +20,7 @@ struct SockOptions {
   std::chrono::seconds keepalive_interval{10};
   uint32_t keepalive_count = 6;
   std::chrono::milliseconds user_timeout{0};  // unacknowledged for that long: dead
+  uint32_t unsent_most = 0;            // bytes that the kernel takes before it has sent what it has (TCP_NOTSENT_LOWAT); 0: as many as its buffer holds
   bool shared = false;                 // to listen: other sockets of the same user may listen there, too (SO_REUSEPORT)
 };
 

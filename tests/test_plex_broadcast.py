@@ -182,3 +182,38 @@ def test_a_large_broadcast(lab: Lab) -> None:
     upstream.broadcast(stream.at(0, 100_000))
     for one in met:
         one.peer.read_stream(stream, 100_000)
+
+
+def test_a_burst_of_broadcasts(lab: Lab) -> None:
+    """Thousands of short ones at a time all arrive, in order: broadcast-queue has room for them."""
+    upstream, relay, met = crowd(lab, 3)
+    count = 4000
+    for number in range(count):
+        upstream.broadcast(b"%04d" % number)
+    for one in met:
+        assert one.peer.read(4 * count) == b"".join(b"%04d" % number for number in range(count))
+    assert relay.stats()["dropped_messages"] == 0
+
+
+def test_who_is_named_twice(lab: Lab) -> None:
+    """A client that a message names more than once, however its name is written, hears it once, and there is one report."""
+    upstream = lab.upstream(does="silent", features=("EVENTS", "DELIVERY_REPORT"))
+    relay = lab.plex(upstream)
+    one, other = (announced(lab, relay, upstream) for _ in range(2))
+    upstream.send(client_uuids=[one.uuid, one.uuid, one.uuid.upper(), other.uuid], payload=b"x", request_id=1)
+    upstream.send(client_uuid=one.uuid, client_uuids=[other.uuid, one.uuid, other.uuid], payload=b"y", request_id=2)
+    for met in (one, other):
+        upstream.send(client_uuid=met.uuid, payload=b".", request_id=3)
+        assert met.peer.read(3) == b"xy."
+        upstream.wait(event=pb.EVENT_DELIVERY, client_uuid=met.uuid, request_id=3)
+        assert [message.request_id for message in upstream.messages(event=pb.EVENT_DELIVERY, client_uuid=met.uuid)] == [1, 2, 3]
+
+
+def test_half_a_line_is_said_too(lab: Lab) -> None:
+    """Who has sent something is active, though it is no whole message yet."""
+    upstream, relay, met = crowd(lab, 2, framing="line", active_time="10m")
+    met[0].peer.send(b"half a l")
+    relay.wait_stat("bytes_in", "==", 8)
+    upstream.broadcast(b"active", to="ACTIVE")
+    upstream.broadcast(b"others", to="NOT_ACTIVE")
+    assert [one.peer.read(6) for one in met] == [b"active", b"others"]

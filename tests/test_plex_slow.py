@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who does not take what is sent to it, upstream or client: it holds up nobody else, and the relay stays small."""
 
+from typing import Any
+
 import pytest
 
 from harness.lab import Lab
@@ -232,3 +234,51 @@ def test_a_close_that_waits_for_a_slow_client(lab: Lab) -> None:
     one.peer.read_stream(stream, total)
     assert one.peer.read_all() == b""
     until(lambda: relay.stats()["clients"] == 0, "it is gone")
+
+
+def fill(relay: Relay, upstream: Any, uuid: str, size: int) -> None:
+    """Sends this client as much as its kernel takes, and one message more."""
+    sent = relay.stats()["messages_out"]
+    while not relay.admin("GET", f"/relays/plex-0/clients/{uuid}").json()["queued"]:
+        upstream.send(client_uuid=uuid, payload=b"x" * size)
+        relay.wait_stat("messages_out", "==", sent := sent + 1)
+
+
+@pytest.mark.parametrize("then", ["resets", "reads"])
+def test_reports_of_a_slow_client(lab: Lab, then: str) -> None:
+    """A client that does not read owes its program thousands of reports, which all come when it goes, or reads: the program is not given up for that."""
+    upstream = lab.upstream_process(does="silent", features=("EVENTS", "DELIVERY_REPORT"))
+    relay = lab.plex(upstream, clients=100)
+    one, other = (announced(lab, relay, upstream) for _ in range(2))
+    fill(relay, upstream, one.uuid, 100_000)
+    count = 8000
+    for number in range(count):
+        upstream.send(client_uuid=one.uuid, payload=b"m%05d" % number, request_id=number + 1)
+    upstream.send(client_uuid=other.uuid, payload=b"behind them")
+    assert other.peer.read(11) == b"behind them"
+    if then == "resets":
+        one.peer.reset()
+    else:
+        last = b"m%05d" % (count - 1)
+        got = b""
+        while not got.endswith(last):
+            got = got[-len(last) :] + one.peer.read(1)
+    what = pb.DELIVERY_CLOSED if then == "resets" else pb.DELIVERY_DELIVERED
+    reports = upstream.wait(event=pb.EVENT_DELIVERY, client_uuid=one.uuid, count=count)
+    assert {message.request_id for message in upstream.messages(event=pb.EVENT_DELIVERY, delivery=what)} == set(range(1, count + 1)), reports
+    assert relay.stats()["upstreams_lost"] == 0
+
+
+def test_reports_count_in_the_queue(lab: Lab) -> None:
+    """A report that waits takes of client-queue: who has too many of them is ended as any slow client, and all are told."""
+    upstream = lab.upstream_process(does="silent", features=("EVENTS", "DELIVERY_REPORT"))
+    relay = lab.plex(upstream, client_queue="256KiB", slow_client="disconnect")
+    one = announced(lab, relay, upstream)
+    fill(relay, upstream, one.uuid, 20_000)
+    count = 12_000  # of which the bytes would have room
+    for number in range(count):
+        upstream.send(client_uuid=one.uuid, payload=b"m%05d" % number, request_id=number + 1)
+    upstream.wait(event=pb.EVENT_DISCONNECTED, client_uuid=one.uuid, close=lambda close: close.reason == pb.CLOSE_SLOW)
+    upstream.wait(event=pb.EVENT_DELIVERY, count=count)
+    assert {message.request_id for message in upstream.messages(event=pb.EVENT_DELIVERY)} == set(range(1, count + 1))
+    assert relay.stats()["slow_clients"] == relay.stats()["client_queue_full"] == 1

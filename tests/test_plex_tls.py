@@ -250,3 +250,25 @@ def test_alpn_is_checked(lab: Lab, world: World, listen: str, alpn: str, said: s
     text = f'[[relay]]\nkind = "plex"\nlisten = "{listen}"\nupstream = "grpc://127.0.0.1:1"\nalpn = {alpn}\n{tls}'
     done = command("check", "-c", str(lab.file("config.toml", text)))
     assert (done.returncode, said in done.stderr) == (2 if said else 0, True), done.stderr
+
+
+@pytest.mark.parametrize("how", ["close", "cut", "speaks"])
+def test_no_upstream_and_the_client_leaves(lab: Lab, world: World, how: str) -> None:
+    """Who gives up waiting is forgotten as without TLS, whether it says so or is cut off; what it has said before that is not."""
+    upstream = lab.upstream(down=True)
+    relay = listening(lab, world, upstream, up=0, clients=4).allow("refused", "client-end", "dial-failed")
+    for _ in range(3):
+        for client in [tls_client(lab, relay, client_context(world.ca.cert)) for _ in range(3)]:
+            if how == "speaks":
+                client.send(b"last words")
+            if how != "cut":
+                client.finish()
+            client.cut()
+        if how == "speaks":
+            break
+        relay.wait_stat("clients", "==", 0)
+    if how == "speaks":
+        relay.wait_stat("bytes_in", "==", 30)
+        upstream.start()
+        until(lambda: [message.payload for message in upstream.data()] == [b"last words"] * 3, "it is heard of them")
+    assert relay.stats()["refused_busy"] == 0

@@ -2,6 +2,7 @@
 """Upstreams that are not ready, not alive, end, fail, lie, die and come back. Through all of it no client is lost, and each of those that are there
 gets its answers from whoever is left."""
 
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from harness.lab import Lab
 from harness.peers import http2
 from harness.peers.http2 import Fault, Liar
 from harness.peers.upstream_proto import pb
-from harness.plex import ask, meet, newcomer, trade
+from harness.plex import announced, ask, meet, newcomer, trade
 from harness.process import Relay
 from harness.scale import SLOW, seconds
 from harness.sockets import Peer
@@ -322,6 +323,59 @@ def test_no_upstream_and_the_client_leaves(lab: Lab) -> None:
         trade(client, 2)
 
 
+def test_no_upstream_and_a_half_closed_client(lab: Lab) -> None:
+    """Who has finished while there is no program is kept for the next one, if one had heard of it, and half-close-timeout begins with that."""
+    upstream = lab.upstream(does="silent", features=("EVENTS",))
+    relay = plex(lab, upstream, half_close_timeout="1s")
+    before, meanwhile = (newcomer(lab, relay, upstream) for _ in range(2))
+    before.peer.finish()
+    upstream.wait(event=pb.EVENT_READ_EOF, client_uuid=before.uuid)
+    upstream.kill()
+    relay.wait_stat("upstreams", "==", 0)
+    meanwhile.peer.finish()
+    assert before.peer.silent(1.5)
+    assert relay.stats()["waiting"] == 2
+    mark = upstream.mark()
+    upstream.start()
+    for one in (before, meanwhile):
+        upstream.wait(after=mark, event=pb.EVENT_READ_EOF, client_uuid=one.uuid)
+        upstream.send(client_uuid=one.uuid, payload=b"late")
+    assert before.peer.read_all() == meanwhile.peer.read_all() == b"late"
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_the_last_words_of_a_client(lab: Lab, ends: bool) -> None:
+    """What a client has said that has gone, and what became of it, reaches the same program after its restart, in order: HTTP/2 had not begun with that.
+    The relay's own end waits for it."""
+    upstream = lab.upstream_process(does="silent", features=("EVENTS",))
+    relay = plex(lab, upstream, framing="line", upstream_queue="64MiB", max_message="1MiB", half_close_timeout="100ms", drain_grace="0s")
+    filler, one = (announced(lab, relay, upstream) for _ in range(2))
+    upstream.pause()
+    for _ in range(20):  # more than the kernel takes, and HTTP/2's windows
+        filler.peer.send(b"f" * 999_999 + b"\n")
+    relay.wait_stat("messages_in", "==", 20)
+    said = [b"word %d\n" % number for number in range(10)]
+    one.peer.send(b"".join(said))
+    relay.wait_stat("messages_in", "==", 30)
+    one.peer.finish()
+    assert one.peer.read_all() == b""
+    relay.wait_stat("clients", "==", 1)
+    filler.peer.reset()
+    relay.wait_stat("clients", "==", 0)
+    upstream.kill()
+    relay.wait_stat("upstreams", "==", 0)
+    if ends:
+        relay.signal(signal.SIGTERM)
+        relay.wait_log("draining")
+    upstream.start()
+    upstream.wait(event=pb.EVENT_DISCONNECTED, client_uuid=one.uuid)
+    assert [message.payload for message in upstream.data(one.uuid)] == said
+    if ends:
+        assert relay.wait_exit() == 0
+    else:
+        assert relay.stats()["lost_messages"] <= 1  # the one that was cut
+
+
 def test_no_upstream_refuse(lab: Lab) -> None:
     """With no-upstream=refuse clients are closed at once while there is no program, and welcome when there is one."""
     upstream = lab.upstream(down=True)
@@ -344,6 +398,21 @@ def test_wait_timeout(lab: Lab) -> None:
     assert time.monotonic() - start >= 0.29
     relay.wait_stat("clients", "==", 0)
     relay.wait_stat("waiting", "==", 0)
+
+
+def test_wait_timeout_while_others_are_spoken_to(lab: Lab) -> None:
+    """What is said to all reaches who waits, and makes its wait no shorter."""
+    upstream = lab.upstream(max_clients=1, features=("EVENTS",))
+    relay = plex(lab, upstream, wait_timeout="500ms").allow("refused")
+    one, other = announced(lab, relay, upstream), lab.client(relay)
+    relay.wait_stat("waiting", "==", 1)
+    for _ in range(100):
+        upstream.broadcast(b".")
+        one.peer.read(1)
+        if relay.stats()["wait_timeouts"] == 1:
+            break
+    assert other.read_end()[0].strip(b".") == b""
+    relay.wait_stat("clients", "==", 1)
 
 
 def test_all_go_and_come_back(lab: Lab) -> None:

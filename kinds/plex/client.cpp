@@ -18,7 +18,6 @@ namespace {
 constexpr int kRounds = 4;           // blocks a turn, of what is thrown away
 constexpr Delay kLinger{2000};       // for the other end, after ours
 constexpr size_t kNameMost = 1024;   // of a certificate
-constexpr size_t kReportsMost = 65536;
 
 std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
@@ -44,11 +43,15 @@ std::string_view name_of(CloseReason why) {
 }
 
 Client::Client(PlexRelay& relay, const Uuid& uuid, const Addr& peer)
-    : relay_(relay), conn_(relay.loop(), *this), uuid_(uuid), peer_(peer), read_at_(relay.tick()), moved_at_(relay.tick()) {}
+    : relay_(relay), conn_(relay.loop(), *this), uuid_(uuid), peer_(peer), read_at_(relay.tick()), moved_at_(read_at_), waits_since_(read_at_) {}
 
 Client::~Client() = default;
 
-bool Client::begin(Socket socket) { return conn_.open(std::move(socket)).ok(); }
+bool Client::begin(Socket socket) {
+  if (!conn_.open(std::move(socket)).ok()) return false;
+  if (conn_.finished()) again();  // it had left before its handshake was over: no event will tell
+  return true;
+}
 
 Client::Extras& Client::extras() {
   if (extras_ == nullptr) extras_ = std::make_unique<Extras>(*this, relay_.loop(), std::max<uint64_t>(relay_.config().client_queue, relay_.config().upstream_message));
@@ -122,7 +125,7 @@ void Client::move_to(Upstream* home, bool gated) {
   if (home == nullptr) {
     // The next one knows nothing of what this one has wanted, or has been told.
     paused_ = gated_ = eof_told_ = told_gone_ = false;
-    moved_at_ = relay_.tick();
+    waits_since_ = moved_at_ = relay_.tick();
     return;
   }
   gated_ = gated && !accepted_;
@@ -289,8 +292,12 @@ bool Client::write(std::span<const std::byte> bytes) {
 
 void Client::report(uint32_t upstream, uint64_t id) {
   if (extras_ == nullptr || extras_->out.empty()) return relay_.report(upstream, id, uuid_, upstream::Delivery::kDelivered);
-  if (extras_->reports.size() >= kReportsMost) return end(CloseReason::kSlow, "too many reports wait", true);
   extras_->reports.push_back({extras_->out.written(), upstream, id});
+  // One report waits whatever its message's size, as that does.
+  if (extras_->reports.size() == 1 || extras_->out.size() + extras_->reports.size() * sizeof(Extras::Report) <= relay_.config().client_queue) return;
+  relay_.stats().add(Stat::kClientQueueFull);
+  relay_.stats().add(Stat::kSlowClients);
+  end(CloseReason::kSlow, "its queue is full", true);
 }
 
 // Gives its kernel what waits.
@@ -375,7 +382,7 @@ void Client::on_deadline() {
       relay_.stats().add(Stat::kAuthTimeouts);
       return finish(CloseReason::kRejected, "neither accepted nor rejected in time");
     }
-  } else if (eof_ && over(moved_at_, config.half_close_timeout)) {
+  } else if (eof_told_ && over(moved_at_, config.half_close_timeout)) {
     relay_.stats().add(Stat::kHalfCloseTimeouts);
     return end(CloseReason::kClient, {});
   }
@@ -399,7 +406,7 @@ bool Client::is_owed() const {
 void Client::check_idle(uint32_t now) {
   if (ended_ || ending_ || unknown_) return;
   const PlexConfig& config = relay_.config();
-  if (home_ == nullptr && config.wait_timeout.count() > 0 && int64_t{now - moved_at_} * 10 >= config.wait_timeout.count()) {
+  if (home_ == nullptr && config.wait_timeout.count() > 0 && int64_t{now - waits_since_} * 10 >= config.wait_timeout.count()) {
     relay_.stats().add(Stat::kWaitTimeouts);
     return finish(CloseReason::kIdle, "no upstream came");
   }

@@ -119,12 +119,14 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   void go_on();
   bool ending() const { return ending_ || ended_; }
   bool is_gone() const { return ended_; }
+  bool was_slow() const { return ended_ && why_ == CloseReason::kSlow; }
   size_t unsent() const { return extras_ == nullptr ? 0 : extras_->unsent; }
 
   // In ticks of the relay's (PlexRelay::tick).
   uint32_t read_at() const { return read_at_; }
   uint32_t moved_at() const { return moved_at_; }
   uint64_t seq() const { return seq_; }
+  bool has_spoken() const { return seq_ > 0 || (extras_ != nullptr && !extras_->part.empty()); }
   // Ends it if it has been silent for too long.
   void check_idle(uint32_t now);
   control::ClientState shown() const;
@@ -192,6 +194,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   bool send_part();
   size_t send_messages(std::span<const std::byte> bytes, size_t& scanned);
   bool read_block();
+  bool has_left();
   void read();
   void at_end();
   void read_failed(const Status& why);
@@ -219,6 +222,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   uint64_t seq_ = 0;  // messages read of it
   uint32_t read_at_ = 0;
   uint32_t moved_at_ = 0;
+  uint32_t waits_since_ = 0;  // for an upstream; while it has none
   bool met_ : 1 = false;
   bool unknown_ : 1 = false;    // whom it is for has not been said yet
   bool gated_ : 1 = false;      // not accepted yet

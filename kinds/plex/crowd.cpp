@@ -51,7 +51,7 @@ bool Crowd::is_meant(const Job& job, Client& client) {
     const std::vector<Group*>* groups = client.groups();
     if (groups == nullptr || std::none_of(groups->begin(), groups->end(), [&](const Group* group) { return group->name() == job.group; })) return false;
   } else if (job.to != upstream::Broadcast::kAll) {
-    const bool active = static_cast<int32_t>(client.read_at() - job.active_since) >= 0 && client.seq() > 0;
+    const bool active = static_cast<int32_t>(client.read_at() - job.active_since) >= 0 && client.has_spoken();
     if (active != (job.to == upstream::Broadcast::kActive)) return false;
   }
   return job.except.empty() || !job.except.contains(client.uuid());

@@ -37,7 +37,7 @@ class Crowd final : private TimerUser {
 
  private:
   static constexpr uint32_t kSlice = 256;    // clients a turn
-  static constexpr size_t kJobsMost = 1024;  // who is spoken to alone may have to hear them all first
+  static constexpr size_t kJobsMost = 16 * 1024;  // who is spoken to alone may have to hear them all first, which then takes tens of milliseconds
 
   struct Job {
     upstream::Broadcast to{};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // PlexRelay: what upstreams say, and to whom it goes; and what they are told.
 #include <algorithm>
+#include <utility>
 
 #include "kinds/plex/plex.h"
 #include "lib/log.h"
@@ -10,6 +11,7 @@ namespace relay::plex {
 namespace {
 
 constexpr size_t kReasonMost = 256;  // bytes
+constexpr uint32_t kOrphansServed = 256;  // in a turn
 
 using upstream::Command;
 using upstream::Delivery;
@@ -45,12 +47,21 @@ Status PlexRelay::heard(Upstream& upstream, std::span<const std::byte> message) 
 void PlexRelay::deliver(const Speaker& from, const Output& output) {
   if (output.command == Command::kJoin || output.command == Command::kLeave) return change_group(from, output);
   if (output.target == Output::Target::kBroadcast || output.target == Output::Target::kGroup) {
-    for (const std::string_view uuid : crowd_.besides(output)) deliver_by_name(from, uuid, output, 0);
+    deliver_to_each(from, crowd_.besides(output), {}, output);
     return deliver_to_many(from, output);
   }
-  if (output.target == Output::Target::kClient) deliver_by_name(from, output.client_uuid, output, output.ack_seq);
+  std::string_view first;
+  if (output.target == Output::Target::kClient) deliver_by_name(from, first = output.client_uuid, output, output.ack_seq);
   else if (output.client_uuids.empty()) return bad_message(from, "it has no target");
-  for (const std::string_view uuid : output.client_uuids) deliver_by_name(from, uuid, output, 0);
+  deliver_to_each(from, output.client_uuids, first, output);
+}
+
+// To each once, however often and however it is written; not to `first`, who has had it.
+void PlexRelay::deliver_to_each(const Speaker& from, std::span<const std::string_view> names, std::string_view first, const Output& output) {
+  std::set<Uuid> had;
+  if (const std::optional<Uuid> uuid = Uuid::parse(first); uuid) had.insert(*uuid);
+  for (const std::string_view name : names)
+    if (const std::optional<Uuid> uuid = Uuid::parse(name); !uuid || had.insert(*uuid).second) deliver_by_name(from, name, output, 0);
 }
 
 // Of one who is not here: it is told elsewhere, or was meant for somebody else.
@@ -80,7 +91,7 @@ void PlexRelay::deliver_to(const Speaker& from, Client& client, const Output& ou
   if (output.has_idle_timeout && !client.ending()) client.set_idle_timeout(Delay{output.idle_timeout_ms});
   if (client.ending() || (!output.payload.empty() && !client.write(output.payload))) {
     stats_.add(Stat::kDroppedMessages);
-    if (output.request_id != 0) report(from.id, output.request_id, client.uuid(), client.is_gone() ? Delivery::kQueueFull : Delivery::kClosed);
+    if (output.request_id != 0) report(from.id, output.request_id, client.uuid(), client.was_slow() ? Delivery::kQueueFull : Delivery::kClosed);
     return;
   }
   if (output.request_id != 0) client.report(from.id, output.request_id);
@@ -202,16 +213,7 @@ void PlexRelay::tell(Client& client, Event event, CloseReason why, std::string_v
 
 void PlexRelay::report(uint32_t id, uint64_t request, const Uuid& uuid, Delivery what) {
   if (Router::is_elsewhere(id)) return router_.report(id, request, uuid, what);
-  Upstream* upstream = find(id);
-  if (upstream == nullptr || !upstream->has(upstream::kDeliveryReport)) return;
-  const std::string text = uuid.text();
-  upstream::Input input;
-  input.time = time_text();
-  input.client_uuid = text;
-  input.event = Event::kDelivery;
-  input.request_id = request;
-  input.delivery = what;
-  upstream->tell(input);
+  if (Upstream* upstream = find(id); upstream != nullptr) upstream->report(request, uuid, what);
 }
 
 void PlexRelay::take_back(Upstream& from, const upstream::Input& input) {
@@ -224,21 +226,60 @@ void PlexRelay::take_back(Upstream& from, const upstream::Input& input) {
   }
   if (input.event != Event::kData && input.event != Event::kDisconnected) return;
   if (input.event == Event::kDisconnected && input.close == upstream::CloseReason::kRehomed) return;  // its next one has heard of its end
-  // Of a client that is gone: to any, but what is of one client to the same.
+  // Of a client that is gone.
+  const bool is_last = from.retired() && drained_ && clients_.size() == 0;  // none will come any more
+  if (!orphans_.empty() || !give_orphan(input, *uuid, &from)) keep_orphan(input, !stopping_ && !is_last);
+}
+
+// To any upstream, but what is of one client to the same. False: there is none, or it has no room.
+bool PlexRelay::give_orphan(const upstream::Input& input, const Uuid& uuid, const Upstream* but) {
   Upstream* to = nullptr;
   uint64_t best = 0;
   for (const std::unique_ptr<Upstream>& upstream : upstreams_) {
-    if (!upstream->is_usable() || upstream.get() == &from) continue;
-    const uint64_t score = (uuid->hash() ^ upstream->id()) * 0x9e3779b97f4a7c15U;
+    if (!upstream->is_usable() || upstream.get() == but) continue;
+    const uint64_t score = (uuid.hash() ^ upstream->id()) * 0x9e3779b97f4a7c15U;
     if (to != nullptr && score <= best) continue;
     to = upstream.get();
     best = score;
   }
-  if (input.event != Event::kData) {
-    if (to != nullptr) to->tell(input);
-  } else if (to == nullptr || !to->give(input)) {
-    stats_.add(Stat::kLostMessages);
+  if (to == nullptr) return false;
+  if (input.event == Event::kData) return to->give(input);
+  to->tell(input);
+  return true;
+}
+
+// Waits for the next upstream, as what is of clients that are here does.
+void PlexRelay::keep_orphan(const upstream::Input& input, bool may_wait) {
+  std::string message;
+  encode(input, message);
+  message.append(reinterpret_cast<const char*>(input.payload.data()), input.payload.size());
+  if (!may_wait || orphan_bytes_ + message.size() + sizeof message > config_.upstream_queue * std::max<size_t>(upstreams_.size(), 1)) {
+    stats_.add(Stat::kLostMessages, input.event == Event::kData ? 1 : 0);
+    return;
   }
+  orphan_bytes_ += message.size() + sizeof message;
+  orphans_.push_back(std::move(message));
+}
+
+void PlexRelay::serve_orphans() {
+  for (uint32_t left = kOrphansServed; left > 0 && !orphans_.empty(); --left) {
+    upstream::Input input;
+    const bool is_one = decode(std::as_bytes(std::span(orphans_.front())).subspan(kGrpcPrefix), input).ok();
+    CHECK(is_one);  // it was encoded here
+    if (!give_orphan(input, Uuid::parse(input.client_uuid).value_or(Uuid{}), nullptr)) return;
+    orphan_bytes_ -= orphans_.front().size() + sizeof orphans_.front();
+    orphans_.pop_front();
+  }
+  if (!orphans_.empty()) serve_.arm(Delay{0});
+  else if (drained_) drain_.arm(Delay{0});
+}
+
+void PlexRelay::lose_orphans() {
+  for (const std::string& message : std::exchange(orphans_, {})) {
+    upstream::Input input;
+    if (decode(std::as_bytes(std::span(message)).subspan(kGrpcPrefix), input).ok() && input.event == Event::kData) stats_.add(Stat::kLostMessages);
+  }
+  orphan_bytes_ = 0;
 }
 
 }  // namespace relay::plex

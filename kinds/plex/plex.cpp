@@ -15,6 +15,7 @@ namespace relay::plex {
 namespace {
 
 constexpr std::string_view kClient = "client";  // the role of the doors
+constexpr uint32_t kUnsentMost = 128 * 1024;     // bytes for an upstream in the kernel's hands: what waits here can still be given to another
 constexpr uint32_t kDrained = 256;              // clients that are told in a turn that it ends
 constexpr uint32_t kLooks = 4096;               // clients that are looked at in a turn, whether they are silent
 
@@ -296,6 +297,7 @@ void PlexRelay::add_upstream(const Source& source, const Endpoint& place, TlsCon
   DialPlan plan = config_.dial;
   plan.target = place;
   plan.tls = tls;
+  plan.options.unsent_most = kUnsentMost;
   const std::string name = place.text() == source.place.text() ? source.text : name_of(source, place.addr);
   upstreams_.push_back(std::make_unique<Upstream>(*this, next_upstream_++, name, source.text, plan, authority_of(source)));
   upstreams_.back()->priority = priority;
@@ -514,7 +516,7 @@ void PlexRelay::go_on_draining() {
   for (uint32_t left = kDrained; left > 0 && drained_to_ < clients_.places(); --left)
     if (Client* client = clients_.at(drained_to_++); client != nullptr) client->drain();
   if (drained_to_ < clients_.places()) drain_.arm(Delay{0});
-  if (clients_.size() > 0) return;
+  if (clients_.size() > 0 || !orphans_.empty()) return;
   end_watches();
   names_.clear();
   std::vector<Upstream*> all;
@@ -533,6 +535,7 @@ void PlexRelay::stop(std::string_view why) {
   names_.clear();
   for (uint32_t place = 0; place < clients_.places(); ++place)
     if (Client* client = clients_.at(place); client != nullptr) client->give_up(why);
+  lose_orphans();
   end_watches();
   std::vector<Upstream*> all;
   for (const std::unique_ptr<Upstream>& upstream : upstreams_) all.push_back(upstream.get());

@@ -222,9 +222,15 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void sweep();
   void go_on_draining();
 
+  bool give_orphan(const upstream::Input& input, const Uuid& uuid, const Upstream* but);
+  void keep_orphan(const upstream::Input& input, bool may_wait);
+  void serve_orphans();
+  void lose_orphans();
+
   void deliver_to(const Speaker& from, Client& client, const upstream::Output& output);
   bool is_for_others(const Speaker& from, const std::optional<Uuid>& uuid) const;
   // `acked`: what it acknowledges of that client, 0: nothing.
+  void deliver_to_each(const Speaker& from, std::span<const std::string_view> names, std::string_view first, const upstream::Output& output);
   void deliver_by_name(const Speaker& from, std::string_view text, const upstream::Output& output, uint64_t acked);
   static bool is_small(const Group& group, const upstream::Output& output);
   void deliver_to_many(const Speaker& from, const upstream::Output& output);
@@ -246,6 +252,8 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   std::vector<Pace> paces_;  // by the clients' places, as far as they are limited
   List<Client> roomless_;    // with round-robin: for room in any
   std::vector<std::unique_ptr<Upstream>> upstreams_;
+  std::deque<std::string> orphans_;  // messages and events of clients that are gone, for the next upstream
+  uint64_t orphan_bytes_ = 0;
   std::vector<std::unique_ptr<Names>> names_;
   std::map<std::string, std::unique_ptr<TlsContext>, std::less<>> contexts_;  // by the source's text; nullptr: it has no TLS
   std::map<std::string, std::unique_ptr<Group>, std::less<>> groups_;

@@ -59,9 +59,17 @@ void Client::on_ready(Conn&) {
   // Who has reset the connection does not expect that what is still unread is heard; nor does one who has said nothing and left.
   if (conn_.broken() && !may_read()) return end(CloseReason::kReset, {});
   const bool is_empty = extras_ == nullptr || (extras_->out.empty() && !has_pending() && extras_->kept.empty());
-  if (home_ == nullptr && !eof_ && is_empty && conn_.tls() == nullptr && conn_.finished() && !conn_.unread()) return end(CloseReason::kClient, {});
+  if (home_ == nullptr && !met_ && !eof_ && is_empty && conn_.finished() && has_left()) return end(why_ == CloseReason::kNone ? CloseReason::kClient : why_, {});
+  if (ended_) return;
   if (!roomless_) pump();
   if (conn_.is_open() && conn_.broken() && !ending_ && !may_read()) end(CloseReason::kReset, {});  // no event will come any more
+}
+
+// It has finished, and no upstream has heard of it: whether it has said nothing before. Of TLS only reading tells; what that finds waits.
+bool Client::has_left() {
+  if (conn_.tls() == nullptr) return !conn_.unread();
+  static_cast<void>(read_block());
+  return eof_ && !has_pending();
 }
 
 void Client::pump() {
@@ -265,6 +273,7 @@ void Client::at_end() {
   relay_.tell(*this, upstream::Event::kReadEof);
   if (!eof_noted_) relay_.noted(*this, control::WatchKind::kReadEof);
   eof_noted_ = true;
+  moved_at_ = relay_.tick();  // this one has as long for its answer as any other
   if (!ended_ && relay_.config().half_close_timeout.count() > 0) arm(relay_.config().half_close_timeout);
 }
 

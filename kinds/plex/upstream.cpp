@@ -21,6 +21,7 @@ constexpr uint64_t kCallQueue = 4096;                           // of ready and 
 constexpr uint32_t kCheckMost = 64 * 1024;                      // bytes of an answer to these
 constexpr size_t kLateMost = 4;                                 // events a client that may wait beside the queue
 constexpr size_t kLateBytes = 64 * 1024 * 1024;
+constexpr size_t kLateReports = 1024 * 1024;                    // some 80 MB
 
 std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
@@ -311,7 +312,7 @@ bool Upstream::give(const upstream::Input& input) {
 
 void Upstream::tell(const upstream::Input& input) {
   if (state_ != State::kUp && state_ != State::kLeaving) return;
-  if (input.event == upstream::Event::kDelivery ? !has(upstream::kDeliveryReport) : !has(upstream::kEvents)) return;
+  if (!has(upstream::kEvents)) return;
   upstream::Input one = input;
   if (!has(upstream::kSeq) && !has(upstream::kAck)) one.seq = 0;
   head_.clear();
@@ -324,18 +325,50 @@ void Upstream::tell(const upstream::Input& input) {
   }
   if (late_.empty() && write({}, input.seq)) return;
   // One that takes no events is given up, but not from here: who tells may be in the middle of something.
-  if (late_.size() >= 1024 + kLateMost * relay_.config().clients || late_bytes_ >= kLateBytes) timer_.arm(Delay{0});
+  if (late_events_ >= 1024 + kLateMost * relay_.config().clients || late_bytes_ >= kLateBytes) timer_.arm(Delay{0});
   refused_ = true;
+  ++late_events_;
   late_bytes_ += head_.size();
-  late_.push_back(head_);
+  late_.push_back({.event = head_});
+}
+
+void Upstream::encode_report(uint64_t request, const Uuid& uuid, upstream::Delivery what) {
+  char text[Uuid::kText];
+  uuid.write(text);
+  upstream::Input input;
+  input.time = relay_.time_text();
+  input.client_uuid = {text, sizeof text};
+  input.event = upstream::Event::kDelivery;
+  input.request_id = request;
+  input.delivery = what;
+  head_.clear();
+  encode(input, head_);
+}
+
+// A client that ends, or reads on after a long time, may owe tens of thousands: no reason to give up an upstream that reads.
+void Upstream::report(uint64_t request, const Uuid& uuid, upstream::Delivery what) {
+  if ((state_ != State::kUp && state_ != State::kLeaving) || !has(upstream::kDeliveryReport)) return;
+  if (late_.empty()) {
+    encode_report(request, uuid, what);
+    if (write({}, 0)) return;
+  }
+  if (late_.size() - late_events_ >= kLateReports) timer_.arm(Delay{0});
+  refused_ = true;
+  late_.push_back({.event = {}, .request = request, .uuid = uuid, .what = what});
 }
 
 // True: none are left.
 bool Upstream::send_late() {
   while (!late_.empty()) {
-    head_ = late_.front();
+    const Late& late = late_.front();
+    const bool is_event = !late.event.empty();
+    if (is_event) head_ = late.event;
+    else encode_report(late.request, late.uuid, late.what);
     if (!write({}, 0)) return false;
-    late_bytes_ -= head_.size();
+    if (is_event) {
+      --late_events_;
+      late_bytes_ -= head_.size();
+    }
     late_.pop_front();
   }
   return true;
@@ -457,8 +490,9 @@ void Upstream::give_back(const std::string& all) {
     give_one(std::string_view(all).substr(at, sent.size), sent.seq);
     at += sent.size;
   }
-  late_bytes_ = 0;
-  for (const std::string& event : std::exchange(late_, {})) give_one(event, 0);
+  late_bytes_ = late_events_ = 0;
+  for (const Late& late : std::exchange(late_, {}))
+    if (!late.event.empty()) give_one(late.event, 0);
 }
 
 Delay Upstream::next_pause() {

@@ -19,6 +19,7 @@
 #include <string_view>
 
 #include "lib/list.h"
+#include "lib/uuid.h"
 #include "net/dial.h"
 #include "net/h2.h"
 #include "net/timer.h"
@@ -76,8 +77,9 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   // Where its queue ends now, and whether what was before a place in it has been sent.
   uint64_t given() { return talk_.stream.unsent().written(); }
   bool has_sent(uint64_t place) { return talk_.stream.unsent().read() >= place; }
-  // Gives it an event, if it wants to hear of such.
+  // Gives it an event, if it wants to hear of such; and what has become of a message of its own.
   void tell(const upstream::Input& input);
+  void report(uint64_t request, const Uuid& uuid, upstream::Delivery what);
 
   // Whose home it is: those with nothing against them, and those that had something to say when there was no room.
   List<Client> clients;
@@ -139,6 +141,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   void ended(Call call, uint32_t code, const std::string& why);
   void on_room();
   bool send_late();
+  void encode_report(uint64_t request, const Uuid& uuid, upstream::Delivery what);
   void lost(const std::string& why);
   struct Sent {
     uint32_t size;  // of the whole message
@@ -171,8 +174,16 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   uint32_t weight_ = 1;
   uint64_t max_clients_ = 0;
   std::string head_;               // of the message that is given; its memory is kept
-  std::deque<std::string> late_;   // events that had no room
-  size_t late_bytes_ = 0;
+  // What had no room: an event as it is written, or a report, of which there may be many at once.
+  struct Late {
+    std::string event;
+    uint64_t request = 0;
+    Uuid uuid{};
+    upstream::Delivery what{};
+  };
+  std::deque<Late> late_;
+  size_t late_events_ = 0;
+  size_t late_bytes_ = 0;          // of these
   std::deque<Sent> sent_;          // the messages in talk_'s queue
   uint64_t first_ = 0;             // where the first of them begins
   Time asked_at_{};
