@@ -45,8 +45,8 @@ class Message {
 
  private:
   std::string read(std::string_view name, JsonView value) {
-    const bool wants_text = name != "client_uuids" && name != "except_uuids" && name != "labels" && name != "idle_timeout_ms";
-    if (wants_text && !value.is_text()) return quote(name) + ": a text is needed";
+    constexpr std::array<std::string_view, 7> kTexts = {"client_uuid", "group", "broadcast", "text", "payload", "command", "reason"};
+    if (std::find(kTexts.begin(), kTexts.end(), name) != kTexts.end() && !value.is_text()) return quote(name) + ": a text is needed";
     if (!is_utf8(value.text())) return quote(name) + kHalf;
     if (name == "client_uuid") return aim(Output::Target::kClient, output.client_uuid, value.text());
     if (name == "group") return aim(Output::Target::kGroup, output.group, value.text());

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // PlexRelay: what upstreams say, and to whom it goes; and what they are told.
 #include <algorithm>
-#include <utility>
 
 #include "kinds/plex/plex.h"
 #include "lib/log.h"
@@ -11,7 +10,6 @@ namespace relay::plex {
 namespace {
 
 constexpr size_t kReasonMost = 256;  // bytes
-constexpr uint32_t kOrphansServed = 256;  // in a turn
 
 using upstream::Command;
 using upstream::Delivery;
@@ -228,58 +226,7 @@ void PlexRelay::take_back(Upstream& from, const upstream::Input& input) {
   if (input.event == Event::kDisconnected && input.close == upstream::CloseReason::kRehomed) return;  // its next one has heard of its end
   // Of a client that is gone.
   const bool is_last = from.retired() && drained_ && clients_.size() == 0;  // none will come any more
-  if (!orphans_.empty() || !give_orphan(input, *uuid, &from)) keep_orphan(input, !stopping_ && !is_last);
-}
-
-// To any upstream, but what is of one client to the same. False: there is none, or it has no room.
-bool PlexRelay::give_orphan(const upstream::Input& input, const Uuid& uuid, const Upstream* but) {
-  Upstream* to = nullptr;
-  uint64_t best = 0;
-  for (const std::unique_ptr<Upstream>& upstream : upstreams_) {
-    if (!upstream->is_usable() || upstream.get() == but) continue;
-    const uint64_t score = (uuid.hash() ^ upstream->id()) * 0x9e3779b97f4a7c15U;
-    if (to != nullptr && score <= best) continue;
-    to = upstream.get();
-    best = score;
-  }
-  if (to == nullptr) return false;
-  if (input.event == Event::kData) return to->give(input);
-  to->tell(input);
-  return true;
-}
-
-// Waits for the next upstream, as what is of clients that are here does.
-void PlexRelay::keep_orphan(const upstream::Input& input, bool may_wait) {
-  std::string message;
-  encode(input, message);
-  message.append(reinterpret_cast<const char*>(input.payload.data()), input.payload.size());
-  if (!may_wait || orphan_bytes_ + message.size() + sizeof message > config_.upstream_queue * std::max<size_t>(upstreams_.size(), 1)) {
-    stats_.add(Stat::kLostMessages, input.event == Event::kData ? 1 : 0);
-    return;
-  }
-  orphan_bytes_ += message.size() + sizeof message;
-  orphans_.push_back(std::move(message));
-}
-
-void PlexRelay::serve_orphans() {
-  for (uint32_t left = kOrphansServed; left > 0 && !orphans_.empty(); --left) {
-    upstream::Input input;
-    const bool is_one = decode(std::as_bytes(std::span(orphans_.front())).subspan(kGrpcPrefix), input).ok();
-    CHECK(is_one);  // it was encoded here
-    if (!give_orphan(input, Uuid::parse(input.client_uuid).value_or(Uuid{}), nullptr)) return;
-    orphan_bytes_ -= orphans_.front().size() + sizeof orphans_.front();
-    orphans_.pop_front();
-  }
-  if (!orphans_.empty()) serve_.arm(Delay{0});
-  else if (drained_) drain_.arm(Delay{0});
-}
-
-void PlexRelay::lose_orphans() {
-  for (const std::string& message : std::exchange(orphans_, {})) {
-    upstream::Input input;
-    if (decode(std::as_bytes(std::span(message)).subspan(kGrpcPrefix), input).ok() && input.event == Event::kData) stats_.add(Stat::kLostMessages);
-  }
-  orphan_bytes_ = 0;
+  orphans_.add(input, *uuid, from, !stopping_ && !is_last);
 }
 
 }  // namespace relay::plex

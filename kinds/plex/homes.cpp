@@ -202,7 +202,8 @@ void PlexRelay::upstream_closed(Upstream& upstream) {
 void PlexRelay::serve() {
   if (turn_ == env_.loop.turns()) return serve_.arm(Delay{0});  // a timer that is armed for now may fire again in the same turn
   turn_ = env_.loop.turns();
-  if (!orphans_.empty()) serve_orphans();
+  if (orphans_.serve()) serve_.arm(Delay{0});
+  if (drained_ && orphans_.is_empty() && clients_.size() == 0) drain_.arm(Delay{0});  // that was waited for
   uint32_t left = kServed;
   while (left > 0 && !waiting_.empty() && has_usable()) {
     --left;

@@ -143,8 +143,8 @@ struct PlexRelay::Next {
 };
 
 PlexRelay::PlexRelay(const Env& env)
-    : env_(env), stats_(env.mate != nullptr ? Stats<Stat>(env.mate->own()) : Stats<Stat>()), doors_(env.loop, env.sockets, *this), crowd_(*this, env.loop), router_(*this, env),
-      watches_(env.desk, env.loop), serve_(env.loop, *this), sweep_(env.loop, *this), drain_(env.loop, *this), move_(env.loop, *this) {
+    : env_(env), stats_(env.mate != nullptr ? Stats<Stat>(env.mate->own()) : Stats<Stat>()), doors_(env.loop, env.sockets, *this), orphans_(*this), crowd_(*this, env.loop),
+      router_(*this, env), watches_(env.desk, env.loop), serve_(env.loop, *this), sweep_(env.loop, *this), drain_(env.loop, *this), move_(env.loop, *this) {
   stats_.add(Stat::kWorkers);
 }
 
@@ -516,7 +516,7 @@ void PlexRelay::go_on_draining() {
   for (uint32_t left = kDrained; left > 0 && drained_to_ < clients_.places(); --left)
     if (Client* client = clients_.at(drained_to_++); client != nullptr) client->drain();
   if (drained_to_ < clients_.places()) drain_.arm(Delay{0});
-  if (clients_.size() > 0 || !orphans_.empty()) return;
+  if (clients_.size() > 0 || !orphans_.is_empty()) return;
   end_watches();
   names_.clear();
   std::vector<Upstream*> all;
@@ -535,7 +535,7 @@ void PlexRelay::stop(std::string_view why) {
   names_.clear();
   for (uint32_t place = 0; place < clients_.places(); ++place)
     if (Client* client = clients_.at(place); client != nullptr) client->give_up(why);
-  lose_orphans();
+  orphans_.lose();
   end_watches();
   std::vector<Upstream*> all;
   for (const std::unique_ptr<Upstream>& upstream : upstreams_) all.push_back(upstream.get());

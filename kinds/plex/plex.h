@@ -21,6 +21,7 @@
 #include "kinds/plex/crowd.h"
 #include "kinds/plex/entrances.h"
 #include "kinds/plex/keys.h"
+#include "kinds/plex/orphans.h"
 #include "kinds/plex/router.h"
 #include "kinds/plex/table.h"
 #include "kinds/plex/upstream.h"
@@ -103,6 +104,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   uint32_t now_ms() const { return static_cast<uint32_t>(env_.loop.now().count()); }
   Client* find(const Uuid& uuid) { return clients_.find(uuid); }
   Upstream* find(uint32_t id);
+  const std::vector<std::unique_ptr<Upstream>>& upstreams() const { return upstreams_; }
 
   // Clients. Gives a message of `client` to an upstream: that one, or nullptr: there was no room, and it has been put where it is called when there is.
   Upstream* give(Client& client, std::span<const std::byte> payload, uint64_t seq, bool again);
@@ -222,11 +224,6 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void sweep();
   void go_on_draining();
 
-  bool give_orphan(const upstream::Input& input, const Uuid& uuid, const Upstream* but);
-  void keep_orphan(const upstream::Input& input, bool may_wait);
-  void serve_orphans();
-  void lose_orphans();
-
   void deliver_to(const Speaker& from, Client& client, const upstream::Output& output);
   bool is_for_others(const Speaker& from, const std::optional<Uuid>& uuid) const;
   // `acked`: what it acknowledges of that client, 0: nothing.
@@ -252,8 +249,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   std::vector<Pace> paces_;  // by the clients' places, as far as they are limited
   List<Client> roomless_;    // with round-robin: for room in any
   std::vector<std::unique_ptr<Upstream>> upstreams_;
-  std::deque<std::string> orphans_;  // messages and events of clients that are gone, for the next upstream
-  uint64_t orphan_bytes_ = 0;
+  Orphans orphans_;
   std::vector<std::unique_ptr<Names>> names_;
   std::map<std::string, std::unique_ptr<TlsContext>, std::less<>> contexts_;  // by the source's text; nullptr: it has no TLS
   std::map<std::string, std::unique_ptr<Group>, std::less<>> groups_;
