@@ -175,7 +175,7 @@ class Bench:
         into = self.runs.setdefault(scenario, {}).setdefault(who, {})
         for metric, value in figures.items():
             into.setdefault(metric, []).append(value)
-        shown = ", ".join(f"{metric} {value:.6g}" for metric, value in figures.items() if metric != "others")
+        shown = ", ".join(f"{metric} {value:.6g}" for metric, value in figures.items() if metric != "others" and value is not None)
         print(f"[{time.monotonic() - self.began:4.0f} s] {number}/{self.given.rounds} {scenario:18} {who:12} {shown}", flush=True)
 
     def round(self, number):
