@@ -11,6 +11,8 @@
 namespace relay::plex {
 namespace {
 
+constexpr size_t kBeside = sizeof(std::string);  // what keeping one takes
+
 upstream::Input read_back(const std::string& message) {
   upstream::Input input;
   const bool is_one = decode(std::as_bytes(std::span(message)).subspan(kGrpcPrefix), input).ok();
@@ -25,7 +27,7 @@ void Orphans::add(const upstream::Input& input, const Uuid& uuid, const Upstream
   std::string message;
   encode(input, message);
   message.append(reinterpret_cast<const char*>(input.payload.data()), input.payload.size());
-  const uint64_t size = message.size() + sizeof message;
+  const uint64_t size = message.size() + kBeside;
   if (!may_wait || bytes_ + size > relay_.config().upstream_queue * std::max<size_t>(relay_.upstreams().size(), 1)) {
     relay_.stats().add(Stat::kLostMessages, input.event == upstream::Event::kData ? 1 : 0);
     return;
@@ -55,7 +57,7 @@ bool Orphans::serve() {
   for (uint32_t left = kServed; left > 0 && !waiting_.empty(); --left) {
     const upstream::Input input = read_back(waiting_.front());
     if (!give(input, Uuid::parse(input.client_uuid).value_or(Uuid{}), nullptr)) return false;
-    bytes_ -= waiting_.front().size() + sizeof waiting_.front();
+    bytes_ -= waiting_.front().size() + kBeside;
     waiting_.pop_front();
   }
   return !waiting_.empty();
