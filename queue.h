@@ -36,6 +36,11 @@ class Queue {
   explicit Queue(uint64_t bound) : bound_(bound) { CHECK(bound > 0 && bound <= uint64_t{1} << 40); }
 
   uint64_t bound() const { return bound_; }
+  // Another bound from now on, though not less than what is in it. REQUIRES: as for a new one.
+  void set_bound(uint64_t bound) {
+    CHECK(bound > 0 && bound <= uint64_t{1} << 40);
+    bound_ = bound > size() ? bound : size();
+  }
   uint64_t size() const { return written_ - read_; }
   bool empty() const { return written_ == read_; }
   bool full() const { return size() == bound_; }

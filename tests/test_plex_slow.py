@@ -282,3 +282,23 @@ def test_reports_count_in_the_queue(lab: Lab) -> None:
     upstream.wait(event=pb.EVENT_DELIVERY, count=count)
     assert {message.request_id for message in upstream.messages(event=pb.EVENT_DELIVERY)} == set(range(1, count + 1))
     assert relay.stats()["slow_clients"] == relay.stats()["client_queue_full"] == 1
+
+
+def test_a_longer_queue_by_a_reload(lab: Lab) -> None:
+    """client-queue may be raised while something waits for a client: it holds so much from then on."""
+    upstream = lab.upstream(does="silent", features=("EVENTS",))
+    text = '[[relay]]\nkind = "plex"\nname = "plex"\nlisten = "tcp://127.0.0.1:0"\nupstream = ["%s"]\n' % upstream.url
+    relay = lab.run(text)
+    relay.wait_stat("upstreams", "==", 1)
+    one = announced(lab, relay, upstream)
+    upstream.send(client_uuid=one.uuid, labels={"kept": "for its label"})
+    upstream.send(client_uuid=one.uuid, payload=b"x")
+    assert one.peer.read(1) == b"x"
+    lab.file("relay.toml", text + 'client-queue = "64MiB"\n')
+    assert relay.reload().status == 200
+    count, piece = 160, bytes(100_000)
+    for _ in range(count):
+        upstream.send(client_uuid=one.uuid, payload=piece)
+    relay.wait_stat("messages_out", "==", count + 1)
+    assert one.peer.read(count * len(piece)) == piece * count
+    assert relay.stats()["slow_clients"] == 0

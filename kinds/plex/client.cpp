@@ -270,6 +270,7 @@ bool Client::write(std::span<const std::byte> bytes) {
     return true;
   }
   Queue& out = extras().out;
+  out.set_bound(std::max<uint64_t>(relay_.config().client_queue, relay_.config().upstream_message));  // a reload may have changed it
   // One message waits whatever its size if nothing else does.
   const uint64_t most = out.empty() ? out.bound() : std::max(relay_.config().client_queue, out.size());
   if (bytes.size() - done > most - out.size() || !out.reserve(bytes.size() - done)) {

@@ -188,7 +188,7 @@ void PlexRelay::upstream_gone(Upstream& upstream) {
       client->take_back(upstream.id());
       if (client->home() != nullptr && client->unsent() > 0) client->go_on();
     }
-  if (!waiting_.empty()) serve_.arm(Delay{0});
+  serve_.arm(Delay{0});  // also for those who waited for room in this one: there may be some in another now
 }
 
 void PlexRelay::upstream_closed(Upstream& upstream) {

@@ -140,6 +140,7 @@ void Upstream::up(const upstream::Ready& ready) {
   up_at_ = live_at_ = loop_.now();
   refused_ = false;
   talk_.reset();
+  talk_.stream.unsent().set_bound(relay_.config().upstream_queue);  // a reload may have changed it
   sent_ = {};
   request(talk_, "bidirectionalStreaming", false);
   ask_live();
@@ -399,6 +400,7 @@ void Upstream::leave() {
   live_timer_.disarm();
   live_.reset();
   timer_.arm(kLeave);
+  relay_.upstream_has_room(*this);  // who waited for room in it may find some elsewhere
   if (send_late()) talk_.stream.finish();
 }
 
