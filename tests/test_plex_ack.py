@@ -251,3 +251,18 @@ def test_without_the_feature_what_was_under_way_is_lost(lab: Lab) -> None:
     upstream.wait(client_uuid=one.uuid, seq=4)
     assert [message.seq for message in upstream.data(one.uuid)] == [1, 2, 3, 4]
     assert not upstream.messages(redelivered=True)
+
+
+def test_a_longer_ack_queue_by_a_reload(lab: Lab) -> None:
+    """A client that is held back for want of acknowledgements is read on when a reload gives it more room."""
+    upstream = lab.upstream(does="silent", features=("EVENTS", "ACK"))
+    text = '[[relay]]\nkind = "plex"\nname = "plex"\nlisten = "tcp://127.0.0.1:0"\nframing = "line"\nupstream = ["%s"]\n' % upstream.url
+    relay = lab.run(text + 'ack-queue = "1KiB"\n')
+    relay.wait_stat("upstreams", "==", 1)
+    one = announced(lab, relay, upstream)
+    one.peer.send(b"".join(b"line %d\n" % number for number in range(100)))
+    relay.wait_stat("ack_queue_full", ">=", 1)
+    assert len(upstream.data(one.uuid)) < 100
+    lab.file("relay.toml", text + 'ack-queue = "1MiB"\n')
+    assert relay.reload().status == 200
+    upstream.wait(client_uuid=one.uuid, seq=100)

@@ -507,6 +507,12 @@ void Client::give_up(std::string_view why) {
   end(CloseReason::kDrain, why);
 }
 
+void Client::reconfigured() {
+  if (acks_full_ && (extras_ == nullptr || extras_->kept_bytes < relay_.config().ack_queue)) acks_full_ = false;
+  else if (!slow_) return;
+  again();
+}
+
 void Client::go_on() {
   if (conn_.is_open()) return conn_.again();
   pump();

@@ -115,6 +115,8 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   void drain();
   // At once, and nothing of it is remembered.
   void give_up(std::string_view why);
+  // Other limits hold from now on: it may be that it is to be read again.
+  void reconfigured();
   // Another turn, whether its connection is there or not.
   void go_on();
   bool ending() const { return ending_ || ended_; }
@@ -124,7 +126,6 @@ class Client final : public ListNode, public Mortal, private ConnUser {
 
   // In ticks of the relay's (PlexRelay::tick).
   uint32_t read_at() const { return read_at_; }
-  uint32_t moved_at() const { return moved_at_; }
   uint64_t seq() const { return seq_; }
   bool has_spoken() const { return seq_ > 0 || (extras_ != nullptr && !extras_->part.empty()); }
   // Ends it if it has been silent for too long.
@@ -182,7 +183,6 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   std::string_view state() const;  // for people
   Extras& extras();
   void drop_extras();
-  bool has_extras() const { return extras_ != nullptr; }
 
   bool may_send() const { return home_ != nullptr && !gated_ && !roomless_; }
   bool may_give() const;

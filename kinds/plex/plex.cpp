@@ -198,6 +198,8 @@ void PlexRelay::commit() {
   settle_all_homes();
   next_.reset();
   for (const std::unique_ptr<Upstream>& upstream : upstreams_) upstream->reconfigured();
+  for (uint32_t place = 0; place < clients_.places(); ++place)
+    if (Client* client = clients_.at(place); client != nullptr) client->reconfigured();
   if (config_.idle_timeout.count() > 0 || config_.wait_timeout.count() > 0) sweep_.arm(Delay{0});
   else sweep_.disarm();
 }
