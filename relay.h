@@ -69,7 +69,6 @@ class Relay {
   // A letter of another worker's, and one that could not be delivered; only with Env::mate.
   virtual void on_mail(unsigned /*from*/, std::span<const std::byte> /*letter*/) {}
   virtual void on_mail_returned(unsigned /*to*/, std::span<const std::byte> /*letter*/) {}
-  virtual void on_mail_room() {}
   // The log has another level from now on; who has processes of its own tells them.
   virtual void log_level(Level /*level*/) {}
   // Adds members to the object that describes it: where it listens, its sessions (at most `most` of them), its last error.

@@ -24,7 +24,7 @@ import measure
 import report
 import rivals
 
-PROGRAMS = f"{rivals.ROOT}/build/plex-bench/plex"
+PROGRAMS = f"{rivals.ROOT}/build/plex"
 INSIDE = "RELAY_BENCH_INSIDE"
 PAIR = 12_000  # bytes of memory for a pair, the kernel's and ours, and some to spare
 SETTINGS = {"net/ipv4/ip_local_port_range": "1024 65535", "net/core/somaxconn": "65535", "net/ipv4/tcp_max_syn_backlog": "65535",
@@ -40,7 +40,7 @@ def parse():
     p.add_argument("--workers", type=int, help="processes of the relay (as many as the limit of descriptors wants)")
     p.add_argument("--seconds", type=float, default=20, help="for which they are idle (20)")
     p.add_argument("--relay", default=f"{rivals.ROOT}/bin/relay", help="our binary (bin/relay)")
-    p.add_argument("--programs", default=PROGRAMS, help="the folder of the bench's own programs (build/plex-bench/plex)")
+    p.add_argument("--programs", default=PROGRAMS, help="the folder of the bench's own programs (build/plex)")
     p.add_argument("--out", default=f"{rivals.ROOT}/doc/bench", help="folder of the results (doc/bench)")
     given = p.parse_args()
     given.descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -21,7 +21,7 @@ import measure
 import plex_report
 import rivals
 
-PROGRAMS = f"{rivals.ROOT}/build/plex-bench/plex"
+PROGRAMS = f"{rivals.ROOT}/build/plex"
 UPSTREAMS = ("h2", "grpc")
 MIDDLES = ("relay", "grpc proxy")
 WINDOWS = (64, 1024)
@@ -39,7 +39,7 @@ def parse():
     p.add_argument("--seconds", type=float, help="of each run (2)")
     p.add_argument("--only", help=f"scenarios, with commas between: {', '.join(SCENARIOS)}")
     p.add_argument("--relay", default=f"{rivals.ROOT}/bin/relay", help="our binary (bin/relay)")
-    p.add_argument("--programs", default=PROGRAMS, help="the folder of the bench's own programs (build/plex-bench/plex)")
+    p.add_argument("--programs", default=PROGRAMS, help="the folder of the bench's own programs (build/plex)")
     p.add_argument("--out", help="folder of the results (doc/bench)")
     given = p.parse_args()
     given.rounds = given.rounds or (1 if given.quick else 5)

@@ -160,7 +160,6 @@ class H2 final : private ConnUser {
   void down(const Status& why, const std::string& details);
   void say_goodbye();
   void shut();
-  void detach_all();
 
   Loop& loop_;
   H2User& user_;

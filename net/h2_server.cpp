@@ -45,7 +45,8 @@ struct H2ServerCalls {
     std::copy_n(stream->out.data() + stream->sent, n, to);
     stream->sent += n;
     stream->taken += n;
-    if (stream->sent == stream->out.size() || stream->sent >= kSentMost) stream->out.erase(0, std::exchange(stream->sent, 0));
+    // What is left is moved no more often than as much has gone.
+    if (stream->sent == stream->out.size() || (stream->sent >= kSentMost && stream->sent >= stream->out.size() / 2)) stream->out.erase(0, std::exchange(stream->sent, 0));
     if (!stream->out.empty()) return static_cast<ssize_t>(n);
     if (!stream->finished && n == 0) {
       stream->deferred = true;

@@ -8,14 +8,11 @@
 #include "net/sys.h"
 
 namespace relay {
-namespace {
 
 bool listens_on(const Listening& listening, const Endpoint& where) {
   if (where.kind == Endpoint::Kind::kUnix) return listening.path == where.host;
   return listening.path.empty() && where.port != 0 && listening.addr.port == where.port && listening.addr.same_host(where.addr);
 }
-
-}  // namespace
 
 Status ListenPool::add(Fd fd, std::string asked) {
   const int error = sys::adopt_listener(fd.get());
@@ -59,7 +56,14 @@ Result<Listening> ListenPool::take(const Endpoint& where) {
 
 Result<Listening> ListenPool::open(const Endpoint& where, const SockOptions& options) {
   Result<Listening> taken = take(where);
-  if (!taken.ok()) return taken.status().code() == Code::kNotFound ? listen_on(where, options) : std::move(taken);
+  if (!taken.ok() && taken.status().code() != Code::kNotFound) return taken;
+  if (!taken.ok()) {
+    taken = listen_on(where, options);
+    if (taken.ok() || !where.anywhere || (taken.status().error() != EAFNOSUPPORT && taken.status().error() != EADDRNOTAVAIL)) return taken;
+    Endpoint v4 = where;  // there is no IPv6
+    v4.addr.family = Addr::Family::kV4;
+    return listen_on(v4, options);
+  }
   const Status status = change_options(taken->fd.get(), taken->addr, options);
   if (!status.ok()) return status;
   return taken;

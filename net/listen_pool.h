@@ -20,6 +20,9 @@
 
 namespace relay {
 
+// It is that very place, however it is written: with TLS or without. Not a port that the kernel chooses.
+bool listens_on(const Listening& listening, const Endpoint& where);
+
 class ListenPool {
  public:
   // Takes the socket over. kInvalid: it is no listening stream socket of a family that is ours; then it is closed. `asked`: it is for whoever is
@@ -29,7 +32,7 @@ class ListenPool {
   void lend(Listener& lender);
 
   bool has(const Endpoint& where) const;  // one that was added, or is lent
-  // A socket that listens on `where`: one that is there, or else a new one (listen_on).
+  // A socket that listens on `where`: one that is there, or else a new one (listen_on); of IPv4, if that is any address and there is no IPv6.
   Result<Listening> open(const Endpoint& where, const SockOptions& options);
 
   void settle();

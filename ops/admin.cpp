@@ -369,7 +369,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser, pr
   ControlDesk::Said on_piece(std::string_view piece, size_t most) override {
     if (out_.size() - sent_ + piece.size() > most) return ControlDesk::Said::kFull;
     if (out_.empty()) touch();  // it is to be taken from now on
-    if (sent_ >= kPieceMost) out_.erase(0, std::exchange(sent_, 0));
+    if (sent_ >= kPieceMost && sent_ >= out_.size() / 2) out_.erase(0, std::exchange(sent_, 0));  // what is left is not moved more often
     if (chunks_) http_append_chunk(out_, piece);
     else out_ += piece;
     conn_.again();

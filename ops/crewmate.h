@@ -13,7 +13,7 @@ namespace relay {
 class Mail {
  public:
   static constexpr unsigned kEverybody = UINT32_MAX;  // but oneself
-  // False: there is no room; Relay::on_mail_room() comes when there is.
+  // False: there is no room, and the letter is lost: its sender counts it.
   virtual bool send(unsigned to, std::span<const std::byte> letter) = 0;
 
  protected:

@@ -11,12 +11,11 @@
 #include "lib/log.h"
 
 namespace relay {
-namespace {
 
-std::string bind_remedy(const Endpoint& where, int error) {
+std::string bind_remedy(const Endpoint& where, const Status& why) {
   const std::string place = where.text();
   const std::string port = std::to_string(where.port);
-  switch (error) {
+  switch (why.error()) {
     case EADDRINUSE:
       if (where.kind == Endpoint::Kind::kUnix) return place + " is in use or is no socket; stop the program that listens there, or choose another path";
       return place + " is in use; stop the program that has it (ss -ltnp 'sport = :" + port + "') or choose another port";
@@ -27,11 +26,9 @@ std::string bind_remedy(const Endpoint& where, int error) {
     case EADDRNOTAVAIL: return place + " is no address of this machine; see: ip addr";
     case ENAMETOOLONG: return place + ": the path is too long; a socket's has at most 107 bytes";
     case ENOENT: return place + ": the folder does not exist; make it first";
-    default: return "cannot listen on " + place + ": " + std::strerror(error);
+    default: return "cannot listen on " + place + ": " + (why.error() != 0 ? std::strerror(why.error()) : why.reason());
   }
 }
-
-}  // namespace
 
 // ---- Sparing
 
@@ -79,13 +76,8 @@ void Doors::open(const Plan& plan, const Place& place, Faults& faults) {
   const auto wanted = std::count_if(plan.places.begin(), plan.places.begin() + static_cast<std::ptrdiff_t>(number), [&](const Place& one) { return place_of(one.where, plan.tls) == what; });
   if (std::count_if(doors_.begin(), doors_.end(), [&](const auto& door) { return door->place == what && door->listener.is_open(); }) > wanted) return;
   Result<Listening> listening = sockets_.open(where, plan.options);
-  if (!listening.ok() && where.anywhere && (listening.status().error() == EAFNOSUPPORT || listening.status().error() == EADDRNOTAVAIL)) {
-    Endpoint v4 = where;
-    v4.addr.family = Addr::Family::kV4;
-    listening = sockets_.open(v4, plan.options);
-  }
   if (!listening.ok()) {
-    faults.push_back({plan.name, bind_remedy(where, listening.status().error())});
+    faults.push_back({plan.name, bind_remedy(where, listening.status())});
     return;
   }
   prepared_.push_back(std::make_unique<Door>(loop_, static_cast<ListenerUser&>(*this), place.role, std::move(what)));

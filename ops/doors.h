@@ -23,6 +23,9 @@
 
 namespace relay {
 
+// What stands in the error when `where` cannot be listened on, with what to do about it.
+std::string bind_remedy(const Endpoint& where, const Status& why);
+
 // Which of them it is.
 struct DoorSign {
   std::string_view role;

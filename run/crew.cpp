@@ -13,6 +13,7 @@
 #include "lib/log.h"
 #include "net/sys.h"
 #include "ops/admin.h"
+#include "ops/doors.h"
 
 namespace relay {
 namespace {
@@ -147,7 +148,6 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
       case Letter::kReturned: return;
     }
   }
-  void on_trunk_room(Trunk&) override {}
   void on_trunk_down(Trunk&) override {
     before_ = pid_;
     if (!crew_.draining_)
@@ -212,6 +212,7 @@ Crew::Crew(const Env& env, const Kind& kind, Nursery* nursery, const Section& gl
     : env_(env), kind_(kind), nursery_(nursery), global_(global), section_(kind.keys()), tag_(static_cast<uint32_t>(sys::random_seed())), owed_(env.loop, *this), stuck_(env.loop, *this) {}
 
 Crew::~Crew() {
+  Crew::rollback();
   for (auto& [ticket, question] : std::exchange(questions_, {})) {
     question.pieces.tell(env_.desk, SIZE_MAX);
     env_.desk.answer(ticket, kUnavailable, question.pieces.rpc() ? "the relay ends" : R"({"error":"the relay ends"})");
@@ -229,10 +230,7 @@ Crew::Place* Crew::find_place(std::string_view asked) {
 // The same place, written otherwise: with TLS by now, or without.
 bool Crew::copy_place(const Endpoint& where, Place& place) const {
   for (const Place& old : places_) {
-    const Listening& listening = old.sockets.front();
-    const bool same = where.kind == Endpoint::Kind::kUnix ? listening.path == where.host
-                                                          : listening.path.empty() && where.port != 0 && listening.addr.port == where.port && listening.addr.same_host(where.addr);
-    if (!same) continue;
+    if (!listens_on(old.sockets.front(), where)) continue;
     bool whole = true;
     for (const Listening& one : old.sockets) {
       place.sockets.push_back({one.fd.open() ? Fd{sys::duplicate(one.fd.get())} : Fd{}, one.addr, one.path});
@@ -248,11 +246,6 @@ bool Crew::copy_place(const Endpoint& where, Place& place) const {
 Status Crew::open_place(const Endpoint& where, size_t count, Place& place) const {
   const bool passed = env_.sockets.has(where);
   Result<Listening> first = env_.sockets.open(where, SockOptions{});
-  if (!first.ok() && where.anywhere && (first.status().error() == EAFNOSUPPORT || first.status().error() == EADDRNOTAVAIL)) {
-    Endpoint v4 = where;  // there is no IPv6
-    v4.addr.family = Addr::Family::kV4;
-    first = env_.sockets.open(v4, SockOptions{});
-  }
   if (!first.ok()) return first.status();
   if (passed || !first->path.empty()) {
     while (place.sockets.size() + 1 < count) {
@@ -291,7 +284,7 @@ void Crew::prepare(const Section& section, Faults& faults) {
     if (place == nullptr) {
       next_->fresh.push_back({asked, {}});
       if (const Status status = copy_place(where, next_->fresh.back()) ? Status{} : open_place(where, count, next_->fresh.back()); !status.ok()) {
-        faults.push_back({section.where("listen"), "cannot listen on " + asked + ": " + (status.error() != 0 ? std::strerror(status.error()) : status.reason())});
+        faults.push_back({section.where("listen"), bind_remedy(where, status)});
         continue;
       }
       place = &next_->fresh.back();
@@ -305,6 +298,16 @@ void Crew::prepare(const Section& section, Faults& faults) {
   probe->prepare(section, faults);
   next_->reads_files = probe->reads_files();
   probe->rollback();
+}
+
+void Crew::rollback() {
+  if (next_ == nullptr) return;
+  std::set<std::string> paths;
+  for (const Place& place : next_->fresh)
+    for (const Listening& one : place.sockets) paths.insert(one.path);
+  next_.reset();
+  for (const std::string& path : paths)
+    if (!path.empty()) static_cast<void>(remove_stale(path));  // where one of the workers listens, it stays
 }
 
 void Crew::commit() {

@@ -33,7 +33,7 @@ class Crew final : public Relay, private TimerUser {
 
   void prepare(const Section& section, Faults& faults) override;
   void commit() override;
-  void rollback() override { next_.reset(); }
+  void rollback() override;
   void lend() override {}
   bool reads_files() const override { return reads_files_ || by_hand_; }
   void drain() override;

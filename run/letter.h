@@ -19,7 +19,7 @@ enum class Letter : uint8_t {
   kDrain,
   kStop,       // why
   kLogLevel,   // the level
-  kAsk,        // ticket, post, what, parameters, body: of the admin socket
+  kAsk,        // ticket, post, rpc, what, parameters, body: of the admin socket
   kForget,     // ticket: nobody waits for that answer any more
   kReturned,   // the number of whom it was for, who is not there; then the mail
   // to the main process

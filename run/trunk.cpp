@@ -54,10 +54,7 @@ bool Trunk::send(Letter what, std::span<const std::byte> letter) {
 
 bool Trunk::post(uint64_t number, std::span<const std::byte> mail) {
   if (!is_open() || doomed_) return false;
-  if (!out_.empty() && out_.size() + kHead + sizeof number + mail.size() > kMailMost) {
-    asked_ = true;
-    return false;
-  }
+  if (!out_.empty() && out_.size() + kHead + sizeof number + mail.size() > kMailMost) return false;
   if (out_.bound() - out_.size() < kHead + sizeof number + mail.size()) return false;  // it never fits
   return put(Letter::kMail, std::as_bytes(std::span(&number, 1)), mail);
 }
@@ -69,14 +66,11 @@ void Trunk::hold(bool yes) {
 
 void Trunk::on_ready(Conn&) {
   if (doomed_) return down();
-  if (!flush() || !read()) return;
-  if (asked_ && out_.size() <= kMailMost / 2) {
-    asked_ = false;
-    user_.on_trunk_room(*this);
-  }
+  flush();
+  read();
 }
 
-bool Trunk::flush() {
+void Trunk::flush() {
   while (!out_.empty() && conn_.writable()) {
     const Queue::Spans parts = out_.front();
     const std::array<iovec, 2> from = {{{parts[0].data(), parts[0].size()}, {parts[1].data(), parts[1].size()}}};
@@ -88,7 +82,6 @@ bool Trunk::flush() {
     if (n.status().code() != Code::kAgain) conn_.try_reading();  // what it has said before it went is still to be had; then comes the end
     break;
   }
-  return true;
 }
 
 // `size` bytes have left: first_ is where the first letter begins of which nothing has.
@@ -122,8 +115,8 @@ void Trunk::each_unsent(const std::function<void(Letter, std::span<const std::by
   }
 }
 
-bool Trunk::read() {
-  if (held_) return true;
+void Trunk::read() {
+  if (held_) return;
   if (!part_.empty()) take({});
   BufferPool::Lent block;
   for (unsigned round = 0; round < kRounds && is_open() && !held_ && conn_.readable(); ++round) {
@@ -136,13 +129,10 @@ bool Trunk::read() {
     }
     if (n.status().code() == Code::kAgain) break;
     loop_.buffers().give_back(std::move(block));
-    down();
-    return false;
+    return down();
   }
   if (block != nullptr) loop_.buffers().give_back(std::move(block));
-  if (!is_open()) return false;
-  if (!held_ && conn_.readable()) conn_.again();
-  return true;
+  if (is_open() && !held_ && conn_.readable()) conn_.again();
 }
 
 void Trunk::take(std::span<const std::byte> bytes) {

@@ -3,8 +3,8 @@
 //
 //   u32 length, u8 Letter, the letter …
 //
-// What is sent in a turn leaves together in the next. Mail has a bound: who is refused goes on when there is room (on_trunk_room). Letters of the
-// main process are few and small, and have room of their own behind that.
+// What is sent in a turn leaves together in the next. Mail has a bound. Letters of the main process are few and small, and have room of
+// their own behind that.
 #pragma once
 
 #include <cstddef>
@@ -27,8 +27,6 @@ class TrunkUser {
  public:
   // The bytes live for the call.
   virtual void on_letter(Trunk& trunk, Letter what, LetterReader letter) = 0;
-  // post() was refused, and half of its room is free now.
-  virtual void on_trunk_room(Trunk& trunk) = 0;
   // The other end has gone. Once, and last.
   virtual void on_trunk_down(Trunk& trunk) = 0;
 
@@ -53,7 +51,6 @@ class Trunk final : public Mortal, private ConnUser {
   bool post(uint64_t number, std::span<const std::byte> mail);
   // Letters are not read until `yes` is false again.
   void hold(bool yes);
-  bool holds() const { return held_; }
   // Letters of which nothing has left. Only once it is down.
   void each_unsent(const std::function<void(Letter, std::span<const std::byte>)>& visit);
   uint64_t waiting() const { return out_.size(); }  // bytes
@@ -64,11 +61,11 @@ class Trunk final : public Mortal, private ConnUser {
 
   void on_ready(Conn& conn) override;
   bool put(Letter what, std::span<const std::byte> head, std::span<const std::byte> body);
-  bool flush();
+  void flush();
   void pass(uint64_t size);
   void copy(uint64_t offset, std::span<std::byte> to);
   uint32_t length_at(uint64_t offset);
-  bool read();
+  void read();
   void take(std::span<const std::byte> bytes);
   size_t read_letters(std::span<const std::byte> bytes);
   void down();
@@ -80,7 +77,6 @@ class Trunk final : public Mortal, private ConnUser {
   uint64_t first_ = 0;  // in the offsets of out_: the first letter of which nothing has left
   std::vector<std::byte> part_;  // of a letter that has not come whole, or that nobody was to read yet
   bool held_ = false;
-  bool asked_ = false;  // post() was refused
   bool doomed_ = false;  // there was no memory for a letter
 };
 

@@ -77,7 +77,6 @@ class Worker final : private TrunkUser, private Mail, private ControlDesk {
       case Letter::kAnswer: return;
     }
   }
-  void on_trunk_room(Trunk&) override { relay_->on_mail_room(); }
   void on_trunk_down(Trunk&) override {
     if (draining_ || over_) return;
     status_ = kExitFailed;

@@ -49,6 +49,8 @@ class GrpcReader {
  public:
   // No message may be longer than `most` bytes.
   explicit GrpcReader(uint32_t most) : most_(most) {}
+  // Holds for messages that begin from now on.
+  void set_most(uint32_t most) { most_ = most; }
 
   // Takes `bytes`, all of it, and calls take(std::span<const std::byte> message) for each message that is whole now; valid within the call.
   // take() returns whether to go on: false ends the call, and whatever else was in `bytes` is thrown away (for one whose stream has gone).

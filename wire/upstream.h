@@ -88,7 +88,7 @@ struct Output {
 // kInvalid: it is no such message. kLimit: more clients or labels in it than 4096 and 64, or no memory. kNotFound: a command or a choice of a later
 // protocol, to be passed over.
 Status decode(std::span<const std::byte> message, Output& output);
-// Appends a whole gRPC message. (For tests and the bench.)
+// Appends a whole gRPC message: of what an operator says, for those who are elsewhere.
 void encode(const Output& output, std::string& to);
 
 struct Ready {

@@ -218,6 +218,7 @@ void PlexRelay::take_back(Upstream& from, const upstream::Input& input) {
   const std::optional<Uuid> uuid = Uuid::parse(input.client_uuid);
   if (!uuid) return;
   if (Client* client = clients_.find(*uuid); client != nullptr) {
+    from.serves_others |= client->home() != &from;
     // The next upstream hears of the client anew, and what has become of its own messages does not concern it.
     if (input.event == Event::kData) client->take_back(input.seq, input.payload, input.redelivered);
     return;

@@ -179,11 +179,13 @@ void PlexRelay::upstream_gone(Upstream& upstream) {
         leaving_.erase(client);
         stats_.add(Stat::kWaiting, client->is_gone() ? 0 : 1);
         client->move_to(nullptr, false);
+        client->take_back(upstream.id());
       }
       client = next;
     }
   upstream.client_count = 0;
-  for (uint32_t place = 0; place < clients_.places(); ++place)
+  const uint32_t places = std::exchange(upstream.serves_others, false) ? clients_.places() : 0;
+  for (uint32_t place = 0; place < places; ++place)
     if (Client* client = clients_.at(place); client != nullptr) {
       client->take_back(upstream.id());
       if (client->home() != nullptr && client->unsent() > 0) client->go_on();
@@ -243,7 +245,10 @@ Upstream* PlexRelay::give(Client& client, std::span<const std::byte> payload, ui
   }
   // Each in its turn; who has no room is passed over.
   while (Upstream* upstream = choose_by_turn(true))
-    if (upstream->give(input)) return upstream;
+    if (upstream->give(input)) {
+      upstream->serves_others |= upstream != client.home();
+      return upstream;
+    }
   roomless_.push_back(client);
   return nullptr;
 }

@@ -104,8 +104,13 @@ class PlexRelay::Names final : private LookupUser, private TimerUser {
   Names(PlexRelay& relay, Source from, TlsContext* tls)
       : source(std::move(from)), context(tls), relay_(relay), lookup_(relay.resolver(), *this), timer_(relay.loop(), *this) {}
   void begin() {
-    timer_.arm(relay_.config().resolve_interval);
+    interval_ = relay_.config().resolve_interval;
+    timer_.arm(interval_);
     if (!lookup_.active()) lookup_.start(source.place, Lookup::Want::kAll);
+  }
+  // Another interval holds from now on.
+  void reconfigured() {
+    if (interval_ != relay_.config().resolve_interval) begin();
   }
   // So many of its addresses have no upstream, because there are kUpstreamsMost. Said once, until all have one.
   void leave_out(size_t count) {
@@ -132,6 +137,7 @@ class PlexRelay::Names final : private LookupUser, private TimerUser {
 
   PlexRelay& relay_;
   bool leaves_out_ = false;
+  Delay interval_{};
   Lookup lookup_;
   Timer timer_;
 };
@@ -197,6 +203,7 @@ void PlexRelay::commit() {
   settle_sources();
   settle_all_homes();
   next_.reset();
+  for (const std::unique_ptr<Names>& names : names_) names->reconfigured();
   for (const std::unique_ptr<Upstream>& upstream : upstreams_) upstream->reconfigured();
   for (uint32_t place = 0; place < clients_.places(); ++place)
     if (Client* client = clients_.at(place); client != nullptr) client->reconfigured();
@@ -294,14 +301,18 @@ void PlexRelay::has_addrs(Names& names, const Found& found) {
   serve_.arm(Delay{0});
 }
 
-void PlexRelay::add_upstream(const Source& source, const Endpoint& place, TlsContext* tls, std::shared_ptr<Tier> tier, uint16_t priority) {
-  if (stopping_ || drained_) return;
+DialPlan PlexRelay::plan_to(const Endpoint& place, TlsContext* tls) const {
   DialPlan plan = config_.dial;
   plan.target = place;
   plan.tls = tls;
   plan.options.unsent_most = kUnsentMost;
+  return plan;
+}
+
+void PlexRelay::add_upstream(const Source& source, const Endpoint& place, TlsContext* tls, std::shared_ptr<Tier> tier, uint16_t priority) {
+  if (stopping_ || drained_) return;
   const std::string name = place.text() == source.place.text() ? source.text : name_of(source, place.addr);
-  upstreams_.push_back(std::make_unique<Upstream>(*this, next_upstream_++, name, source.text, plan, authority_of(source)));
+  upstreams_.push_back(std::make_unique<Upstream>(*this, next_upstream_++, name, source.text, plan_to(place, tls), authority_of(source)));
   upstreams_.back()->priority = priority;
   upstreams_.back()->tier = std::move(tier);
   upstreams_.back()->start();

@@ -128,6 +128,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void command(Client& client, upstream::Command command, std::string_view given, bool by_admin);
 
   // Upstreams.
+  DialPlan plan_to(const Endpoint& place, TlsContext* tls) const;
   void upstream_up(Upstream& upstream);
   void upstream_has_room(Upstream& upstream);
   // `upstream` is over: its clients are to find another.

@@ -126,8 +126,9 @@ void Router::lost(const Asked& asked, Delivery why) {
 }
 
 void Router::report(uint32_t speaker, uint64_t request, const Uuid& uuid, Delivery what) {
-  const size_t index = speaker - kElsewhere;
-  if (index >= speakers_.size()) return;
+  if (speaker == kNoReports) return;
+  const size_t index = (speaker - kElsewhere) % kSpeakersMost;
+  if (index >= speakers_.size() || speakers_[index].id != speaker) return relay_.stats().add(Stat::kRouteLost);  // another has its place
   const Speaker& asks = speakers_[index];
   std::string parcel;
   encode(Parcel{.what = Parcel::What::kReport, .from = self_, .speaker = asks.number, .request = request, .uuid = uuid, .delivery = what}, parcel);
@@ -167,9 +168,13 @@ uint32_t Router::speaker_of(const Parcel& parcel) {
   if (parcel.speaker == 0) return 0;
   const std::pair<Place, uint32_t> who{parcel.from, parcel.speaker};
   if (const auto at = numbers_.find(who); at != numbers_.end()) return at->second;
-  if (speakers_.size() == kSpeakersMost) return kNoReports;
-  speakers_.push_back({parcel.from, parcel.speaker});
-  return numbers_[who] = kElsewhere + static_cast<uint32_t>(speakers_.size() - 1);
+  const uint32_t id = kElsewhere + next_speaker_;
+  const size_t index = next_speaker_ % kSpeakersMost;
+  next_speaker_ = (next_speaker_ + 1) % kSpeakersEver;
+  if (index == speakers_.size()) speakers_.emplace_back();
+  else numbers_.erase({speakers_[index].place, speakers_[index].number});  // who came first
+  speakers_[index] = {id, parcel.from, parcel.speaker};
+  return numbers_[who] = id;
 }
 
 // `for_all`: by Redis, which gives such a message to all workers, and our own have it by mail.

@@ -66,8 +66,9 @@ class Router final : private ExchangeUser {
 
  private:
   struct Speaker {
-    Place place;
-    uint32_t number;
+    uint32_t id = 0;  // here
+    Place place{};
+    uint32_t number = 0;  // there
   };
   struct Asked {
     uint64_t cookie;
@@ -75,8 +76,9 @@ class Router final : private ExchangeUser {
     uint64_t request;
     Uuid uuid;
   };
-  static constexpr size_t kSpeakersMost = 65536;
-  static constexpr uint32_t kNoReports = UINT32_MAX;  // a speaker elsewhere who gets none
+  static constexpr uint32_t kSpeakersMost = 65536;
+  static constexpr uint32_t kSpeakersEver = kElsewhere - kSpeakersMost;  // then from 0 again: a multiple of kSpeakersMost
+  static constexpr uint32_t kNoReports = UINT32_MAX;                    // a speaker elsewhere who gets none; never an id
 
   void on_exchange_up() override;
   void on_exchange_down(bool was_up, const std::string& why) override;
@@ -98,8 +100,10 @@ class Router final : private ExchangeUser {
   bool routes_ = false;              // there is one
   std::deque<Asked> asked_;          // given to the exchange, in order
   uint64_t cookies_ = 0;
-  std::vector<Speaker> speakers_;    // elsewhere, that have asked for a report: by number, less kElsewhere
-  std::map<std::pair<Place, uint32_t>, uint32_t> numbers_;  // and the number
+  // The last kSpeakersMost elsewhere that have asked for a report, by id % kSpeakersMost: each upstream that connects anew is another.
+  std::vector<Speaker> speakers_;
+  std::map<std::pair<Place, uint32_t>, uint32_t> numbers_;  // and their ids
+  uint32_t next_speaker_ = 0;
   upstream::Output output_;          // what has arrived; its memory is kept
 };
 

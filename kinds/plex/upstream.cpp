@@ -140,7 +140,7 @@ void Upstream::up(const upstream::Ready& ready) {
   up_at_ = live_at_ = loop_.now();
   refused_ = false;
   talk_.reset();
-  talk_.stream.unsent().set_bound(relay_.config().upstream_queue);  // a reload may have changed it
+  talk_.stream.unsent().set_bound(relay_.config().upstream_queue);  // which may have been smaller than what was in it
   sent_ = {};
   request(talk_, "bidirectionalStreaming", false);
   ask_live();
@@ -164,6 +164,9 @@ void Upstream::ask_live() {
 }
 
 void Upstream::reconfigured() {
+  plan_ = relay_.plan_to(plan_.target, plan_.tls);
+  talk_.stream.unsent().set_bound(relay_.config().upstream_queue);
+  talk_.reader.set_most(relay_.config().upstream_message);
   if (state_ != State::kUp) return;
   live_timer_.disarm();
   live_at_ = loop_.now();

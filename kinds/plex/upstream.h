@@ -51,12 +51,12 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   ~Upstream() override;
 
   void start();
-  // Sends what it has, then ends; the relay hears of it (PlexRelay::ended) later.
+  // Sends what it has, then ends; the relay hears of it (PlexRelay::upstream_closed) later.
   void retire();
   // At once.
   void close();
   bool retired() const { return retired_; }
-  // Other time-outs hold from now on.
+  // The relay's configuration is another: its bounds and time-outs hold from now on, what is for a connection from the next one.
   void reconfigured();
 
   uint32_t id() const { return id_; }
@@ -86,6 +86,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   List<Client> roomless;
   size_t client_count = 0;
   int64_t credit = 0;  // for balancing
+  bool serves_others = false;  // it has been given messages of clients whose home is another
   std::shared_ptr<Tier> tier;  // nullptr: it is no service's
   uint16_t priority = 0;
   bool is_best() const { return tier == nullptr || tier->best == priority; }

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reloads of a plex that runs: what holds at once for those who are there, and what a reload that fails leaves behind."""
+# Issue: point 1 (dynamic control of the runtime).
+
+import socket
+
+from harness.lab import Lab
+from harness.plex import announced
+from harness.until import until
+
+TEXT = '[[relay]]\nkind = "plex"\nname = "plex"\nlisten = [{listen}]\nframing = "line"\nupstream = ["{url}"]\n'
+ANY = '"tcp://127.0.0.1:0"'
+
+
+def test_longer_messages(lab: Lab) -> None:
+    """A message longer than the upstream's queue was before, and one longer than it might say, both over the connection that is there."""
+    upstream = lab.upstream(features=("EVENTS",))
+    text = TEXT.format(listen=ANY, url=upstream.url)
+    relay = lab.run(text + 'max-message = "8KiB"\nupstream-queue = "64KiB"\nmax-upstream-message = "64KiB"\n')
+    relay.wait_stat("upstreams", "==", 1)
+    lab.file("relay.toml", text + 'max-message = "1MiB"\nupstream-queue = "4MiB"\nmax-upstream-message = "4MiB"\n')
+    assert relay.reload().status == 200
+    one = announced(lab, relay, upstream)
+    line = b"x" * 1_000_000
+    one.peer.send(line + b"\n")
+    assert one.peer.read(len(line)) == line  # it echoes
+    stats = relay.stats()
+    assert (stats["dials"], stats["bad_messages"], stats["lost_messages"]) == (1, 0, 0)
+
+
+def test_shorter_queues(lab: Lab) -> None:
+    """Nothing of what waits is thrown away when a reload allows less: it arrives, in order."""
+    upstream = lab.upstream(does="silent", features=("EVENTS",))
+    text = TEXT.format(listen=ANY, url=upstream.url)
+    relay = lab.run(text + 'upstream-queue = "8MiB"\n')
+    relay.wait_stat("upstreams", "==", 1)
+    one = announced(lab, relay, upstream)
+    lines = [b"%06d" % number + b"y" * 1000 for number in range(3000)]
+    one.peer.send(b"".join(line + b"\n" for line in lines[:2000]))
+    lab.file("relay.toml", text + 'upstream-queue = "128KiB"\n')
+    assert relay.reload().status == 200
+    one.peer.send(b"".join(line + b"\n" for line in lines[2000:]))
+    until(lambda: len(upstream.data(one.uuid)) == len(lines), "all of them have come")
+    assert [event.payload for event in upstream.data(one.uuid)] == [line + b"\n" for line in lines]
+    assert relay.stats()["lost_messages"] == 0
+
+
+def test_a_shorter_resolve_interval(lab: Lab) -> None:
+    """It does not begin after the one that runs."""
+    first, second, dns = lab.upstream(), lab.upstream(), lab.dns()
+    dns.add("one.test", a="127.0.0.1")
+    dns.add("_grpc._tcp.app.test", srv=(0, 0, first.port, "one.test"))
+    text = f'dns = "{dns.address}"\n' + TEXT.format(listen=ANY, url="grpc://_grpc._tcp.app.test")
+    relay = lab.run(text + 'resolve-interval = "1h"\n')
+    relay.wait_stat("upstreams", "==", 1)
+    dns.add("_grpc._tcp.app.test", srv=(0, 0, second.port, "one.test"))
+    lab.file("relay.toml", text + 'resolve-interval = "1s"\n')
+    assert relay.reload().status == 200
+    relay.wait_stat("upstreams", "==", 2)
+
+
+def test_a_failed_reload_leaves_no_socket_file(lab: Lab) -> None:
+    """With workers, too: a place that was opened is given back when another one of the same configuration cannot be."""
+    upstream = lab.upstream()
+    path = lab.folder / "x.sock"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        text = TEXT.format(listen=ANY, url=upstream.url) + "workers = 2\n"
+        relay = lab.run(text).allow("config-fault", "reload-failed")
+        relay.wait_stat("upstreams", "==", 2)
+        port = taken.getsockname()[1]
+        lab.file("relay.toml", text.replace(ANY, f'{ANY}, "unix:{path}", "tcp://127.0.0.1:{port}"'))
+        answer = relay.reload()
+    assert answer.status == 409, answer.text()
+    assert f"127.0.0.1:{port} is in use; stop the program that has it (ss -ltnp 'sport = :{port}')" in answer.text()
+    assert not path.exists()
