@@ -242,6 +242,16 @@ std::string hide_password(std::string_view url) {
   return out;
 }
 
+int hex_byte(std::string_view text) {
+  const auto digit = [](char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    c = small(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+  };
+  if (text.size() < 2 || digit(text[0]) < 0 || digit(text[1]) < 0) return -1;
+  return digit(text[0]) * 16 + digit(text[1]);
+}
+
 std::string lower(std::string_view text) {
   std::string out(text);
   for (char& c : out) c = small(c);

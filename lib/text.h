@@ -7,6 +7,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -15,6 +16,9 @@
 #include <vector>
 
 namespace relay {
+
+inline std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 
 // The whole of `text` or nothing: no sign, no white space, no overflow. A duration ends at 100 years, so that in nanoseconds,
 // added to any clock, it still fits an int64_t.
@@ -46,6 +50,9 @@ std::string quote(std::string_view text);
 // `url` without what may be a password: "redis://user:***@host" for "redis://user:secret@host", "***@host" where it cannot be told from
 // a user. Several URLs may stand there, with spaces or commas between them. One in doubt hides more, not less.
 std::string hide_password(std::string_view url);
+
+// The byte that the first two characters of `text` are in hexadecimal digits; -1: they are none, or missing.
+int hex_byte(std::string_view text);
 
 // Base64 (RFC 4648, section 4), with its padding or without; nothing: it is none.
 std::optional<std::string> decode_base64(std::string_view text);

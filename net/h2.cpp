@@ -115,11 +115,7 @@ void H2::start_session() {
 
 void H2::request(H2Stream& stream, std::span<const H2Header> headers, bool end) {
   CHECK(takes_streams() && !stream.is_open());
-  const auto bytes_of = [](std::string_view text) { return const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(text.data())); };
-  std::vector<nghttp2_nv> all;
-  all.reserve(headers.size());
-  for (const H2Header& header : headers)
-    all.push_back({bytes_of(header.name), bytes_of(header.value), header.name.size(), header.value.size(), NGHTTP2_NV_FLAG_NONE});
+  const std::vector<nghttp2_nv> all = raw(headers);
   nghttp2_data_provider body{};
   body.read_callback = H2Calls::on_read;
   stream.h2_ = this;

@@ -1,12 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// What h2.cpp and h2_calls.cpp share, and nobody else includes: nghttp2's own shapes.
+// What the sources of HTTP/2 share, and nobody else includes: nghttp2's own shapes.
 #pragma once
 
 #include <nghttp2/nghttp2.h>
 
+#include <span>
+#include <string_view>
+#include <vector>
+
 #include "net/h2.h"
 
 namespace relay {
+
+// Headers as nghttp2 wants them; they are read where they are.
+inline std::vector<nghttp2_nv> raw(std::span<const H2Header> headers) {
+  const auto letters = [](std::string_view text) { return const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(text.data())); };
+  std::vector<nghttp2_nv> all;
+  all.reserve(headers.size());
+  for (const H2Header& header : headers)
+    all.push_back({letters(header.name), letters(header.value), header.name.size(), header.value.size(), NGHTTP2_NV_FLAG_NONE});
+  return all;
+}
 
 // What nghttp2 calls, from within feed() and pull(). Each asks first whether its session is still the one: a user may have closed the H2.
 struct H2Calls {

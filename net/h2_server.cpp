@@ -2,27 +2,16 @@
 // H2Server: what nghttp2 calls, and what it is told.
 #include "net/h2_server.h"
 
-#include <nghttp2/nghttp2.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
 
-#include "net/h2.h"
+#include "net/h2_calls.h"
 
 namespace relay {
 namespace {
 
 constexpr size_t kSentMost = 64 * 1024;  // of a stream's bytes, kept though they have gone
-
-std::vector<nghttp2_nv> raw(std::span<const H2Header> headers) {
-  const auto bytes_of = [](std::string_view text) { return const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(text.data())); };
-  std::vector<nghttp2_nv> all;
-  all.reserve(headers.size());
-  for (const H2Header& header : headers)
-    all.push_back({bytes_of(header.name), bytes_of(header.value), header.name.size(), header.value.size(), NGHTTP2_NV_FLAG_NONE});
-  return all;
-}
 
 Status status_of(int error) {
   if (error == NGHTTP2_ERR_NOMEM) return {Code::kLimit, "out of memory"};

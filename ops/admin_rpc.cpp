@@ -42,8 +42,6 @@ Asked read_headers(std::span<const H2Header> headers) {
 
 std::string message_of(std::string_view what) { return encode_grpc_message(printable(what.substr(0, kWordsMost))); }
 
-std::string_view bytes_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
 }  // namespace
 
 // ---- a call
@@ -72,7 +70,7 @@ class AdminRpc::Call final : private DeskUser {
     if (state_ != State::kComing) return;
     const Status status = reader_.feed(bytes, [this](std::span<const std::byte> message) {
       if (std::exchange(has_message_, true)) fail(kUnimplemented, "one message is enough");
-      else message_ = bytes_of(message);
+      else message_ = text_of(message);
       return state_ == State::kComing;
     });
     if (status.ok()) return;
@@ -177,7 +175,7 @@ class AdminRpc::Call final : private DeskUser {
 
   void say(std::string_view message) {
     const auto prefix = grpc_prefix(static_cast<uint32_t>(message.size()));
-    rpc_.server_.write(id_, bytes_of(prefix));
+    rpc_.server_.write(id_, text_of(prefix));
     rpc_.server_.write(id_, message);
   }
 

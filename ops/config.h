@@ -60,6 +60,18 @@ struct Key {
   bool parameters = false;    // kListen: ?NAME=VALUE&... may stand behind the place (ops/parameters); what there may be is the kind's
 };
 
+// Several tables as one.
+template <size_t... N>
+constexpr auto join(const std::array<Key, N>&... tables) {
+  std::array<Key, (N + ...)> all{};
+  size_t at = 0;
+  const auto append = [&](const auto& table) {
+    for (const Key& key : table) all[at++] = key;
+  };
+  (append(tables), ...);
+  return all;
+}
+
 struct Fault {
   std::string where;
   std::string what;

@@ -14,12 +14,6 @@
 namespace relay {
 namespace {
 
-int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char low = static_cast<char>(c | 0x20);
-  return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
-}
-
 // Nothing: a % without two digits behind it.
 std::optional<std::string> decode(std::string_view text) {
   std::string out;
@@ -28,15 +22,15 @@ std::optional<std::string> decode(std::string_view text) {
       out += text[i];
       continue;
     }
-    if (i + 2 >= text.size() || hex(text[i + 1]) < 0 || hex(text[i + 2]) < 0) return std::nullopt;
-    const auto byte = static_cast<unsigned>(hex(text[i + 1]) * 16 + hex(text[i + 2]));
+    const int byte = hex_byte(text.substr(i + 1));
+    if (byte < 0) return std::nullopt;
     i += 2;
     if (byte >= ' ' && byte < 0x7f && byte != '\\') {  // which would begin an escape
       out += static_cast<char>(byte);
       continue;
     }
     char escaped[5];
-    std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
+    std::snprintf(escaped, sizeof escaped, "\\x%02x", static_cast<unsigned>(byte) & 0xffU);
     out += escaped;
   }
   return out;

@@ -21,13 +21,8 @@ std::optional<std::string> unescape(std::string_view text) {
       out += text[i];
       continue;
     }
-    int value = 0;
-    for (size_t digit = 1; digit <= 2; ++digit) {
-      const char c = i + digit < text.size() ? text[i + digit] : 'x';
-      const size_t at = std::string_view("0123456789abcdefABCDEF").find(c);
-      if (at == std::string_view::npos) return std::nullopt;
-      value = value * 16 + static_cast<int>(at < 16 ? at : at - 6);
-    }
+    const int value = hex_byte(text.substr(i + 1));
+    if (value < 0) return std::nullopt;
     out += static_cast<char>(value);
     i += 2;
   }

@@ -40,14 +40,6 @@ inline constexpr std::array kTlsKeys = {
         .help = "TLS: how many handshakes a listener has under way; who comes then waits in the kernel's backlog", .min = 1, .max = 1'000'000},
 };
 
-template <size_t A, size_t B>
-constexpr std::array<Key, A + B> join(const std::array<Key, A>& a, const std::array<Key, B>& b) {
-  std::array<Key, A + B> all{};
-  for (size_t i = 0; i < A; ++i) all[i] = a[i];
-  for (size_t i = 0; i < B; ++i) all[A + i] = b[i];
-  return all;
-}
-
 struct TlsKeys {
   bool listens = false;  // some place to listen has tls://
   bool dials = false;    // the target has

@@ -3,6 +3,8 @@
 # Issue: point 1 (dynamic control of the runtime).
 
 import socket
+from types import SimpleNamespace
+from typing import Any
 
 from harness.lab import Lab
 from harness.plex import announced
@@ -57,6 +59,29 @@ def test_a_shorter_resolve_interval(lab: Lab) -> None:
     lab.file("relay.toml", text + 'resolve-interval = "1s"\n')
     assert relay.reload().status == 200
     relay.wait_stat("upstreams", "==", 2)
+
+
+def test_keepalive(lab: Lab) -> None:
+    """What the kernel does for connections is as the keys say, for clients and for upstreams; and as a reload says, for those that come then."""
+    upstream = lab.upstream(features=("EVENTS",))
+    text = TEXT.format(listen=ANY, url=upstream.url)
+    relay = lab.run(text).allow("upstream-lost", "dial-failed")
+    relay.wait_stat("upstreams", "==", 1)
+
+    def kernel(end: Any) -> list[int]:
+        names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+        return [relay.option_of(end, socket.SOL_SOCKET, socket.SO_KEEPALIVE), *(relay.option_of(end, socket.IPPROTO_TCP, name) for name in names)]
+
+    first, other = announced(lab, relay, upstream).peer, SimpleNamespace(local=f"127.0.0.1:{upstream.port}")
+    assert [kernel(first), kernel(other)] == [[1, 60, 10, 6, 0]] * 2
+    lab.file("relay.toml", text + 'keepalive = "7s"\nkeepalive-interval = "3s"\nkeepalive-count = 2\nuser-timeout = "1500ms"\n')
+    assert relay.reload().status == 200
+    assert kernel(announced(lab, relay, upstream).peer) == [1, 7, 3, 2, 1500]
+    upstream.kill()
+    upstream.start()
+    relay.wait_stat("dials", ">=", 2)
+    relay.wait_stat("upstreams", "==", 1)
+    assert [kernel(first), kernel(other)] == [[1, 60, 10, 6, 0], [1, 7, 3, 2, 1500]]
 
 
 def test_a_failed_reload_leaves_no_socket_file(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 """The configuration of Redis relays: files of the smart-relayer of old, and passwords, which nobody gets to see."""
 # Issue: "What a user does".
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,13 @@ def test_password_twice_or_not_at_all(lab: Lab) -> None:
     assert "keep one of the two" in done.stderr
     done = command("redis", "--listen", "127.0.0.1:0", "--url", "redis://app@h:1")
     assert "--url: the URL has a user and no password" in done.stderr and "password-file" in done.stderr
+
+
+def test_keepalive(lab: Lab) -> None:
+    """The kernel watches over clients as the keys say."""
+    relay = lab.redis_relay(lab.redis_server(), keepalive="7s", keepalive_interval="3s", keepalive_count=2, user_timeout="1500ms")
+    peer = lab.client(relay)
+    peer.send(b"*1\r\n$4\r\nPING\r\n")
+    assert peer.read(7) == b"+PONG\r\n"
+    names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+    assert [relay.option_of(peer, socket.IPPROTO_TCP, name) for name in names] == [7, 3, 2, 1500]

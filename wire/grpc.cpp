@@ -20,14 +20,6 @@ constexpr std::array<std::string_view, 17> kCodes = {
 
 constexpr std::string_view kHex = "0123456789ABCDEF";
 
-// -1: it is no digit.
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 }  // namespace
 
 std::array<std::byte, kGrpcPrefix> grpc_prefix(uint32_t length) {
@@ -73,9 +65,9 @@ std::string decode_grpc_message(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   for (size_t i = 0; i < text.size(); ++i) {
-    const bool escaped = text[i] == '%' && text.size() - i > 2 && hex_value(text[i + 1]) >= 0 && hex_value(text[i + 2]) >= 0;
-    out += escaped ? static_cast<char>(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2])) : text[i];
-    if (escaped) i += 2;
+    const int value = text[i] == '%' ? hex_byte(text.substr(i + 1)) : -1;
+    out += value >= 0 ? static_cast<char>(value) : text[i];
+    if (value >= 0) i += 2;
   }
   return out;
 }

@@ -13,20 +13,12 @@ namespace {
 constexpr uint64_t kMostPending = uint64_t{1} << 40;  // values in one reply, bytes in one value
 constexpr uint8_t kMostDigits = 13;
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 bool is_space(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
 
 // Takes the escape behind a backslash off `text`.
 char unescape(std::string_view& text) {
   const char c = text.front();
-  if (c == 'x' && text.size() >= 3 && hex_digit(text[1]) >= 0 && hex_digit(text[2]) >= 0) {
-    const int value = hex_digit(text[1]) * 16 + hex_digit(text[2]);
+  if (const int value = hex_byte(text.substr(1)); c == 'x' && value >= 0) {
     text.remove_prefix(3);
     return static_cast<char>(value);
   }

@@ -19,10 +19,9 @@
 #include <vector>
 
 #include "lib/status.h"
+#include "lib/text.h"
 
 namespace relay {
-
-inline std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 // The server's own: proto-max-bulk-len as it comes, PROTO_INLINE_MAX_SIZE, and what a count may be.
 struct RespLimits {

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "lib/text.h"
+#include "ops/dial_keys.h"
 
 namespace relay::cluster {
 namespace {
@@ -40,12 +41,6 @@ constexpr std::array kOwnKeys = {
         .help = "ingress queue: how much a gateway may send before its client comes; then its reading stops", .min = 1, .max = kTerabyte},
     Key{.name = "egress-queue-size", .type = KeyType::kSize, .metavar = "SIZE", .fallback = "6400KiB",
         .help = "egress queue: how much a client may send before its gateway is there", .min = 1, .max = kTerabyte},
-    Key{.name = "connect-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
-        .help = "dialling: the most to wait for one address, or for the name", .min = 1, .max = kDay},
-    Key{.name = "retry-min", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "100ms",
-        .help = "dialling: the first pause after all addresses have failed; it doubles each time", .min = 1, .max = kDay},
-    Key{.name = "retry-max", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
-        .help = "dialling: the longest pause; each is shortened at random by up to half", .min = 1, .max = kDay},
     Key{.name = "idle-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
         .help = "ends a pair when no byte has moved for so long; 0 is never", .max = 365 * kDay},
     Key{.name = "half-close-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "1m",
@@ -53,26 +48,15 @@ constexpr std::array kOwnKeys = {
     Key{.name = "wait-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
         .help = "ends a gateway or client whose other side has not come for so long, and loses its bytes; 0 is never",
         .max = 365 * kDay},
-    Key{.name = "keepalive", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "60s",
-        .help = "TCP keepalive: idle time before the first probe, in whole seconds; 0 turns it off", .max = 32'767'000},
-    Key{.name = "keepalive-interval", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "10s",
-        .help = "TCP keepalive: time between probes, in whole seconds", .min = 1000, .max = 32'767'000},
-    Key{.name = "keepalive-count", .type = KeyType::kInteger, .metavar = "N", .fallback = "6",
-        .help = "TCP keepalive: probes without an answer that end a connection", .min = 1, .max = 127},
-    Key{.name = "user-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
-        .help = "TCP_USER_TIMEOUT: ends a connection whose peer has acknowledged nothing for so long; 0 leaves it to the kernel",
-        .max = INT32_MAX},
     Key{.name = "nodelay", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "true", .help = "TCP_NODELAY: send small pieces at once"},
 };
-constexpr std::array kKeys = join(kOwnKeys, kTlsKeys);
+constexpr std::array kKeys = join(kOwnKeys, kDialKeys, kTcpKeys, kTlsKeys);
 
 std::vector<Endpoint> all_places(const ClusterConfig& config) {
   std::vector<Endpoint> places = config.listen;
   places.insert(places.end(), config.gateway_listen.begin(), config.gateway_listen.end());
   return places;
 }
-
-bool whole_seconds(Delay value) { return value.count() % 1000 == 0; }
 
 bool needs_port(const Endpoint& endpoint) { return endpoint.kind != Endpoint::Kind::kUnix && !endpoint.has_port; }
 
@@ -93,7 +77,6 @@ Endpoint anywhere() {
   return endpoint;
 }
 
-std::chrono::seconds in_seconds(Delay value) { return std::chrono::duration_cast<std::chrono::seconds>(value); }
 
 // The relay would dial itself, take its own connection for a gateway's, and pair the client with nobody.
 bool dials_itself(const Endpoint& listen, const Endpoint& target) {
@@ -153,11 +136,7 @@ void cluster_check(const Section& section, Faults& faults) {
   bool port_used = listen.empty();
   for (const Endpoint& endpoint : listen) port_used = port_used || needs_port(endpoint);
   check_ports(section, port_used, faults);
-  if (section.duration("retry-min") > section.duration("retry-max"))
-    faults.push_back({section.where(section.has("retry-min") ? "retry-min" : "retry-max"), "retry-min is longer than retry-max"});
-  for (const std::string_view key : {"keepalive", "keepalive-interval"})
-    if (!whole_seconds(section.duration(key)))
-      faults.push_back({section.where(key), "the kernel counts whole seconds here; write for example 30s"});
+  check_dial(section, faults);
 
   if (section.has("gateway-api"))
     if (const Result<GatewayApi> api = GatewayApi::parse(section.text("gateway-api")); !api.ok()) {
@@ -217,14 +196,8 @@ ClusterConfig cluster_config(const Section& section) {
   DialPlan& dial = config.dial;
   const std::vector<Endpoint> targets = section.endpoints("target");
   if (!targets.empty()) dial.target = targets.front();
-  dial.connect_timeout = section.duration("connect-timeout");
-  dial.retry_min = section.duration("retry-min");
-  dial.retry_max = section.duration("retry-max");
+  read_dial(section, dial);
   dial.options.nodelay = section.flag("nodelay");
-  dial.options.keepalive = in_seconds(section.duration("keepalive"));
-  dial.options.keepalive_interval = in_seconds(section.duration("keepalive-interval"));
-  dial.options.keepalive_count = static_cast<uint32_t>(section.integer("keepalive-count"));
-  dial.options.user_timeout = section.duration("user-timeout");
   config.target = dial.target.text();
   if (dial.target.kind == Endpoint::Kind::kName && !dial.target.has_port) find_service(section, port, config);
   TlsKeys tls = read_tls(section, all_places(config), dial.target);

@@ -19,8 +19,6 @@ constexpr int kRounds = 4;           // blocks a turn, of what is thrown away
 constexpr Delay kLinger{2000};       // for the other end, after ours
 constexpr size_t kNameMost = 1024;   // of a certificate
 
-std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
 }  // namespace
 
 std::string_view name_of(CloseReason why) {

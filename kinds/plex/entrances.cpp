@@ -7,6 +7,7 @@
 
 #include "lib/check.h"
 #include "lib/json.h"
+#include "lib/random.h"
 #include "net/sys.h"
 
 namespace relay::plex {
@@ -25,12 +26,6 @@ std::string_view name_of(Framing::Kind kind) {
 // What a client has agreed to by coming, or is counted by, is the same.
 bool is_the_same(const Entrance& a, const Entrance& b) {
   return a.text == b.text && a.own_addresses == b.own_addresses && a.framing == b.framing;
-}
-
-uint64_t mix(uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-  return z ^ (z >> 31);
 }
 
 }  // namespace

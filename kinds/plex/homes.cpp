@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kinds/plex/plex.h"
+#include "lib/random.h"
 #include "lib/text.h"
 
 namespace relay::plex {
@@ -11,12 +12,6 @@ namespace {
 
 constexpr Delay kLookAgain{10};    // whether what is under way of a client that is to move has gone
 constexpr uint32_t kServed = 256;  // clients that are served in a turn, of those who waited
-
-uint64_t mix(uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-  return z ^ (z >> 31);
-}
 
 // Of an address without its port, so that who comes again comes to the same upstream.
 uint64_t hash_of(const Addr& peer) {

@@ -9,6 +9,7 @@
 
 #include "lib/bucket.h"
 #include "lib/text.h"
+#include "ops/dial_keys.h"
 #include "ops/parameters.h"
 
 namespace relay::plex {
@@ -100,12 +101,6 @@ constexpr std::array kOwnKeys = {
         .help = "one that has not said so for so long is lost, and dialled again", .min = 1, .max = kDay},
     Key{.name = "resolve-interval", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "30s",
         .help = "how often the names of upstreams are looked up anew", .min = 100, .max = kDay},
-    Key{.name = "connect-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s", .help = "dialling: the most to wait for one address", .min = 1,
-        .max = kDay},
-    Key{.name = "retry-min", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "100ms",
-        .help = "dialling: the first pause after an upstream has failed; it doubles each time", .min = 1, .max = kDay},
-    Key{.name = "retry-max", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
-        .help = "dialling: the longest pause; each is shortened at random by up to half", .min = 1, .max = kDay},
     Key{.name = "idle-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
         .help = "ends a client with which no byte has been exchanged for so long; 0 is never", .max = 365 * kDay},
     Key{.name = "half-close-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
@@ -117,7 +112,7 @@ constexpr std::array kOwnKeys = {
     Key{.name = "drain-grace", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
         .help = "how long clients are served on when the relay is told to end, before they are ended", .max = kDay},
 };
-constexpr std::array kKeys = join(join(kOwnKeys, kRouteKeys), kTlsKeys);
+constexpr std::array kKeys = join(kOwnKeys, kRouteKeys, kDialKeys, kTcpKeys, kTlsKeys);
 
 // What a message is, as long as its framing is that; and the rest of what a place to listen may have for itself.
 constexpr std::array<std::string_view, 4> kFramingParts = {"delimiter", "length-width", "length-order", "length-inclusive"};
@@ -151,12 +146,6 @@ std::string as_utf8(std::string_view text) { return is_utf8(text) ? std::string(
 
 Status bad(const char* why) { return {Code::kInvalid, why}; }
 
-int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char low = static_cast<char>(c | 0x20);
-  return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
-}
-
 // "\r\n" as it is written in a configuration; nothing: a bad escape.
 std::optional<std::string> unescape(std::string_view text) {
   std::string out;
@@ -170,8 +159,8 @@ std::optional<std::string> unescape(std::string_view text) {
     constexpr std::string_view kMeant("\r\n\t\0\\", 5);
     if (const size_t at = kNames.find(text[i]); at != std::string_view::npos) {
       out += kMeant[at];
-    } else if (text[i] == 'x' && i + 2 < text.size() && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
-      out += static_cast<char>(hex(text[i + 1]) * 16 + hex(text[i + 2]));
+    } else if (const int value = hex_byte(text.substr(i + 1)); text[i] == 'x' && value >= 0) {
+      out += static_cast<char>(value);
       i += 2;
     } else {
       return std::nullopt;
@@ -346,8 +335,7 @@ std::span<const Key> plex_keys() { return kKeys; }
 std::span<const Key> entrance_keys() { return kEntranceKeys; }
 
 void plex_check(const Section& section, Faults& faults) {
-  if (section.duration("retry-min") > section.duration("retry-max"))
-    faults.push_back({section.where(section.has("retry-min") ? "retry-min" : "retry-max"), "retry-min is longer than retry-max"});
+  check_dial(section, faults);
   if (section.duration("live-interval") >= section.duration("live-timeout"))
     faults.push_back({section.where(section.has("live-interval") ? "live-interval" : "live-timeout"), "live-interval is not shorter than live-timeout"});
   if (section.size("upstream-queue") < section.size("max-message") + 1024)
@@ -408,9 +396,7 @@ PlexConfig plex_config(const Section& section) {
   config.auth_timeout = section.duration("auth-timeout");
   config.active_time = section.duration("active-time");
   config.drain_grace = section.duration("drain-grace");
-  config.dial.connect_timeout = section.duration("connect-timeout");
-  config.dial.retry_min = section.duration("retry-min");
-  config.dial.retry_max = section.duration("retry-max");
+  read_dial(section, config.dial);
   config.route = read_route(section);
   if (config.route) {
     Endpoint where = std::move(config.route->plan.dial.target);

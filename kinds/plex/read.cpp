@@ -6,15 +6,13 @@
 
 #include "kinds/plex/client.h"
 #include "kinds/plex/plex.h"
+#include "lib/text.h"
 #include "net/proxied.h"
 
 namespace relay::plex {
 namespace {
 
 constexpr int kRounds = 4;  // blocks a turn
-
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
-std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 }  // namespace
 

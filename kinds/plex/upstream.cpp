@@ -23,8 +23,6 @@ constexpr size_t kLateMost = 4;                                 // events a clie
 constexpr size_t kLateBytes = 64 * 1024 * 1024;
 constexpr size_t kLateReports = 1024 * 1024;                    // some 80 MB
 
-std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
 std::string_view name_of(Upstream::State state) {
   switch (state) {
     case Upstream::State::kDown: return "down";

@@ -9,6 +9,7 @@
 #include "kinds/redis/early.h"
 #include "lib/text.h"
 #include "net/sys.h"
+#include "ops/dial_keys.h"
 #include "ops/spool_keys.h"
 
 namespace relay::redis {
@@ -46,12 +47,6 @@ constexpr std::array kOwnKeys = {
         .seconds = true},
     Key{.name = "stall-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "1s",
         .help = "ends a client that takes none of its replies for so long while others wait for theirs behind it", .min = 1, .max = kDay},
-    Key{.name = "connect-timeout", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
-        .help = "dialling: the most to wait for one address, or for the name", .min = 1, .max = kDay},
-    Key{.name = "retry-min", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "100ms",
-        .help = "dialling: the first pause after all addresses have failed; it doubles each time", .min = 1, .max = kDay},
-    Key{.name = "retry-max", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "5s",
-        .help = "dialling: the longest pause; each is shortened at random by up to half", .min = 1, .max = kDay},
     Key{.name = "minIdleConnections", .type = KeyType::kInteger, .metavar = "N", .fallback = "0",
         .help = "how many connections are held ready for who needs one of its own", .min = 0, .max = 100'000},
     Key{.name = "maxConnectedSecs", .type = KeyType::kDuration, .metavar = "TIME", .fallback = "0",
@@ -82,7 +77,7 @@ constexpr std::array kOwnKeys = {
     Key{.name = "log-keys", .type = KeyType::kBool, .metavar = "BOOL", .fallback = "true",
         .help = "smart: whether the log may show the keys of commands that the server has refused"},
 };
-constexpr std::array kKeys = join(join(kOwnKeys, kSpoolKeys), kTlsKeys);
+constexpr std::array kKeys = join(kOwnKeys, kSpoolKeys, kDialKeys, kTcpKeys, kTlsKeys);
 
 std::vector<std::string> words_of(const Section& section, std::string_view key) {
   const std::vector<std::string_view> words = section.items(*section.find(key));
@@ -170,8 +165,7 @@ void check_servers(const Section& section, const ServerUrl& url, const std::vect
 }  // namespace
 
 void redis_check(const Section& section, Faults& faults) {
-  if (section.duration("retry-min") > section.duration("retry-max"))
-    faults.push_back({section.where(section.has("retry-min") ? "retry-min" : "retry-max"), "retry-min is longer than retry-max"});
+  check_dial(section, faults);
   if (shared_connections(section) >= static_cast<uint64_t>(section.integer("maxConnections")))
     faults.push_back({section.where("shared-connections"), "leaves none of maxConnections for clients that need one of their own"});
   const std::vector<Endpoint> listen = section.endpoints("listen");
@@ -226,9 +220,7 @@ RedisConfig redis_config(const Section& section) {
   config.min_idle = static_cast<uint64_t>(section.integer("minIdleConnections"));
   config.max_connected = section.duration("maxConnectedSecs");
   config.dial.target = config.server.place;
-  config.dial.connect_timeout = section.duration("connect-timeout");
-  config.dial.retry_min = section.duration("retry-min");
-  config.dial.retry_max = section.duration("retry-max");
+  read_dial(section, config.dial);
   TlsKeys tls = read_tls(section, config.listen, config.server.place);
   if (tls.listens || tls.dials) config.tls = std::make_unique<TlsKeys>(std::move(tls));
   return config;
