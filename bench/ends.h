@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every run of load.cpp stands on: clocks, CPU time of a tree of processes, sockets, and the two end processes
-// (Ends). Only load.cpp and plex/load.cpp include it. Everything here ends the process when it fails, with one line that says what
+// (Ends). Only load.cpp, plex/load.cpp and plex/crowd.cpp include it. Everything here ends the process when it fails, with one line that says what
 // failed.
 #pragma once
 
@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -64,6 +65,15 @@ inline Shared* shared = nullptr;
 }
 inline void need(bool ok, const char* what) {
   if (!ok) die(what);
+}
+
+// A program of the bench has as many descriptors as it may, and ends with whoever has started it.
+inline void begin() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
 inline uint64_t now_ns() {

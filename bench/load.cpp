@@ -16,7 +16,6 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 
 #include <charconv>
 #include <cinttypes>
@@ -496,11 +495,7 @@ Options parse(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   const Options o = parse(argc, argv);
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  begin();
   if (o.run == "bulk")
     run_bulk(o);
   else if (o.run == "rtt")

@@ -268,6 +268,31 @@ class Watch:
         return max(0.0, used / ((self.time - then.time) * os.cpu_count()))
 
 
+class Rounds:
+    """The figures so far: runs[scenario][who][metric] is a list, one value a round."""
+
+    def __init__(self, given, world):
+        self.given, self.world = given, world
+        self.runs, self.errors = {}, []
+        self.began = time.monotonic()
+
+    def note(self, number, scenario, who, work):
+        """One run and its figures; a failure is noted and the bench goes on."""
+        try:
+            before = Watch()
+            figures = work()
+            figures["others"] = Watch().others_since(before)
+        except (Failed, RuntimeError, OSError, subprocess.SubprocessError) as why:
+            self.errors.append(f"round {number}, {scenario}, {who}: {why}")
+            print(f"FAILED {self.errors[-1]}", flush=True)
+            return
+        into = self.runs.setdefault(scenario, {}).setdefault(who, {})
+        for metric, value in figures.items():
+            into.setdefault(metric, []).append(value)
+        shown = ", ".join(f"{metric} {value:.6g}" for metric, value in figures.items() if metric != "others" and value is not None)
+        print(f"[{time.monotonic() - self.began:4.0f} s] {number}/{self.given.rounds} {scenario:20} {who:16} {shown}", flush=True)
+
+
 def wait_for_quiet(seconds):
     """Until others leave the machine alone for a fifth of a second, or SECONDS have passed."""
     until = time.monotonic() + seconds

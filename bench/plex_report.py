@@ -66,28 +66,14 @@ def text(value, unit):
 
 
 def result(bench, began):
-    others = [share for by_name in bench.runs.values() for metrics in by_name.values() for share in metrics["others"]] or [0.0]
-    about = {"began": began, "revision": report.git_version(), **measure.machine(), "rounds": bench.given.rounds, "quick": bench.given.quick,
-             "used_by_others": {"median": round(statistics.median(others), 3), "worst": round(max(others), 3)}}
     everybody = {**bench.world.rivals, **{f"upstream {name}": rival for name, rival in bench.world.upstreams.items()}}
     described = {name: {"version": rival.version(), "note": rival.note} for name, rival in everybody.items()}
+    about = report.about(bench, began, measure.machine(), rounds=bench.given.rounds, quick=bench.given.quick)
     return {"about": about, "rivals": described, "bars": bars(bench.runs), "failed": bench.errors, "runs": bench.runs}
 
 
 def summary(found):
-    """The bars, for the terminal."""
-    rows = [row for row in found["bars"] if row["met"] is not None]
-    lines = [f"{'ok    ' if row['met'] else 'MISSED'} {row['what'] + (' / ' + row['against'] if row['against'] else ''):70} "
-             f"{row['bar']:20} measured {text(row['measured'], row['unit'])}" for row in rows]
-    used = found["about"]["used_by_others"]
-    lines.append(f"bars met: {sum(row['met'] for row in rows)} of {len(rows)} measured, {len(found['bars'])} in all; "
-                 f"others used {used['median']:.0%} of the machine during a run, {used['worst']:.0%} at worst")
-    lines.extend(f"FAILED {error}" for error in found["failed"])
-    return "\n".join(lines)
-
-
-def cell(value, decimals=0):
-    return "-" if value is None else f"{value:,.{decimals}f}"
+    return report.summary(found, lambda row: text(row["measured"], row["unit"]), (70, 20))
 
 
 # title, the scenarios' first word, columns: title, metric, decimals, factor
@@ -111,7 +97,7 @@ TABLES = [
 def tables(runs):
     lines = []
     for title, first, columns in TABLES:
-        rows = [[scenario, name, *[cell(None if (value := median(runs, scenario, name, metric)) is None else value * factor, decimals)
+        rows = [[scenario, name, *[report.cell(None if (value := median(runs, scenario, name, metric)) is None else value * factor, 1, decimals)
                                    for _, metric, decimals, factor in columns]]
                 for scenario, by_name in runs.items() if scenario.split()[0] == first for name in sorted(by_name, reverse=True)]
         if rows:

@@ -154,30 +154,7 @@ class Peak(threading.Thread):
         self.join()
 
 
-class Bench:
-    """The figures so far: runs[scenario][who][metric] is a list, one value a round."""
-
-    def __init__(self, given, world):
-        self.given, self.world = given, world
-        self.runs, self.errors = {}, []
-        self.began = time.monotonic()
-
-    def note(self, number, scenario, who, work):
-        """One run and its figures; a failure is noted and the bench goes on."""
-        try:
-            before = measure.Watch()
-            figures = work()
-            figures["others"] = measure.Watch().others_since(before)
-        except (measure.Failed, RuntimeError, OSError, subprocess.SubprocessError) as why:
-            self.errors.append(f"round {number}, {scenario}, {who}: {why}")
-            print(f"FAILED {self.errors[-1]}", flush=True)
-            return
-        into = self.runs.setdefault(scenario, {}).setdefault(who, {})
-        for metric, value in figures.items():
-            into.setdefault(metric, []).append(value)
-        shown = ", ".join(f"{metric} {value:.6g}" for metric, value in figures.items() if metric != "others" and value is not None)
-        print(f"[{time.monotonic() - self.began:4.0f} s] {number}/{self.given.rounds} {scenario:18} {who:12} {shown}", flush=True)
-
+class Bench(measure.Rounds):
     def round(self, number):
         turn = number % len(MIDDLES)
         order = MIDDLES[turn:] + MIDDLES[:turn]  # nobody is always the first

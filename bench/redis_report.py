@@ -51,10 +51,8 @@ def bars(runs):
 
 
 def result(bench, began):
-    others = [share for by_rival in bench.runs.values() for metrics in by_rival.values() for share in metrics["others"]] or [0.0]
-    about = {"began": began, "revision": report.git_version(), **measure.machine(), "rounds": bench.given.rounds, "quick": bench.quick,
-             "used_by_others": {"median": round(statistics.median(others), 3), "worst": round(max(others), 3)}}
     described = {name: {"version": rival.version(), "note": rival.note} for name, rival in bench.world.rivals.items()}
+    about = report.about(bench, began, measure.machine(), rounds=bench.given.rounds, quick=bench.given.quick)
     return {"about": about, "rivals": described, "bars": bars(bench.runs), "failed": bench.errors, "runs": bench.runs}
 
 
@@ -65,19 +63,7 @@ def measured_text(row):
 
 
 def summary(found):
-    """The bars, for the terminal."""
-    rows = [row for row in found["bars"] if row["met"] is not None]
-    lines = [f"{'ok    ' if row['met'] else 'MISSED'} {row['what'] + ', ' + row['who'] + (' / ' + row['against'] if row['against'] else ''):62} "
-             f"{row['bar']:16} measured {measured_text(row)}" for row in rows]
-    used = found["about"]["used_by_others"]
-    lines.append(f"bars met: {sum(row['met'] for row in rows)} of {len(rows)} measured, {len(found['bars'])} in all; "
-                 f"others used {used['median']:.0%} of the machine during a run, {used['worst']:.0%} at worst")
-    lines.extend(f"FAILED {error}" for error in found["failed"])
-    return "\n".join(lines)
-
-
-def cell(value, decimals=0):
-    return "-" if value is None else f"{value:,.{decimals}f}"
+    return report.summary(found, measured_text, (62, 16))
 
 
 def script_tables(runs, names):
@@ -97,10 +83,10 @@ def script_tables(runs, names):
                         ours, direct = (median(runs, f"{script} {delay} x{count}", *who) for who in ((name, metric), ("direct", "us")))
                         any_value = any_value or ours is not None
                         faster = f" ({direct / ours:.1f}x)" if ours and direct and name != "direct" else ""
-                        row.append(cell(ours) + faster)
+                        row.append(report.cell(ours) + faster)
                     if any_value:
                         rows.append(row)
-            rows += [[f"{name}: its CPU", *[cell(median(runs, f"{script} {delay} x{count}", name, "cpu_us")) for delay in found]] for name in names
+            rows += [[f"{name}: its CPU", *[report.cell(median(runs, f"{script} {delay} x{count}", name, "cpu_us")) for delay in found]] for name in names
                      if any(median(runs, f"{script} {delay} x{count}", name, "cpu_us") for delay in found)]
             processes = "one process" if count == 1 else "two processes at once"
             lines += [f"## Script {title}, {processes}: µs a turn (times faster than direct)", ""]
@@ -113,7 +99,7 @@ def load_tables(runs, names):
     shown = [scenario for scenario in runs if scenario.split()[0] in ("SET", "GET")]
     for title, metric, decimals in (("requests a second", "per_s", 0), ("CPU of the program, µs a request", "cpu_us", 2),
                                     ("CPU of the server, µs a request", "server_us", 2)):
-        rows = [[name, *[cell(median(runs, scenario, name, metric), decimals) for scenario in shown]] for name in names
+        rows = [[name, *[report.cell(median(runs, scenario, name, metric), 1, decimals) for scenario in shown]] for name in names
                 if not (name == "direct" and metric == "cpu_us")]
         if shown:
             lines += [f"## redis-benchmark, 50 clients: {title}", ""] + report.table(["", *shown], rows) + [""]
@@ -125,7 +111,7 @@ def idle_table(runs, names):
         return []
     columns = (("clients", "clients", 0), ("connections to the server", "upstreams", 0), ("written B a client, only connected", "bytes", 0),
                ("written B a client, after a kilobyte each way", "bytes_served", 0), ("RSS B a client then", "rss_bytes_served", 0))
-    rows = [[name, *[cell(median(runs, "idle", name, metric), decimals) for _, metric, decimals in columns]] for name in names if name in runs["idle"]]
+    rows = [[name, *[report.cell(median(runs, "idle", name, metric), 1, decimals) for _, metric, decimals in columns]] for name in names if name in runs["idle"]]
     return ["## Idle clients", ""] + report.table(["", *[title for title, _, _ in columns]], rows) + [""]
 
 

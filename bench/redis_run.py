@@ -49,32 +49,11 @@ def parse():
     return given
 
 
-class Bench:
-    """The figures so far: runs[scenario][rival][metric] is a list, one value a round."""
-
+class Bench(measure.Rounds):
     def __init__(self, given, world):
-        self.given, self.world = given, world
-        self.runs, self.errors = {}, []
-        self.began = time.monotonic()
-        self.quick = given.quick
+        super().__init__(given, world)
         wanted = given.rivals.split(",") if given.rivals else None
         self.names = [name for name in world.rivals if wanted is None or any(word in name for word in wanted)]
-
-    def note(self, number, scenario, name, work):
-        """One run and its figures; a failure is noted and the bench goes on."""
-        try:
-            before = measure.Watch()
-            figures = work()
-            figures["others"] = measure.Watch().others_since(before)
-        except (measure.Failed, RuntimeError, OSError, subprocess.SubprocessError) as why:
-            self.errors.append(f"round {number}, {scenario}, {name}: {why}")
-            print(f"FAILED {self.errors[-1]}", flush=True)
-            return
-        into = self.runs.setdefault(scenario, {}).setdefault(name, {})
-        for metric, value in figures.items():
-            into.setdefault(metric, []).append(value)
-        shown = ", ".join(f"{metric} {value:.6g}" for metric, value in figures.items() if metric != "others")
-        print(f"[{time.monotonic() - self.began:4.0f} s] {number}/{self.given.rounds} {scenario:22} {name:24} {shown}", flush=True)
 
     def round(self, number):
         shift = number % len(self.names)
@@ -135,7 +114,7 @@ class Bench:
         waits = WAITS[script.removesuffix(".py")]
         trips = waits[1] if "smart" in name else waits[0]
         about = trips * 2 * microseconds + 250
-        return max(10, min(1000, round((0.3 if self.quick else 1.0) * 1e6 / about)))
+        return max(10, min(1000, round((0.3 if self.given.quick else 1.0) * 1e6 / about)))
 
     # redis-benchmark
 
@@ -150,7 +129,7 @@ class Bench:
 
     def benchmark(self, running, command, pipeline, size, requests):
         """Requests a second, and processor time a request of the program and of the server."""
-        requests = requests // (5 if self.quick else 1) * (1 if running.pid else 2)
+        requests = requests // (5 if self.given.quick else 1) * (1 if running.pid else 2)
         words = ["redis-benchmark", "-p", str(running.port), "-c", "50", "-P", pipeline, "-d", size, "--csv"]
         self.world.empty()
         for words_of in ([*words, "-n", "2000", "-t", "set"], [*words, "-n", "2000", "-t", command.lower()]):  # the key is there, all is warm
@@ -170,7 +149,7 @@ class Bench:
 
     def idle(self, name):
         """Written memory a client, when each has connected, and when each has had an answer; how many connections the server has."""
-        clients = CLIENTS // (10 if self.quick else 1)
+        clients = CLIENTS // (10 if self.given.quick else 1)
         self.world.empty()
         with self.world.between(name, self.world.server.port) as running:
             converse([socket.create_connection(("127.0.0.1", running.port), 10)])  # what the first one costs for ever

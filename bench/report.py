@@ -165,14 +165,18 @@ def git_version():
     return done.stdout.strip() or "unknown"
 
 
+def about(bench, began, machine, **more):
+    """What was measured, where, and how much of the machine others used meanwhile."""
+    others = [share for by_name in bench.runs.values() for metrics in by_name.values() for share in metrics.get("others", [])] or [0.0]
+    return {"began": began, "revision": git_version(), **machine, **more,
+            "used_by_others": {"median": round(statistics.median(others), 3), "worst": round(max(others), 3)}}
+
+
 def results(bench, began, machine):
     medians = {scenario: {name: {metric: statistics.median(values) for metric, values in metrics.items()}
                           for name, metrics in by_rival.items()} for scenario, by_rival in bench.runs.items()}
-    others = [share for by_rival in bench.runs.values() for metrics in by_rival.values() for share in metrics.get("others", [])] or [0.0]
-    about = {"began": began, "revision": git_version(), **machine, **bench.how, "patient": bench.patient,
-             "used_by_others": {"median": round(statistics.median(others), 3), "worst": round(max(others), 3)}}
     described = {r.name: {"command": " ".join(r.command), "version": r.version(), "note": r.note} for r in bench.rivals}
-    return {"about": about, "rivals": described, "medians": medians, "bars": bars(medians), "failed": bench.errors, "remarks": bench.remarks, "runs": bench.runs}
+    return {"about": about(bench, began, machine, **bench.how, patient=bench.patient), "rivals": described, "medians": medians, "bars": bars(medians), "failed": bench.errors, "remarks": bench.remarks, "runs": bench.runs}
 
 
 def median_of(medians, scenario, name, metric):
@@ -205,19 +209,22 @@ def verdict(row):
     return {True: "ok", False: "**missed**", None: "not measured"}[row["met"]]
 
 
-def summary(result):
-    """The bars, for the terminal."""
+def summary(result, text=bar_text, widths=(36, 18)):
+    """The bars, for the terminal; text(row) is what was measured."""
     measured = [row for row in result["bars"] if row["met"] is not None]
-    lines = [f"{'ok    ' if row['met'] else 'MISSED'} {row['what'] + (' / ' + row['against'] if row['against'] else ''):36} "
-             f"{row['bar']:18} measured {bar_text(row)}" for row in measured]
-    lines.append(f"bars met: {sum(row['met'] for row in measured)} of {len(measured)} measured, {len(BARS)} in all; "
-                 f"others used {result['about']['used_by_others']['median']:.0%} of the machine during a run, "
-                 f"{result['about']['used_by_others']['worst']:.0%} at worst")
+    wide, narrow = widths
+    lines = []
+    for row in measured:
+        what = row["what"] + (f", {row['who']}" if "who" in row else "") + (f" / {row['against']}" if row["against"] else "")
+        lines.append(f"{'ok    ' if row['met'] else 'MISSED'} {what:{wide}} {row['bar']:{narrow}} measured {text(row)}")
+    used = result["about"]["used_by_others"]
+    lines.append(f"bars met: {sum(row['met'] for row in measured)} of {len(measured)} measured, {len(result['bars'])} in all; "
+                 f"others used {used['median']:.0%} of the machine during a run, {used['worst']:.0%} at worst")
     lines.extend(f"FAILED {error}" for error in result["failed"])
     return "\n".join(lines)
 
 
-def cell(value, divisor, decimals):
+def cell(value, divisor=1, decimals=0):
     return "-" if value is None else f"{value / divisor:,.{decimals}f}"
 
 

@@ -162,7 +162,7 @@ def test_accepted_with_a_label(lab: Lab) -> None:
 
 def test_what_is_not_acknowledged_keeps_it(lab: Lab) -> None:
     """While a program has not acknowledged all that it has had of a client, that one waits, unread, and then moves: nothing overtakes anything."""
-    upstreams, relay = world_of(lab, count=2, features=("EVENTS", "ACK"), does="silent")
+    upstreams, relay = world_of(lab, count=2, features=("EVENTS", "ACK"), does="silent", drain_timeout="2s")
     one = announced(lab, relay, upstreams)
     other = next(upstream for upstream in upstreams if upstream is not one.upstream)
     one.peer.send(b"1\n2\n3\n")
@@ -182,7 +182,7 @@ def test_what_is_not_acknowledged_keeps_it(lab: Lab) -> None:
 
 def test_it_stays_after_all(lab: Lab) -> None:
     """A label that is taken back before the client could move lets it stay, and it is read on."""
-    upstreams, relay = world_of(lab, count=2, features=("EVENTS", "ACK"), does="silent")
+    upstreams, relay = world_of(lab, count=2, features=("EVENTS", "ACK"), does="silent", drain_timeout="2s")
     one = announced(lab, relay, upstreams)
     one.peer.send(b"1\n")
     one.upstream.wait(client_uuid=one.uuid, seq=1, event=pb.EVENT_DATA)
@@ -223,7 +223,7 @@ def test_nothing_is_lost(lab: Lab) -> None:
 
 def test_a_client_that_goes_while_it_moves(lab: Lab) -> None:
     """It is gone for the program that had it, for no other, and is forgotten when that has acknowledged."""
-    upstreams, relay = world_of(lab, count=2, features=("EVENTS", "ACK"), does="silent")
+    upstreams, relay = world_of(lab, count=2, features=("EVENTS", "ACK"), does="silent", drain_timeout="2s")
     one = announced(lab, relay, upstreams)
     one.peer.send(b"1\n")
     one.upstream.wait(client_uuid=one.uuid, seq=1, event=pb.EVENT_DATA)

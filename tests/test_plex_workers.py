@@ -198,7 +198,7 @@ def test_commands_and_reports(lab: Lab) -> None:
 def test_acknowledged_by_another_stream(lab: Lab) -> None:
     """An upstream may acknowledge by any of its streams: it is the same upstream."""
     upstream = lab.upstream(does="silent", features=("EVENTS", "ACK"))
-    relay = lab.plex(upstream, workers=2, framing="line")
+    relay = lab.plex(upstream, workers=2, framing="line", drain_timeout="2s")
     met = everywhere(lab, relay, upstream, 2, 1)
     for one in met:
         one.peer.send(b"1\n2\n3\n")

@@ -14,7 +14,6 @@
 #include "../ends.h"
 
 #include <sys/epoll.h>
-#include <sys/resource.h>
 
 #include <charconv>
 #include <cinttypes>
@@ -309,11 +308,7 @@ Arguments parse(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   const Arguments o = parse(argc, argv);
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  begin();
   if (o.run == "hold")
     run_hold(o);
   else if (o.run == "flood")

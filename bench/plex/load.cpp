@@ -9,7 +9,6 @@
 #include "../ends.h"
 
 #include <sys/epoll.h>
-#include <sys/resource.h>
 
 #include <charconv>
 #include <cinttypes>
@@ -351,11 +350,7 @@ Arguments parse(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   const Arguments o = parse(argc, argv);
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  begin();
   std::vector<uint64_t> pids = o.pids;
   pids.push_back(static_cast<uint64_t>(getpid()));
   if (o.run == "echo" && o.conns == 1)
