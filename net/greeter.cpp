@@ -15,7 +15,7 @@ namespace relay {
 class Greeter::Guest final : public Mortal, public ListNode, public Watcher, private TimerUser {
  public:
   Guest(Greeter& greeter, Fd own, const Addr& from, TlsContext* with)
-      : peer(from), context(with), fd(std::move(own)), timer(greeter.loop_, *this), greeter_(greeter) {}
+      : peer(from), context(with), fd(std::move(own)), timer(greeter.loop_, *this), began(greeter.loop_.now()), greeter_(greeter) {}
 
   Addr peer;
   TlsContext* context;  // nullptr: its PROXY header has not come yet
@@ -23,6 +23,7 @@ class Greeter::Guest final : public Mortal, public ListNode, public Watcher, pri
   std::unique_ptr<Tls> tls;
   std::unique_ptr<Guest> self;  // until it is buried
   Timer timer;
+  const Time began;
   Time silent_since{};
   uint32_t events = 0;
   bool is_due = false;
@@ -60,8 +61,17 @@ void Greeter::wait_for(Guest& guest) {
 
 bool Greeter::make_room() {
   Guest* const guest = waiting_.front();
-  if (guest == nullptr || loop_.now() - guest->silent_since < kPatience) return false;
-  fail(*guest, "silent for a second while others waited: handshake-limit is reached");
+  if (guest == nullptr) return false;
+  if (loop_.now() - guest->silent_since >= kPatience) {
+    fail(*guest, "silent for a second while others waited: handshake-limit is reached");
+    return true;
+  }
+  Guest* first = guest;
+  Guest* one = guest;
+  for (int left = kLookedAt; left > 0 && one != nullptr; --left, one = waiting_.next(*one))
+    if (one->began < first->began) first = one;
+  if (loop_.now() - first->began < timeout_ / 4) return false;
+  fail(*first, "it took long while others waited: handshake-limit is reached");
   return true;
 }
 

@@ -42,7 +42,8 @@ class Greeter final {
 
   bool full() const { return count_ >= limit_; }
   size_t under_way() const { return count_; }
-  // For another who waits while it is full(): the one who has been silent for longest, and for kPatience, gives way. False: none has been.
+  // For another who waits while it is full(): the one who has been silent for longest, and for kPatience, gives way; or the one who began first,
+  // if that is a quarter of the time-out ago: a byte now and then keeps nobody out. False: there is no such.
   bool make_room();
   // Borrows `context` until the handshake is over, or close().
   void greet(Fd fd, const Addr& peer, TlsContext& context) { come(std::move(fd), peer, &context, timeout_); }
@@ -53,6 +54,7 @@ class Greeter final {
  private:
   static constexpr int kStepsATurn = 1;  // a turn costs little beside a step
   static constexpr Delay kPatience{1000};
+  static constexpr int kLookedAt = 256;  // who may give way
 
   class Guest;
   void come(Fd fd, const Addr& peer, TlsContext* context, Delay time);

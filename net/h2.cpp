@@ -96,6 +96,7 @@ Status H2::take(Dial& dial) {
     return {Code::kLimit, "no memory for HTTP/2"};
   }
   last_heard_ = loop_.now();
+  held_ = false;
   mark();
   return {};
 }
@@ -135,7 +136,12 @@ void H2::on_ready(Conn&) {
   tell_failed();
   if (session_ == nullptr || (due && !send())) return;
   tell_room();
-  if (session_ != nullptr && check() && conn_.readable()) conn_.again();
+  if (session_ != nullptr && check() && conn_.readable() && !held_) conn_.again();
+}
+
+void H2::hold(bool yes) {
+  if (held_ && !yes && is_open()) conn_.again();
+  held_ = yes;
 }
 
 // There may be something to be sent, or somebody to be told: in the next turn.
@@ -194,7 +200,7 @@ void H2::tell_room() {
 bool H2::read() {
   Buffer in;
   bool more = true;
-  for (int round = 0; more && round < kReadRounds && conn_.readable(); ++round) {
+  for (int round = 0; more && !held_ && round < kReadRounds && conn_.readable(); ++round) {
     if (!in.borrow(loop_.buffers())) {
       down({Code::kLimit, "out of memory"}, "out of memory");
       return false;

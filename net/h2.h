@@ -128,6 +128,8 @@ class H2 final : private ConnUser {
   // Opens `stream` with these headers (pseudo-headers first); `end`: there is no body. Its user hears of a failure by on_h2_end, not from within
   // this. More streams than the peer allows at once wait. REQUIRES: stream is not open; takes_streams().
   void request(H2Stream& stream, std::span<const H2Header> headers, bool end);
+  // While `yes` nothing is read of the connection; what a call of on_h2_data has brought already, it brings.
+  void hold(bool yes);
   Time last_heard() const { return last_heard_; }  // bytes of any kind
   bool owns_block() const { return out_.owns_block(); }  // an idle one does not
 
@@ -165,6 +167,7 @@ class H2 final : private ConnUser {
   H2User& user_;
   Limits limits_;
   Conn conn_;
+  bool held_ = false;
   nghttp2_session* session_ = nullptr;
   nghttp2_session* busy_ = nullptr;  // is being called: it is deleted when it has returned
   // A stream is in one of these.

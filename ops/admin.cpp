@@ -101,6 +101,8 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser, pr
 
   // Whether nobody would miss it: it waits for a next request, or for the first.
   bool idle() const { return rpc_ != nullptr ? rpc_->idle() : answer_ == Answer::kNone && out_.empty() && pending_.empty() && !reader_.begun(); }
+  // Nor whether it is somebody who may ask at all.
+  bool stranger() const { return rpc_ == nullptr && !is_known_ && !admin_.plan_.token.empty(); }
   Time deadline() const {
     if (rpc_ != nullptr) {
       const Time stuck = out_.empty() ? Time::max() : news_ + rpc_patience();
@@ -334,6 +336,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser, pr
     if (const std::optional<AdminRefusal> why = admin_refusal(admin_.plan_, request.header("origin").has_value(), request.header("host").value_or(""),
                                                               request.header("authorization").value_or("")); why)
       return problem(why->status, why->what, why->status == 401 ? "WWW-Authenticate: Bearer\r\n" : "");
+    is_known_ = true;
     const HttpTarget target = HttpTarget::parse(request.target);
     const bool get = request.method == "GET" || head_only_;
     if (constexpr std::string_view kRelays = "/relays/"; target.path.starts_with(kRelays)) return control(target, request, target.path.substr(kRelays.size()));
@@ -571,7 +574,8 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser, pr
 
   // Who has gone need not be answered. Bytes that come while it waits are a next request's.
   void watch_for_end() {
-    if (!conn_.readable() || pending_.size() >= kReadMost) return;
+    if (!conn_.readable()) return;
+    if (pending_.size() >= kReadMost) return end();  // nobody has that much to ask behind a question; and its end could not be seen
     std::array<std::byte, 1024> bytes;  // NOLINT: the kernel fills what is read
     const Result<size_t> n = conn_.read(bytes);
     if (n.ok()) {
@@ -598,6 +602,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser, pr
   bool head_only_ = false;
   bool ended_ = false;
   bool fresh_ = true;  // it may yet be HTTP/2
+  bool is_known_ = false;  // it has shown the token
   AdminPlace page_place_;
   AdminQuery query_;
   std::string wait_relay_;
@@ -652,13 +657,14 @@ void Admin::on_accept(Listener&, Socket socket, const Addr&) {
   if (!timer_.armed()) timer_.arm(plan_.patience);
 }
 
-// The longest idle first.
+// The longest idle first; then, with a token, who is in the middle of a first request: who has none must not keep out who has.
 bool Admin::make_room() {
-  for (Client* client = clients_.front(); client != nullptr; client = clients_.next(*client))
-    if (client->idle()) {
-      client->end();
-      return true;
-    }
+  for (const auto gives_way : {&Client::idle, &Client::stranger})
+    for (Client* client = clients_.front(); client != nullptr; client = clients_.next(*client))
+      if ((client->*gives_way)()) {
+        client->end();
+        return true;
+      }
   ++busy_untold_;
   if (loop_.now() - busy_told_ < kBusyEvery) return false;
   busy_told_ = loop_.now();

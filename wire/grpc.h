@@ -53,11 +53,12 @@ class GrpcReader {
   void set_most(uint32_t most) { most_ = most; }
 
   // Takes `bytes`, all of it, and calls take(std::span<const std::byte> message) for each message that is whole now; valid within the call.
-  // take() returns whether to go on: false ends the call, and whatever else was in `bytes` is thrown away (for one whose stream has gone).
+  // take() returns whether to go on: false ends the call, and whatever else was in `bytes` is thrown away (for one whose stream has gone), or is
+  // in *rest, to be fed later.
   // kInvalid: a message is compressed, which nobody has asked for, or its first byte is none of 0 and 1. kLimit: one is too long, or there is no
   // memory. After a failure no more may be fed.
   template <typename F>
-  Status feed(std::span<const std::byte> bytes, F&& take);
+  Status feed(std::span<const std::byte> bytes, F&& take, std::span<const std::byte>* rest = nullptr);
   // A part of a message has come: an end now would cut it off.
   bool has_part() const { return prefix_used_ > 0 || part_ != nullptr; }
   void clear();
@@ -78,12 +79,14 @@ class GrpcReader {
 };
 
 template <typename F>
-Status GrpcReader::feed(std::span<const std::byte> bytes, F&& take) {
+Status GrpcReader::feed(std::span<const std::byte> bytes, F&& take, std::span<const std::byte>* rest) {
   while (!bytes.empty()) {
     if (part_ != nullptr) {
       if (!fill_part(bytes)) return {};
       const std::unique_ptr<std::byte[]> whole = std::move(part_);  // take() may clear(), or be the end of this
-      if (!take(std::span<const std::byte>(whole.get(), part_length_))) return {};
+      const std::span<const std::byte> message(whole.get(), part_length_);
+      if (rest != nullptr) *rest = bytes;
+      if (!take(message)) return {};
       continue;
     }
     uint32_t length = 0;
@@ -100,6 +103,7 @@ Status GrpcReader::feed(std::span<const std::byte> bytes, F&& take) {
     }
     const std::span<const std::byte> message = bytes.first(length);
     bytes = bytes.subspan(length);
+    if (rest != nullptr) *rest = bytes;
     if (!take(message)) return {};
   }
   return {};

@@ -17,6 +17,7 @@ namespace {
 
 constexpr int kRounds = 4;           // blocks a turn, of what is thrown away
 constexpr Delay kLinger{2000};       // for the other end, after ours
+constexpr Delay kLookAgain{100};     // at one that is not over yet, at the earliest
 constexpr size_t kNameMost = 1024;   // of a certificate
 
 }  // namespace
@@ -61,7 +62,7 @@ void Client::drop_extras() {
   if (extras_ == nullptr) return;
   const Extras& has = *extras_;
   if (has.timer.armed() || !has.out.empty() || !has.part.empty() || !has.kept.empty() || !has.reports.empty() || !has.groups.empty() || !has.labels.empty() ||
-      has.idle_timeout.count() >= 0 || !has.end_details.empty() || leaving_)
+      has.idle_timeout.count() >= 0 || !has.end_details.empty() || has.in_kernel > 0 || leaving_)
     return;
   extras_.reset();
 }
@@ -360,6 +361,7 @@ Delay Client::hold_on() {
 void Client::on_deadline() {
   const uint32_t now = relay_.tick();
   const PlexConfig& config = relay_.config();
+  if (is_taking()) moved_at_ = now;
   Delay next = held_ ? hold_on() : Delay{-1};
   // Whether `limit` has passed since `since`; else it is one to wait for.
   const auto over = [&](uint32_t since, Delay limit) {
@@ -385,18 +387,30 @@ void Client::on_deadline() {
     relay_.stats().add(Stat::kHalfCloseTimeouts);
     return end(CloseReason::kClient, {});
   }
-  if (!ending_ && over(is_owed() ? now : moved_at_, extras_->idle_timeout)) {
+  const bool may_idle = !ending_ && extras_->idle_timeout.count() > 0;
+  if (may_idle && is_owed()) {
+    const Delay later = std::max(extras_->idle_timeout, kLookAgain);
+    if (next.count() < 0 || later < next) next = later;
+  } else if (may_idle && over(moved_at_, extras_->idle_timeout)) {
     relay_.stats().add(Stat::kIdleTimeouts);
     return finish(CloseReason::kIdle, {});
   }
+  if (extras_->in_kernel > 0 && next > kLookAgain) next = std::max(next / 4, kLookAgain);  // whether that grows less
   if (next.count() >= 0) extras_->timer.arm(next);
   else drop_extras();
+}
+
+// Whether it has taken some, since this was asked last, of what its kernel has been given long ago.
+bool Client::is_taking() {
+  const int waits = conn_.is_open() ? std::max(conn_.unsent(), 0) : 0;
+  if (waits == 0 && extras_ == nullptr) return false;
+  return std::exchange(extras().in_kernel, waits) != waits && waits > 0;
 }
 
 // It has said something that has not been given on: it is not idle, however long that waits. But for one that waits because it does not listen.
 bool Client::is_owed() const {
   if (slow_ && relay_.config().pause_slow) return false;
-  if (has_pending()) return true;
+  if (extras_ != nullptr && (extras_->unsent > 0 || (!extras_->part.empty() && !may_give()))) return true;  // a part of a message alone is its own matter
   if (eof_ || !conn_.is_open()) return false;
   const bool tls_has_some = conn_.tls() != nullptr && !conn_.tls()->drained() && met_ && !may_read();
   return tls_has_some || conn_.unread();
@@ -411,6 +425,10 @@ void Client::check_idle(uint32_t now) {
   }
   if (config.idle_timeout.count() == 0 || (extras_ != nullptr && extras_->idle_timeout.count() >= 0)) return;
   if (int64_t{now - moved_at_} * 10 < config.idle_timeout.count() || is_owed()) return;
+  if (is_taking()) {
+    moved_at_ = now;
+    return;
+  }
   relay_.stats().add(Stat::kIdleTimeouts);
   finish(CloseReason::kIdle, {});
 }
@@ -422,6 +440,7 @@ void Client::finish(CloseReason reason, std::string_view given) {
   why_ = reason;
   extras().end_details = details;
   moved_at_ = relay_.tick();
+  static_cast<void>(is_taking());
   extras_->timer.arm(kLinger);
   linger();
 }

@@ -173,6 +173,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
     Delay idle_timeout{-1};      // of its own; -1: it has none
     uint32_t gated_at = 0;       // a tick
     Time held_until{};
+    int in_kernel = 0;           // bytes for it, when that was asked last
     uint64_t leaves_at = 0;      // of its home's queue: where the last of it ends
     std::string end_details;
   };
@@ -187,6 +188,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   bool may_send() const { return home_ != nullptr && !gated_ && !roomless_; }
   bool may_give() const;
   bool is_owed() const;
+  bool is_taking();
   bool may_read() const { return may_give() && !eof_ && !draining_; }
   bool has_pending() const { return extras_ != nullptr && (!extras_->part.empty() || extras_->unsent > 0); }
   bool send(std::span<const std::byte> payload);

@@ -45,6 +45,8 @@ bool Crowd::add(const upstream::Output& output, bool by_admin) {
   return true;
 }
 
+bool Crowd::is_behind() const { return jobs_.size() >= kJobsHeld || bytes_ >= relay_.config().broadcast_queue / 2; }
+
 bool Crowd::is_meant(const Job& job, Client& client) {
   if (client.ending() || !client.is_known()) return false;
   if (job.is_group) {

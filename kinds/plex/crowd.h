@@ -33,11 +33,14 @@ class Crowd final : private TimerUser {
   void catch_up(Client& client);
   uint32_t newest() const { return first_ + static_cast<uint32_t>(jobs_.size()) - 1; }
   bool idle() const { return jobs_.empty(); }
+  // An upstream is to wait with what else it has to say to many.
+  bool is_behind() const;
   void clear() { jobs_.clear(); bytes_ = 0; }
 
  private:
   static constexpr uint32_t kSlice = 256;    // clients a turn
-  static constexpr size_t kJobsMost = 16 * 1024;  // who is spoken to alone may have to hear them all first, which then takes tens of milliseconds
+  static constexpr size_t kJobsHeld = 8;           // who is spoken to alone has to hear them all first; and each turn brings more
+  static constexpr size_t kJobsMost = 16 * 1024;  // of those who cannot be made to wait: operators, and who is elsewhere
 
   struct Job {
     upstream::Broadcast to{};

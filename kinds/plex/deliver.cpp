@@ -20,6 +20,9 @@ bool is_excepted(const Output& output, const Uuid& uuid) {
   return std::any_of(output.except_uuids.begin(), output.except_uuids.end(), [&](std::string_view text) { return Uuid::parse(text) == uuid; });
 }
 
+constexpr size_t kAtOnce = 1024;    // members of a group that are spoken to in one turn,
+constexpr size_t kExceptMost = 16;  // but for so many
+
 }  // namespace
 
 // ---- from an upstream

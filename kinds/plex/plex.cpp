@@ -476,12 +476,12 @@ Uuid PlexRelay::new_uuid() {
 void PlexRelay::left(Client& client) {
   stats_.sub(Stat::kClients);
   leaving_.erase(&client);
-  if (client.is_counted)
-    if (const auto at = addresses_.find({scope_of(entrances_.at(client.entrance), client.entrance), client.peer().ip}); at != addresses_.end() && --at->second == 0) addresses_.erase(at);
   if (client.home() == nullptr) stats_.sub(Stat::kWaiting);
 }
 
 void PlexRelay::ended(Client& client) {
+  if (client.is_counted)
+    if (const auto at = addresses_.find({scope_of(entrances_.at(client.entrance), client.entrance), client.peer().ip}); at != addresses_.end() && --at->second == 0) addresses_.erase(at);
   clients_.remove(client);
   entrances_.gone(client.entrance);
   if (client.home() != nullptr) --client.home()->client_count;

@@ -49,9 +49,6 @@ constexpr uint64_t kShownMost = 1000;  // clients in an answer,
 constexpr uint64_t kShownUsually = 100;  // and if nothing is said
 constexpr unsigned kWorkerShift = 32;  // a page of them begins at a worker's number, and a place in its table
 
-constexpr size_t kAtOnce = 1024;       // members of a group that are spoken to in one turn,
-constexpr size_t kExceptMost = 16;     // but for so many
-
 // Clients that are spoken to together, by a name that upstreams give.
 class Group {
  public:
@@ -120,6 +117,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void ended(Client& client);  // and nothing of it is to be remembered any more: buries it
   // What was said to all before now, it has before what is said to it now.
   void catch_up(Client& client) { crowd_.catch_up(client); }
+  bool is_behind() const { return crowd_.is_behind(); }
   void leave(Client& client, Group& group);
   // With a label that says which upstream it is to have: gives it to that one, now or as soon as may be.
   void settle_home(Client& client);

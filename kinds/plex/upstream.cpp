@@ -19,6 +19,7 @@ namespace {
 constexpr uint32_t kOk = 0, kUnknown = 2, kUnimplemented = 12;  // codes of gRPC
 constexpr uint64_t kCallQueue = 4096;                           // of ready and live, whose messages are empty
 constexpr uint32_t kCheckMost = 64 * 1024;                      // bytes of an answer to these
+constexpr uint64_t kWorkMost = 1024;                            // messages to clients that one may make in a turn, and one message of its own more
 constexpr size_t kLateMost = 4;                                 // events a client that may wait beside the queue
 constexpr size_t kLateBytes = 64 * 1024 * 1024;
 constexpr size_t kLateReports = 1024 * 1024;                    // some 80 MB
@@ -60,7 +61,8 @@ Upstream::Upstream(PlexRelay& relay, uint32_t id, std::string name, std::string 
       live_(*this, Call::kLive, kCallQueue, kCheckMost),
       talk_(*this, Call::kTalk, relay.config().upstream_queue, relay.config().upstream_message),
       timer_(relay.loop(), *this),
-      live_timer_(relay.loop(), *this) {}
+      live_timer_(relay.loop(), *this),
+      rest_timer_(relay.loop(), *this) {}
 
 Upstream::~Upstream() { Dial::let_go(dial_); }
 
@@ -174,6 +176,7 @@ void Upstream::reconfigured() {
 void Upstream::heard_live() { live_at_ = loop_.now(); }
 
 void Upstream::on_timer(Timer& timer) {
+  if (&timer == &rest_timer_) return go_on();
   if (&timer == &live_timer_) {
     if (loop_.now() - live_at_ >= relay_.config().live_timeout) {
       relay_.stats().add(Stat::kNotLive);
@@ -184,14 +187,16 @@ void Upstream::on_timer(Timer& timer) {
   switch (state_) {
     case State::kDown: return dial();
     case State::kNotReady: return ask_ready();
-    case State::kAsking:
+    case State::kAsking: {
+      const bool took = ready_.stream.unsent().empty();  // a question that it does not let leave stays with HTTP/2
       ready_.reset();
-      if (h2_.is_open() && h2_.last_heard() >= asked_at_) return not_ready("no answer to ready in time");
+      if (h2_.is_open() && h2_.last_heard() >= asked_at_ && took) return not_ready("no answer to ready in time");
       h2_.close();
       trouble_ = "it says nothing";
       relay_.stats().add(Stat::kNotReady);
       LogLine(Level::kInfo, "upstream-not-ready").text("relay", relay_.name()).text("upstream", name_).text("error", trouble_);
       return down(next_pause());
+    }
     case State::kLeaving: return lost(trouble_);
     case State::kUp: return lost("it takes no events");
     case State::kDialing: return;
@@ -205,6 +210,7 @@ void Upstream::Stream::reset() {
   reader.clear();
   code.reset();
   message.clear();
+  rest = {};
   answers_ = false;
   http_code_ = 0;
 }
@@ -219,11 +225,31 @@ void Upstream::Stream::on_h2_headers(std::span<const H2Header> headers, bool tra
     }
     if (!trailers && header.name == "content-type") answers_ = header.value.starts_with("application/grpc");
   }
+  if (trailers || call_ != Call::kTalk || code || (answers_ && http_code_ == 0)) return;
+  // Nothing of what follows is for us, and nothing of ours is heard.
+  const std::string_view name = grpc_code_name(http_code_);
+  owner_.ended(call_, kUnknown, http_code_ == 0 ? "it does not speak gRPC" : std::string(name.empty() ? "UNKNOWN" : name) + ": " + message);
 }
 
 void Upstream::Stream::on_h2_data(std::span<const std::byte> bytes) {
   if (!answers_ || http_code_ != 0) return;  // a page that says what is wrong
-  const Status status = reader.feed(bytes, [&](std::span<const std::byte> one) { return owner_.message(call_, one); });
+  if (call_ == Call::kTalk && owner_.rest_timer_.armed()) rest.append(text_of(bytes));
+  else take(bytes);
+}
+
+void Upstream::Stream::take(std::span<const std::byte> bytes) {
+  std::span<const std::byte> left;
+  bool tired = false;
+  const Status status = reader.feed(bytes, [&](std::span<const std::byte> one) {
+    const bool more = owner_.message(call_, one);
+    tired = more && call_ == Call::kTalk && owner_.is_tired();
+    return more && !tired;
+  }, &left);
+  if (tired) {
+    rest.assign(text_of(left));
+    owner_.h2_.hold(true);
+    return owner_.rest_timer_.arm(Delay{0});
+  }
   if (status.ok() || !stream.is_open()) return;
   owner_.relay_.stats().add(Stat::kBadMessages);
   if (call_ != Call::kTalk) stream.reset(H2Stream::kCancel);  // whose queue is still wanted
@@ -231,6 +257,10 @@ void Upstream::Stream::on_h2_data(std::span<const std::byte> bytes) {
 }
 
 void Upstream::Stream::on_h2_end(const Status& why, uint32_t error_code, const std::string& details) {
+  while (!rest.empty()) {  // it has said that before its end
+    const std::string bytes = std::exchange(rest, {});
+    take(std::as_bytes(std::span(bytes)));
+  }
   const bool in_order = why.ok() || why.code() == Code::kEof;
   uint32_t result = in_order ? code.value_or(http_code_ != 0 ? http_code_ : kUnknown) : kUnknown;
   std::string text = message;
@@ -272,8 +302,27 @@ bool Upstream::message(Call call, std::span<const std::byte> bytes) {
 
 bool Upstream::talked(std::span<const std::byte> bytes) {
   heard_live();
+  if (turn_ != loop_.turns()) work_ = 0;
+  turn_ = loop_.turns();
+  const auto sum = [this] { return relay_.stats().get(Stat::kMessagesOut) + relay_.stats().get(Stat::kDroppedMessages); };
+  const uint64_t before = sum();
+  const uint64_t broadcasts = relay_.stats().get(Stat::kBroadcasts);
   if (const Status status = relay_.heard(*this, bytes); !status.ok()) lost("it said what is no OutputStreamRequest: " + std::string(status.reason()));
-  return talk_.stream.is_open();
+  work_ += sum() - before;
+  to_all_ = relay_.stats().get(Stat::kBroadcasts) != broadcasts;
+  return state_ == State::kUp || state_ == State::kLeaving;
+}
+
+// It has made as much work as it may in one turn, or has said more to all than is done yet: what it says on is heard later, so that others are heard,
+// too, and what is for all need not be thrown away.
+bool Upstream::is_tired() const { return work_ >= kWorkMost || (to_all_ && relay_.is_behind()); }
+
+// In a turn of its own: with what is left of the last block, and then with the connection.
+void Upstream::go_on() {
+  if (turn_ == loop_.turns() || (to_all_ && relay_.is_behind())) return rest_timer_.arm(Delay{0});
+  const std::string bytes = std::exchange(talk_.rest, {});
+  talk_.take(std::as_bytes(std::span(bytes)));
+  if (!rest_timer_.armed()) h2_.hold(false);
 }
 
 // One of the calls is over.
@@ -443,6 +492,7 @@ void Upstream::lost(const std::string& why) {
   talk_.reset();
   live_.reset();
   live_timer_.disarm();
+  rest_timer_.disarm();
   h2_.close();
   give_back(rest);
   relay_.upstream_gone(*this);
@@ -518,6 +568,7 @@ void Upstream::close() {
   Dial::let_go(dial_);
   timer_.disarm();
   live_timer_.disarm();
+  rest_timer_.disarm();
   ready_.reset();
   live_.reset();
   const std::string rest = had ? unsent() : std::string();

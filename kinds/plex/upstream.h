@@ -70,7 +70,8 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   uint32_t weight() const { return weight_; }
   // Nothing has been refused for want of room since there was some.
   bool has_room() const { return state_ == State::kUp && !refused_; }
-  bool has_place() const { return max_clients_ == 0 || client_count < max_clients_; }
+  // One that is behind with events hears of no more clients: those who come and go faster than it listens wait unannounced.
+  bool has_place() const { return (max_clients_ == 0 || client_count < max_clients_) && late_events_ < kLateHeld; }
 
   // Gives it a message. False: there is no room; PlexRelay::upstream_has_room() comes when there is.
   bool give(const upstream::Input& input);
@@ -95,6 +96,8 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   void status(Json& json) const;
 
  private:
+  static constexpr size_t kLateHeld = 1024;  // events that wait beside the queue
+
   enum class Call : uint8_t { kReady, kLive, kTalk };
   static constexpr Delay kLeave{5000};
 
@@ -103,11 +106,14 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
    public:
     Stream(Upstream& owner, Call call, uint64_t bound, uint32_t most) : stream(*this, bound), reader(most), owner_(owner), call_(call) {}
     void reset();
+    // Hears them, as many as it may in a turn; the others wait in `rest`.
+    void take(std::span<const std::byte> bytes);
 
     H2Stream stream;
     GrpcReader reader;
     std::optional<uint32_t> code;  // grpc-status
     std::string message;
+    std::string rest;  // bytes that are to be heard in another turn
 
    private:
     void on_h2_headers(std::span<const H2Header> headers, bool trailers) override;
@@ -138,6 +144,8 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   void leave();
   void heard_live();
   bool message(Call call, std::span<const std::byte> bytes);
+  bool is_tired() const;
+  void go_on();
   bool talked(std::span<const std::byte> bytes);
   void ended(Call call, uint32_t code, const std::string& why);
   void on_room();
@@ -170,6 +178,10 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   Stream talk_;
   Timer timer_;       // of the state: to dial, to ask again, for the answer, for the end
   Timer live_timer_;  // to ask whether it lives
+  Timer rest_timer_;  // while some of what it has said is to be heard in another turn
+  uint64_t turn_ = 0;   // of the loop, in which it was heard last
+  uint64_t work_ = 0;   // messages to clients that this has taken
+  bool to_all_ = false;  // what it has said last was for many
   State state_ = State::kDown;
   upstream::Features features_ = 0;
   uint32_t weight_ = 1;
