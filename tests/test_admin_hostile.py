@@ -242,3 +242,21 @@ def test_admin_does_not_hold_up_traffic(lab: Lab) -> None:
         stop.set()
     assert sum(worker.result() for worker in workers) >= 4
     assert sorted(times)[len(times) // 2] < seconds(0.1), times
+
+
+def test_much_behind_a_question_that_waits(lab: Lab) -> None:
+    """Who pipelines more than is read behind a question that goes on, and leaves, does not stay for ever."""
+    relay = lab.plex(lab.upstream())
+    peers = [say(relay.admin_place, b"GET /relays/plex-0/watch HTTP/1.1\r\nHost: x\r\n\r\n" + b"x" * 40_000) for _ in range(16)]
+    for peer in peers:
+        peer.read_end()
+    relay.wait_stat("watchers", "==", 0)
+
+
+def test_strangers_in_the_middle_of_a_request(lab: Lab) -> None:
+    """With a token, who has not shown it, and is slow, keeps nobody out who has it."""
+    relay = lab.plex(lab.upstream(), admin="tcp:127.0.0.1:0", admin_token_file=str(lab.file("token", "hush")), token="hush")
+    strangers = [say(relay.admin_place, b"G") for _ in range(100)]
+    for _ in range(20):
+        assert ask(relay.admin_place, "GET", "/status", {"Authorization": "Bearer hush"}).status == 200
+    assert strangers

@@ -398,3 +398,16 @@ def test_a_file(lab: Lab) -> None:
         """)
     relay.wait_stat("upstreams", "==", 1)
     trade(lab.add(connect(relay.address("client"), "127.0.0.3")), 3)
+
+
+@pytest.mark.parametrize(("framing", "said"), [
+    ({"framing": "line"}, b"whole\nhalf"), ({"framing": "delimiter", "delimiter": "||"}, b"whole||half|"), ({"framing": "length-prefix", "length_width": 1}, b"\x02ab\x09half"),
+])  # fmt: skip
+def test_half_a_message_is_no_excuse(lab: Lab, framing: dict[str, Any], said: bytes) -> None:
+    """Who stops in the middle of a message is idle like anybody else."""
+    upstream = lab.upstream()
+    relay = lab.plex(upstream, idle_timeout="500ms", **framing)
+    peer = lab.client(relay)
+    peer.send(said)
+    relay.wait_stat("idle_timeouts", "==", 1)
+    peer.read_end()

@@ -267,3 +267,20 @@ def test_a_longer_ack_queue_by_a_reload(lab: Lab) -> None:
     lab.file("relay.toml", text + 'ack-queue = "1MiB"\n')
     assert relay.reload().status == 200
     upstream.wait(client_uuid=one.uuid, seq=100)
+
+
+def test_who_is_gone_counts_at_its_address(lab: Lab) -> None:
+    """One address cannot take all places with clients that have gone, and are remembered for what is not acknowledged."""
+    upstream = lab.upstream(does="silent", features=FEATURES)
+    relay = plex(lab, upstream, clients=4, clients_per_address=2).allow("refused")
+    for number in range(6):
+        peer = lab.client(relay, "127.0.0.7")
+        peer.send(b"line\n")
+        if number < 2:
+            relay.wait_stat("messages_in", "==", number + 1)
+        peer.reset()
+        relay.wait_stat("clients", "==", 0)
+    relay.wait_stat("refused_address", "==", 4)
+    other = announced(lab, relay, upstream)
+    assert relay.stats()["refused_busy"] == 0
+    other.peer.close()

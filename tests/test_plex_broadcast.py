@@ -217,3 +217,31 @@ def test_half_a_line_is_said_too(lab: Lab) -> None:
     upstream.broadcast(b"active", to="ACTIVE")
     upstream.broadcast(b"others", to="NOT_ACTIVE")
     assert [one.peer.read(6) for one in met] == [b"active", b"others"]
+
+
+def test_a_chatty_group_holds_nobody_up(lab: Lab) -> None:
+    """An upstream that says much to a large group is heard in turns: who asks meanwhile is answered before it has done, and so are other clients."""
+    upstream, relay, met = crowd(lab, 150)
+    upstream.send(group="room", command=pb.COMMAND_JOIN, client_uuids=[one.uuid for one in met])
+    count = volume(4000)
+    for _ in range(count):
+        upstream.send(group="room", payload=b".")
+    relay.wait_stat("messages_out", ">=", 1)
+    assert relay.stats()["messages_out"] < count * len(met)
+    for one in met:
+        assert one.peer.read(count) == b"." * count
+    assert relay.stats()["messages_out"] == count * len(met)
+
+
+def test_more_broadcasts_than_may_wait(lab: Lab) -> None:
+    """An upstream that broadcasts faster than that can be done waits for it: none are dropped, none overtaken, though the queue is small."""
+    upstream, relay, met = crowd(lab, 100, broadcast_queue="64KiB")
+    count = volume(4000)
+    for number in range(count):
+        upstream.broadcast(b"%07d." % number)
+    upstream.send(client_uuid=met[2].uuid, payload=b"you")
+    wanted = b"".join(b"%07d." % number for number in range(count))
+    for one in met:
+        assert one.peer.read(len(wanted)) == wanted
+    assert met[2].peer.read(3) == b"you"
+    assert relay.stats()["dropped_messages"] == 0

@@ -127,7 +127,7 @@ def test_a_second_signal(lab: Lab) -> None:
 def test_a_stalled_upstream_does_not_hold_it(lab: Lab) -> None:
     """A program that takes nothing more cannot keep the relay from ending."""
     upstream = lab.upstream(does="silent", options=(("grpc.http2.bdp_probe", 0),))
-    relay = lab.plex(upstream, drain_grace="300ms", drain_timeout="2s").allow("drain-timeout", "client-end", "drain-lost", "upstream-lost")
+    relay = lab.plex(upstream, drain_grace="300ms", drain_timeout="2s").allow("drain-timeout", "client-end", "drain-lost", "upstream-lost").allow("messages-lost")
     one = newcomer(lab, relay, upstream)
     upstream.stall()
     one.peer.fill(Stream("full"), 60 << 20)

@@ -458,6 +458,21 @@ def test_who_is_not_let_in_is_not_read(lab: Lab) -> None:
     assert upstream.payload(other.uuid) == b""
 
 
+def test_a_gate_stays_closed(lab: Lab) -> None:
+    """Who waits to be let in is not let in by the loss of the upstream that was to do that: the next one, which knows nothing of it, hears nothing."""
+    first, second = lab.upstream(does="silent", features=AUTH), lab.upstream(down=True)
+    relay = lab.plex(first, second, up=1, auth_timeout="1s", framing="line").allow("upstream-lost", "dial-failed")
+    peer = announced(lab, relay, first).peer
+    peer.send(b"secret\n")
+    second.start()
+    relay.wait_stat("upstreams", "==", 2)
+    first.kill()
+    relay.wait_stat("rehomed", "==", 1)
+    relay.wait_stat("auth_timeouts", "==", 1)
+    peer.read_end()
+    assert second.data() == [] and relay.stats()["messages_in"] == 0
+
+
 def test_auth_timeout(lab: Lab) -> None:
     """Who is neither accepted nor rejected is ended after auth-timeout; who is accepted is not."""
     upstream = lab.upstream(does="silent", features=AUTH)

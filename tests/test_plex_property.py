@@ -48,7 +48,7 @@ class Driver:
         self.upstreams = [lab.upstream(does="ack", features=("EVENTS", "ACK")) for _ in range(count)]
         self.up = [True] * count
         limits = {"ack_queue": "8KiB", "max_message": "4KiB", "upstream_queue": "128KiB", "half_close_timeout": "10m"}
-        self.relay = lab.plex(*self.upstreams, balance=balance, framing="line", **limits).allow("upstream-lost", "dial-failed", "upstream-not-ready")
+        self.relay = lab.plex(*self.upstreams, balance=balance, framing="line", **limits).allow("upstream-lost", "dial-failed", "upstream-not-ready", "messages-lost")
         self.clients: list[Client] = []
         self.rng = random.Random(count)
 

@@ -187,7 +187,7 @@ def test_mistakes(lab: Lab, at: Any, name: str) -> None:
 
 def test_the_relay_itself(lab: Lab, at: Any) -> None:
     """The relay does not become its own client."""
-    upstream, port = lab.upstream(), lab.port()
+    upstream, port = lab.upstream(), lab.port("0.0.0.0")
     relay = lab.plex(upstream, listen=f"0.0.0.0:{port}")
     said = at(relay).fails("AddUpstream", url=f"grpc://127.0.0.1:{port}")
     assert said == ("INVALID_ARGUMENT", f"url: the relay itself listens on 127.0.0.1:{port}; give the upstream's own address")

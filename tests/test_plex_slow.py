@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who does not take what is sent to it, upstream or client: it holds up nobody else, and the relay stays small."""
 
+import signal
+import time
 from typing import Any
 
 import pytest
@@ -91,7 +93,7 @@ def test_one_loud_client(lab: Lab) -> None:
 def test_new_clients_of_a_stalled_upstream(lab: Lab) -> None:
     """While the only program reads nothing clients may come and go; what they say arrives when it reads on."""
     upstream = lab.upstream(does="silent", options=CALM)
-    relay = lab.plex(upstream)
+    relay = lab.plex(upstream).allow("messages-lost")
     one = newcomer(lab, relay, upstream)
     upstream.stall()
     one.peer.fill(Stream("full"), MUCH)
@@ -302,3 +304,31 @@ def test_a_longer_queue_by_a_reload(lab: Lab) -> None:
     relay.wait_stat("messages_out", "==", count + 1)
     assert one.peer.read(count * len(piece)) == piece * count
     assert relay.stats()["slow_clients"] == 0
+
+
+@pytest.mark.parametrize("end", ["close", "drain"])
+def test_who_reads_slowly_gets_it_all(lab: Lab, end: str) -> None:
+    """A client that is told its end while much waits for it, and that takes a little now and then, has all of it, however long that is."""
+    upstream = lab.upstream(does="silent", features=("EVENTS", "DELIVERY_REPORT"))
+    relay = lab.plex(upstream, half_close_timeout="1s", drain_timeout="60s", client_queue="16MiB")
+    one = announced(lab, relay, upstream)
+    pieces = [bytes([65 + number]) * 65536 for number in range(128)]
+    for piece in pieces:
+        upstream.send(client_uuid=one.uuid, payload=piece)
+    relay.wait_stat("messages_out", "==", len(pieces))
+    if end == "close":
+        upstream.send(client_uuid=one.uuid, command=pb.COMMAND_CLOSE)
+    else:
+        relay.signal(signal.SIGTERM)
+    said = b""
+    whole = b"".join(pieces)
+    for _ in range(20):
+        said += one.peer.read(40_000)
+        due = time.monotonic() + 0.25
+        until(lambda due=due: time.monotonic() >= due, "it takes its time")
+    said += one.peer.read(len(whole) - len(said))
+    assert said == whole
+    assert one.peer.read_end() == (b"", "eof")
+    if end == "drain":
+        one.peer.close()
+        relay.wait_exit()

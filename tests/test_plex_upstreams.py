@@ -15,7 +15,7 @@ from harness.peers.http2 import Fault, Liar
 from harness.peers.upstream_proto import pb
 from harness.plex import announced, ask, meet, newcomer, trade
 from harness.process import Relay
-from harness.scale import SLOW, seconds
+from harness.scale import SLOW, seconds, volume
 from harness.sockets import Peer
 from harness.until import until
 
@@ -348,7 +348,7 @@ def test_the_last_words_of_a_client(lab: Lab, ends: bool) -> None:
     """What a client has said that has gone, and what became of it, reaches the same program after its restart, in order: HTTP/2 had not begun with that.
     The relay's own end waits for it."""
     upstream = lab.upstream_process(does="silent", features=("EVENTS",))
-    relay = plex(lab, upstream, framing="line", upstream_queue="64MiB", max_message="1MiB", half_close_timeout="100ms", drain_grace="0s")
+    relay = plex(lab, upstream, framing="line", upstream_queue="64MiB", max_message="1MiB", half_close_timeout="100ms", drain_grace="0s").allow("messages-lost")
     filler, one = (announced(lab, relay, upstream) for _ in range(2))
     upstream.pause()
     for _ in range(20):  # more than the kernel takes, and HTTP/2's windows
@@ -628,3 +628,28 @@ def test_events_through_a_restart(lab: Lab) -> None:
         assert message.client.peer == one.peer.local
         trade(one.peer, 2)
     assert not upstream.messages(after=mark, event=pb.EVENT_CONNECTED)
+
+
+def test_clients_that_come_and_go(lab: Lab) -> None:
+    """More clients come and go than an upstream that does not read can hear of: it is given no more of them, and is not given up."""
+    upstream = lab.upstream_process(features=("EVENTS",), options=(("grpc.http2.bdp_probe", 0),))
+    relay = lab.plex(upstream, clients=100, upstream_queue="128KiB", live_timeout="1h").allow("messages-lost")
+    upstream.stall()
+    for _ in range(volume(4000)):
+        lab.client(relay).reset()
+    assert relay.stats()["upstreams_lost"] == 0
+    upstream.go_on()
+    one = newcomer(lab, relay, upstream)
+    trade(one.peer, 3)
+    assert relay.stats()["upstreams_lost"] == 0
+
+
+@pytest.mark.parametrize("answer", [{":status": "200", "content-type": "text/html"}, {":status": "503"}])
+def test_a_stream_that_is_answered_by_something_else(lab: Lab, answer: dict[str, str]) -> None:
+    """Who takes the stream and does not speak gRPC there, as a proxy in between may, is lost at once, though that answer does not end."""
+    def talk(liar: http2.Conversation, stream: int) -> None:
+        liar.headers(stream, answer)
+
+    relay = plex(lab, lab.liar(talk=talk), up=0)
+    relay.wait_stat("upstreams_lost", ">=", 1)
+    assert "gRPC" in relay.find("upstream-lost")[0].fields["error"] or "503" in relay.find("upstream-lost")[0].fields["error"]

@@ -123,11 +123,12 @@ void Client::move_to(Upstream* home, bool gated) {
   roomless_ = leaving_ = false;
   if (home == nullptr) {
     // The next one knows nothing of what this one has wanted, or has been told.
+    was_gated_ = was_gated_ || gated_;
     paused_ = gated_ = eof_told_ = told_gone_ = false;
     waits_since_ = moved_at_ = relay_.tick();
     return;
   }
-  gated_ = gated && !accepted_;
+  gated_ = (gated || was_gated_) && !accepted_ && !ended_;
   if (gated_) {
     extras().gated_at = relay_.tick();
     arm(relay_.config().auth_timeout);
@@ -517,7 +518,7 @@ void Client::drain() {
 void Client::give_up(std::string_view why) {
   if (ended_) return relay_.ended(*this);
   if (extras_ != nullptr) {
-    relay_.stats().add(Stat::kLostMessages, extras_->unsent);
+    relay_.lost(extras_->unsent, "the relay ends");
     extras_->kept.clear();
     extras_->unsent = 0;
   }

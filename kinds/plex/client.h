@@ -229,6 +229,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   bool unknown_ : 1 = false;    // whom it is for has not been said yet
   bool gated_ : 1 = false;      // not accepted yet
   bool accepted_ : 1 = false;
+  bool was_gated_ : 1 = false;  // by an upstream that is lost: the gate stays closed, whether the next one knows of it or not
   bool paused_ : 1 = false;     // by a command
   bool slow_ : 1 = false;       // its queue was more than a quarter full, and is not empty yet
   bool roomless_ : 1 = false;   // its upstream had no room

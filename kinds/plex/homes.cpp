@@ -248,11 +248,19 @@ Upstream* PlexRelay::give(Client& client, std::span<const std::byte> payload, ui
   return nullptr;
 }
 
+void PlexRelay::lost(uint64_t count, std::string_view reason) {
+  if (count == 0) return;
+  stats_.add(Stat::kLostMessages, count);
+  untold_losses_ += count;
+  if (!losses_.tell(env_.loop.now())) return;
+  LogLine(Level::kWarn, "messages-lost").text("relay", config_.name).number("count", std::exchange(untold_losses_, 0)).text("reason", reason);
+}
+
 void PlexRelay::given_up(const Client& client, uint64_t seq, size_t size) {
   stats_.add(Stat::kGivenUp);
-  if (!losses_.tell(env_.loop.now())) return;
+  if (!given_ups_.tell(env_.loop.now())) return;
   LogLine(Level::kWarn, "message-given-up").text("relay", config_.name).text("client", client.uuid().text()).number("seq", seq).number("bytes", size)
-      .count("untold", losses_.untold());
+      .count("untold", given_ups_.untold());
 }
 
 }  // namespace relay::plex

@@ -29,7 +29,7 @@ void Orphans::add(const upstream::Input& input, const Uuid& uuid, const Upstream
   message.append(reinterpret_cast<const char*>(input.payload.data()), input.payload.size());
   const uint64_t size = message.size() + kBeside;
   if (!may_wait || bytes_ + size > relay_.config().upstream_queue * std::max<size_t>(relay_.upstreams().size(), 1)) {
-    relay_.stats().add(Stat::kLostMessages, input.event == upstream::Event::kData ? 1 : 0);
+    relay_.lost(input.event == upstream::Event::kData ? 1 : 0, may_wait ? "upstream-queue is full, of a client that has gone" : "the relay ends");
     return;
   }
   bytes_ += size;
@@ -65,7 +65,7 @@ bool Orphans::serve() {
 
 void Orphans::lose() {
   for (const std::string& message : std::exchange(waiting_, {}))
-    if (read_back(message).event == upstream::Event::kData) relay_.stats().add(Stat::kLostMessages);
+    if (read_back(message).event == upstream::Event::kData) relay_.lost(1, "the relay ends");
   bytes_ = 0;
 }
 

@@ -485,7 +485,7 @@ void PlexRelay::ended(Client& client) {
   clients_.remove(client);
   entrances_.gone(client.entrance);
   if (client.home() != nullptr) --client.home()->client_count;
-  stats_.add(Stat::kLostMessages, client.unsent());
+  lost(client.unsent(), "their client has gone");
   client.unlink();
   if (!waiting_.empty() && !serve_.armed()) serve_.arm(Delay{0});  // it may have been in the way of one
   env_.loop.bury(std::unique_ptr<Mortal>(&client));

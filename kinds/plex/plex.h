@@ -105,6 +105,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
 
   // Clients. Gives a message of `client` to an upstream: that one, or nullptr: there was no room, and it has been put where it is called when there is.
   Upstream* give(Client& client, std::span<const std::byte> payload, uint64_t seq, bool again);
+  void lost(uint64_t count, std::string_view reason);  // messages of clients, which reach nobody
   // A message of it has had its delivery-limit, and is given to nobody any more.
   void given_up(const Client& client, uint64_t seq, size_t size);
   // Tells its home of it.
@@ -273,7 +274,8 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   std::string time_text_;
   Time time_of_text_{-1};
   Sparing bad_messages_;
-  Sparing losses_;
+  Sparing losses_, given_ups_;
+  uint64_t untold_losses_ = 0;
   std::string last_error_;
   Time last_error_at_{};
   upstream::Output output_;  // what is being delivered; its memory is kept

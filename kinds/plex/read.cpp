@@ -279,13 +279,15 @@ void Client::at_end() {
 void Client::count_part() {
   const std::span<const std::byte> bytes = bytes_of(std::string_view(extras_->part).substr(extras_->done));
   size_t scanned = 0;
+  uint64_t count = 0;
   for (size_t done = 0; done < bytes.size();) {
     const Result<size_t> size = framing().next(bytes.subspan(done), scanned);
-    if (!size.ok() || *size == 0) return;
-    relay_.stats().add(Stat::kLostMessages);
+    if (!size.ok() || *size == 0) break;
+    ++count;
     scanned = 0;
     done += *size;
   }
+  relay_.lost(count, "their client was ended before they could be given on");
 }
 
 }  // namespace relay::plex

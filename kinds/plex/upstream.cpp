@@ -351,7 +351,7 @@ bool Upstream::give(const upstream::Input& input) {
   head_.clear();
   encode(one, head_);
   if (head_.size() + input.payload.size() > talk_.stream.unsent().bound()) {  // (it had been read for another configuration)
-    relay_.stats().add(Stat::kLostMessages);
+    relay_.lost(1, "longer than upstream-queue");
     return true;
   }
   loop_.expect_soon();  // its answer
@@ -506,7 +506,7 @@ std::string Upstream::unsent() {
   Queue& queue = talk_.stream.unsent();
   const bool cut = !sent_.empty() && first_ < queue.read();
   const uint64_t begin = cut ? first_ + sent_.front().size : queue.read();
-  if (cut && !has(upstream::kAck)) relay_.stats().add(Stat::kLostMessages);
+  if (cut && !has(upstream::kAck)) relay_.lost(1, "cut off with its upstream's connection");
   if (cut) sent_.pop_front();
   std::string all;
   for (const std::span<std::byte> span : queue.from(begin)) all.append(text_of(span));
