@@ -22,7 +22,7 @@ class ListNode {
   bool linked() const { return next_ != this; }
   void unlink() {
     prev_->next_ = next_;
-    next_->prev_ = prev_;
+    next_->prev_ = prev_;  // NOLINT(clang-analyzer-core.NullDereference): each points to one, be it itself
     next_ = prev_ = this;
   }
 

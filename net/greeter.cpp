@@ -67,8 +67,8 @@ bool Greeter::make_room() {
     return true;
   }
   Guest* first = guest;
-  Guest* one = guest;
-  for (int left = kLookedAt; left > 0 && one != nullptr; --left, one = waiting_.next(*one))
+  int left = kLookedAt;
+  for (Guest* one = waiting_.next(*guest); one != nullptr && left > 0; one = waiting_.next(*one), --left)
     if (one->began < first->began) first = one;
   if (loop_.now() - first->began < timeout_ / 4) return false;
   fail(*first, "it took long while others waited: handshake-limit is reached");

@@ -54,11 +54,13 @@ class GrpcReader {
 
   // Takes `bytes`, all of it, and calls take(std::span<const std::byte> message) for each message that is whole now; valid within the call.
   // take() returns whether to go on: false ends the call, and whatever else was in `bytes` is thrown away (for one whose stream has gone), or is
-  // in *rest, to be fed later.
+  // rest(), to be fed later.
   // kInvalid: a message is compressed, which nobody has asked for, or its first byte is none of 0 and 1. kLimit: one is too long, or there is no
   // memory. After a failure no more may be fed.
   template <typename F>
-  Status feed(std::span<const std::byte> bytes, F&& take, std::span<const std::byte>* rest = nullptr);
+  Status feed(std::span<const std::byte> bytes, F&& take);
+  // What was behind the message that take() had last; where it was, so only as long as that is there.
+  std::span<const std::byte> rest() const { return rest_; }
   // A part of a message has come: an end now would cut it off.
   bool has_part() const { return prefix_used_ > 0 || part_ != nullptr; }
   void clear();
@@ -71,6 +73,7 @@ class GrpcReader {
   Status begin_part(uint32_t length);
 
   uint32_t most_;
+  std::span<const std::byte> rest_;
   uint8_t prefix_used_ = 0;  // bytes of a prefix that is not whole yet
   std::array<std::byte, kGrpcPrefix> prefix_{};
   std::unique_ptr<std::byte[]> part_;  // a message that is not whole yet, with room for all of it
@@ -79,14 +82,13 @@ class GrpcReader {
 };
 
 template <typename F>
-Status GrpcReader::feed(std::span<const std::byte> bytes, F&& take, std::span<const std::byte>* rest) {
+Status GrpcReader::feed(std::span<const std::byte> bytes, F&& take) {
   while (!bytes.empty()) {
     if (part_ != nullptr) {
       if (!fill_part(bytes)) return {};
       const std::unique_ptr<std::byte[]> whole = std::move(part_);  // take() may clear(), or be the end of this
-      const std::span<const std::byte> message(whole.get(), part_length_);
-      if (rest != nullptr) *rest = bytes;
-      if (!take(message)) return {};
+      rest_ = bytes;
+      if (!take(std::span<const std::byte>(whole.get(), part_length_))) return {};
       continue;
     }
     uint32_t length = 0;
@@ -103,7 +105,7 @@ Status GrpcReader::feed(std::span<const std::byte> bytes, F&& take, std::span<co
     }
     const std::span<const std::byte> message = bytes.first(length);
     bytes = bytes.subspan(length);
-    if (rest != nullptr) *rest = bytes;
+    rest_ = bytes;
     if (!take(message)) return {};
   }
   return {};

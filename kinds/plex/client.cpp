@@ -388,17 +388,20 @@ void Client::on_deadline() {
     relay_.stats().add(Stat::kHalfCloseTimeouts);
     return end(CloseReason::kClient, {});
   }
-  const bool may_idle = !ending_ && extras_->idle_timeout.count() > 0;
-  if (may_idle && is_owed()) {
-    const Delay later = std::max(extras_->idle_timeout, kLookAgain);
-    if (next.count() < 0 || later < next) next = later;
-  } else if (may_idle && over(moved_at_, extras_->idle_timeout)) {
+  const bool owed = is_owed();
+  if (over(owed ? now : moved_at_, own_idle_timeout(owed))) {
     relay_.stats().add(Stat::kIdleTimeouts);
     return finish(CloseReason::kIdle, {});
   }
   if (extras_->in_kernel > 0 && next > kLookAgain) next = std::max(next / 4, kLookAgain);  // whether that grows less
   if (next.count() >= 0) extras_->timer.arm(next);
   else drop_extras();
+}
+
+// 0 or less: none. Who is owed something is not idle, and looked at again.
+Delay Client::own_idle_timeout(bool owed) const {
+  const Delay limit = ending_ ? Delay{0} : extras_->idle_timeout;
+  return owed && limit.count() > 0 ? std::max(limit, kLookAgain) : limit;
 }
 
 // Whether it has taken some, since this was asked last, of what its kernel has been given long ago.

@@ -188,6 +188,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   bool may_send() const { return home_ != nullptr && !gated_ && !roomless_; }
   bool may_give() const;
   bool is_owed() const;
+  Delay own_idle_timeout(bool owed) const;
   bool is_taking();
   bool may_read() const { return may_give() && !eof_ && !draining_; }
   bool has_pending() const { return extras_ != nullptr && (!extras_->part.empty() || extras_->unsent > 0); }

@@ -238,15 +238,14 @@ void Upstream::Stream::on_h2_data(std::span<const std::byte> bytes) {
 }
 
 void Upstream::Stream::take(std::span<const std::byte> bytes) {
-  std::span<const std::byte> left;
   bool tired = false;
   const Status status = reader.feed(bytes, [&](std::span<const std::byte> one) {
     const bool more = owner_.message(call_, one);
     tired = more && call_ == Call::kTalk && owner_.is_tired();
     return more && !tired;
-  }, &left);
+  });
   if (tired) {
-    rest.assign(text_of(left));
+    rest.assign(text_of(reader.rest()));
     owner_.h2_.hold(true);
     return owner_.rest_timer_.arm(Delay{0});
   }
