@@ -97,22 +97,50 @@ std::string dialling(JsonView connection) {
   return out;
 }
 
+// A connection's members that are shown, in this order, of whatever kind it is; what its kind does not say has no column.
+struct Member {
+  enum class Form : uint8_t { kText, kCount, kSize, kTime };
+  std::string_view key;
+  std::string_view title;
+  Form form;
+};
+constexpr std::array<Member, 17> kMembers = {{{"session", "ID", Member::Form::kCount}, {"state", "STATE", Member::Form::kText}, {"client", "CLIENT", Member::Form::kText},
+    {"gateway", "GATEWAY", Member::Form::kText}, {"peer", "PEER", Member::Form::kText}, {"upstream", "UPSTREAM", Member::Form::kText}, {"age_ms", "AGE", Member::Form::kTime},
+    {"quiet_ms", "QUIET", Member::Form::kTime}, {"to_client_bytes", "TO CLIENT", Member::Form::kSize}, {"to_gateway_bytes", "TO GATEWAY", Member::Form::kSize},
+    {"commands", "COMMANDS", Member::Form::kCount}, {"under_way", "UNDER WAY", Member::Form::kCount}, {"messages", "MESSAGES", Member::Form::kCount},
+    {"kept", "KEPT", Member::Form::kCount}, {"queued_bytes", "QUEUED", Member::Form::kSize}, {"queued", "QUEUED", Member::Form::kSize},
+    {"queued_max_bytes", "MOST QUEUED", Member::Form::kSize}}};
+
+std::string member_text(JsonView value, Member::Form form) {
+  switch (form) {
+    case Member::Form::kText: return printable(value.text());
+    case Member::Form::kCount: return std::to_string(number_of(value));
+    case Member::Form::kSize: return short_size(number_of(value));
+    case Member::Form::kTime: return short_time(number_of(value));
+  }
+  return {};
+}
+
 void put_connections(JsonView relay, size_t width, std::string& out) {
   const JsonView all = relay["connections"];
   if (all.size() == 0) return;
   out += "\n" + printable(relay["name"].text()) + "\n";
-  constexpr auto kText = Table::Column::kText;
-  constexpr auto kNumber = Table::Column::kNumber;
-  Table table({{"ID", kNumber}, {"STATE", kText}, {"CLIENT", kText}, {"GATEWAY", kText}, {"AGE", kNumber}, {"QUIET", kNumber},
-               {"TO CLIENT", kNumber}, {"TO GATEWAY", kNumber}, {"QUEUED", kNumber}, {"MOST QUEUED", kNumber}});
+  std::vector<Member> members;
+  for (const Member& member : kMembers)
+    if (all[0][member.key].exists()) members.push_back(member);
+  // What they are known by comes first: a number, or a name.
+  if (const auto client = std::find_if(members.begin(), members.end(), [](const Member& one) { return one.key == "client"; });
+      client != members.end() && !all[0]["session"].exists())
+    std::rotate(members.begin(), client, client + 1);
+  std::vector<Table::Title> titles;
+  for (const Member& member : members) titles.push_back({std::string(member.title), member.form == Member::Form::kText ? Table::Column::kText : Table::Column::kNumber});
+  Table table(std::move(titles));
   for (size_t i = 0; i < all.size(); ++i) {
     const JsonView one = all[i];
-    const auto size = [&one](std::string_view key) { return short_size(number_of(one[key])); };
-    table.row({std::to_string(number_of(one["session"])), printable(one["state"].text()) + (one["half_closed"].flag() ? ", half closed" : ""),
-               printable(one["client"].text()), printable(one["gateway"].text()), short_time(number_of(one["age_ms"])),
-               short_time(number_of(one["quiet_ms"])), size("to_client_bytes"), size("to_gateway_bytes"), size("queued_bytes"),
-               size("queued_max_bytes")},
-              dialling(one));
+    std::vector<std::string> cells;
+    for (const Member& member : members)
+      cells.push_back(member_text(one[member.key], member.form) + (member.key == "state" && one["half_closed"].flag() ? ", half closed" : ""));
+    table.row(std::move(cells), dialling(one));
   }
   table.put(out, width);
   if (const uint64_t hidden = number_of(relay["connections_not_shown"]); hidden > 0) out += "  and " + std::to_string(hidden) + " more\n";
@@ -127,7 +155,9 @@ void put_relays(const Kind& kind, JsonView relays, size_t width, std::string& ou
       gauges.push_back(row.name);
       titles.push_back({heading(row.name), Table::Column::kNumber});
     }
-  titles.push_back({"RATE", Table::Column::kNumber});
+  bool has_rate = false;  // not every kind counts bytes both ways
+  for (size_t i = 0; i < relays.size(); ++i) has_rate = has_rate || (relays[i]["kind"].text() == kind.name && relays[i]["bytes_a_second"].exists());
+  if (has_rate) titles.push_back({"RATE", Table::Column::kNumber});
   Table table(std::move(titles));
   bool any = false;
   for (size_t i = 0; i < relays.size(); ++i) {
@@ -140,7 +170,7 @@ void put_relays(const Kind& kind, JsonView relays, size_t width, std::string& ou
       const uint64_t value = number_of(relay["stats"][name]);
       cells.push_back(name.ends_with("_bytes") ? short_size(value) : std::to_string(value));
     }
-    cells.push_back(short_size(number_of(relay["bytes_a_second"])) + "/s");
+    if (has_rate) cells.push_back(short_size(number_of(relay["bytes_a_second"])) + "/s");
     table.row(std::move(cells), trouble_of(relay));
   }
   if (any) table.put(out, width);

@@ -24,6 +24,7 @@ import pytest
 from harness.certs import Authority
 from harness.lab import CLIENT, GATEWAY, Lab, options
 from harness.peers.target import echo, stall
+from harness.plex import announced, trade
 from harness.process import NOBODY, Relay, command, has_tls
 from harness.scale import BIN, SLOW, seconds
 from harness.sockets import Peer
@@ -234,6 +235,19 @@ def test_connections(lab: Lab) -> None:
     assert len(read_table(fewer, "ID").rows) == 1 and "\n  and 1 more\n" in fewer
     assert "ID" not in good(*of(relay))
     relay.allow("session-end")
+
+
+def test_connections_of_a_plex(lab: Lab) -> None:
+    """Another kind's connections have columns for what that kind knows of them, and none for what it does not."""
+    upstream = lab.upstream(features=("EVENTS",))
+    relay = lab.plex(upstream)
+    one = announced(lab, relay, upstream)
+    trade(one.peer, 3)
+    text = good(*of(relay), "--connections", "5")
+    table = read_table(text, "CLIENT")
+    assert table.titles == ["CLIENT", "STATE", "PEER", "UPSTREAM", "MESSAGES", "KEPT", "QUEUED"]
+    assert table.rows == [[one.uuid, "open", one.peer.local, upstream.url, "3", "0", "0B"]]
+    assert "RATE" not in text
 
 
 def test_one_relay(lab: Lab) -> None:
@@ -561,7 +575,7 @@ def test_answer_of_another_shape(lab: Lab) -> None:
     """An answer with members missing, or of other types, is shown as far as it goes."""
     body = '{"relays": [{}, {"kind": "cluster"}, {"kind": "cluster", "name": 5, "listening": {}, "stats": [], "connections": [{"dial": {}}]}, null]}'
     text = good("--admin", answering(lab, http(body)), "--connections", "5")
-    assert "4 relays" in text and len(read_table(text.replace("    -", "  x -  x ")).titles) == 9
+    assert "4 relays" in text and len(read_table(text.replace("    -", "  x -  x ")).titles) == 8
 
 
 def test_no_answer(lab: Lab) -> None:
