@@ -133,11 +133,13 @@ void put_connections(JsonView relay, size_t width, std::string& out) {
       client != members.end() && !all[0]["session"].exists())
     std::rotate(members.begin(), client, client + 1);
   std::vector<Table::Title> titles;
+  titles.reserve(members.size());
   for (const Member& member : members) titles.push_back({std::string(member.title), member.form == Member::Form::kText ? Table::Column::kText : Table::Column::kNumber});
   Table table(std::move(titles));
   for (size_t i = 0; i < all.size(); ++i) {
     const JsonView one = all[i];
     std::vector<std::string> cells;
+    cells.reserve(members.size());
     for (const Member& member : members)
       cells.push_back(member_text(one[member.key], member.form) + (member.key == "state" && one["half_closed"].flag() ? ", half closed" : ""));
     table.row(std::move(cells), dialling(one));
