@@ -14,7 +14,7 @@ std::chrono::seconds in_seconds(Delay value) { return std::chrono::duration_cast
 
 void check_dial(const Section& section, Faults& faults) {
   if (section.duration("retry-min") > section.duration("retry-max"))
-    faults.push_back({section.where(section.has("retry-min") ? "retry-min" : "retry-max"), "retry-min is longer than retry-max"});
+    faults.push_back({section.where(section.has("retry-min") ? "retry-min" : "retry-max"), "retry-min is longer than retry-max; make it shorter, or that longer"});
   for (const std::string_view key : {"keepalive", "keepalive-interval"})
     if (section.duration(key).count() % 1000 != 0)
       faults.push_back({section.where(key), "the kernel counts whole seconds here; write for example 30s"});

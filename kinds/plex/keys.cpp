@@ -190,14 +190,14 @@ void check_framing(const Section& section, Fault fault) {
     const std::optional<std::string> delimiter = unescape(section.text("delimiter"));
     if (kind != "delimiter") fault("delimiter", "is for framing = \"delimiter\"; take one of them out, or say so");
     else if (!delimiter) fault("delimiter", "has a bad escape; write for example \\r\\n or \\x00");
-    else if (delimiter->size() > section.size("max-message")) fault("delimiter", "is longer than max-message");
+    else if (delimiter->size() > section.size("max-message")) fault("delimiter", "is longer than max-message; make that larger");
   } else if (kind == "delimiter") {
     fault("framing", "needs a delimiter; give one, for example delimiter \"\\r\\n\"");
   }
   for (const std::string_view key : {"length-width", "length-order", "length-inclusive"})
     if (section.has(key) && kind != "length-prefix" && section.text(key) != section.find(key)->fallback) fault(key, "is for framing = \"length-prefix\"; take one of them out, or say so");
   if (kind == "length-prefix" && section.size("max-message") <= static_cast<uint64_t>(section.integer("length-width")))
-    fault("max-message", "has no room for more than the length");
+    fault("max-message", "has no room for more than the length; make it larger");
 }
 
 // Faults that the parameters of a place have, alone and together with the relay's keys.
@@ -337,12 +337,12 @@ std::span<const Key> entrance_keys() { return kEntranceKeys; }
 void plex_check(const Section& section, Faults& faults) {
   check_dial(section, faults);
   if (section.duration("live-interval") >= section.duration("live-timeout"))
-    faults.push_back({section.where(section.has("live-interval") ? "live-interval" : "live-timeout"), "live-interval is not shorter than live-timeout"});
+    faults.push_back({section.where(section.has("live-interval") ? "live-interval" : "live-timeout"), "live-interval is not shorter than live-timeout; make it shorter, or that longer"});
   if (section.size("upstream-queue") < section.size("max-message") + 1024)
-    faults.push_back({section.where(section.has("max-message") ? "max-message" : "upstream-queue"), "a message of max-message does not fit into upstream-queue"});
+    faults.push_back({section.where(section.has("max-message") ? "max-message" : "upstream-queue"), "a message of max-message does not fit into upstream-queue; make that larger than it by 1KiB at least"});
   for (const Endpoint& place : section.endpoints("listen"))
     if (place.kind != Endpoint::Kind::kUnix && !place.has_port) faults.push_back({section.where("listen"), place.text() + " has no port; write for example 127.0.0.1:7999"});
-  check_framing(section, [&](std::string_view key, const std::string& what) { faults.push_back({section.where(key), what}); });
+  check_framing(section, [&](std::string_view key, const std::string& what) { faults.push_back({section.where(key), std::string(key) + ' ' + what}); });
   const std::vector<std::string_view> places = section.items(*section.find("listen"));
   if (places.size() > kEntrancesMost) faults.push_back({section.where("listen"), "more than 1000 places; take the others to another relay"});
   for (const std::string_view text : places) check_entrance(section, text, faults);
