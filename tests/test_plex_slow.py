@@ -90,6 +90,39 @@ def test_one_loud_client(lab: Lab) -> None:
     small(relay)
 
 
+class Lines(Stream):
+    """Lines of 1,000 bytes."""
+
+    def at(self, offset: int, length: int) -> bytes:
+        line = str(self.key).encode() * 999
+        whole = (line[:999] + b"\n") * (length // 1000 + 2)
+        return whole[offset % 1000 : offset % 1000 + length]
+
+
+def wait_roomless(relay: Relay, count: int) -> None:
+    until(lambda: [one["state"] for one in relay.relay_status()["connections"]].count("no-room") == count, f"{count} wait for room")
+
+
+def test_many_loud_clients_and_a_soft_one(lab: Lab) -> None:
+    """When an upstream has room again, none of those who have waited for it takes more than a share of it before all others had theirs."""
+    upstream = lab.upstream(does="silent", options=CALM)
+    relay = lab.plex(upstream, framing="line", upstream_queue="1MiB").allow("messages-lost")
+    loud = [newcomer(lab, relay, upstream).peer for _ in range(6)]
+    soft = newcomer(lab, relay, upstream)
+    upstream.stall()
+    for number, peer in enumerate(loud):
+        assert peer.fill(Lines(number), MUCH) < MUCH
+    wait_roomless(relay, len(loud))
+    before = relay.stats()["messages_in"]
+    soft.peer.send(b"soft\n")
+    wait_roomless(relay, len(loud) + 1)
+    assert relay.stats()["messages_in"] == before
+    upstream.go_on()
+    upstream.wait(payload=b"soft\n", timeout=60)
+    place = next(at for at, message in enumerate(upstream.data()) if message.payload == b"soft\n")
+    assert place - before < len(loud) * 12
+
+
 def test_new_clients_of_a_stalled_upstream(lab: Lab) -> None:
     """While the only program reads nothing clients may come and go; what they say arrives when it reads on."""
     upstream = lab.upstream(does="silent", options=CALM)
@@ -280,7 +313,7 @@ def test_reports_count_in_the_queue(lab: Lab) -> None:
     count = 12_000  # of which the bytes would have room
     for number in range(count):
         upstream.send(client_uuid=one.uuid, payload=b"m%05d" % number, request_id=number + 1)
-    upstream.wait(event=pb.EVENT_DISCONNECTED, client_uuid=one.uuid, close=lambda close: close.reason == pb.CLOSE_SLOW)
+    upstream.wait(event=pb.EVENT_DISCONNECTED, client_uuid=one.uuid, close=lambda close: close.reason == pb.CLOSE_SLOW, timeout=60)
     upstream.wait(event=pb.EVENT_DELIVERY, count=count)
     assert {message.request_id for message in upstream.messages(event=pb.EVENT_DELIVERY)} == set(range(1, count + 1))
     assert relay.stats()["slow_clients"] == relay.stats()["client_queue_full"] == 1

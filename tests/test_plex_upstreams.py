@@ -633,7 +633,7 @@ def test_events_through_a_restart(lab: Lab) -> None:
 def test_clients_that_come_and_go(lab: Lab) -> None:
     """More clients come and go than an upstream that does not read can hear of: it is given no more of them, and is not given up."""
     upstream = lab.upstream_process(features=("EVENTS",), options=(("grpc.http2.bdp_probe", 0),))
-    relay = lab.plex(upstream, clients=100, upstream_queue="128KiB", live_timeout="1h").allow("messages-lost")
+    relay = lab.plex(upstream, clients=100, upstream_queue="128KiB", live_timeout="1h").allow("messages-lost", "refused")
     upstream.stall()
     for _ in range(volume(4000)):
         lab.client(relay).reset()

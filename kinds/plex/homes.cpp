@@ -12,6 +12,7 @@ namespace {
 
 constexpr Delay kLookAgain{10};    // whether what is under way of a client that is to move has gone
 constexpr uint32_t kServed = 256;  // clients that are served in a turn, of those who waited
+constexpr uint64_t kShare = 8192;  // bytes of an upstream's queue, as written, that a client takes while others wait for room: one message more at most
 
 // Of an address without its port, so that who comes again comes to the same upstream.
 uint64_t hash_of(const Addr& peer) {
@@ -233,18 +234,21 @@ Upstream* PlexRelay::give(Client& client, std::span<const std::byte> payload, ui
   input.payload = payload;
   input.seq = seq;
   input.redelivered = again;
-  if (config_.balance != Balance::kRoundRobin) {
-    if (client.home()->give(input)) return client.home();
-    client.home()->roomless.push_back(client);
-    return nullptr;
-  }
-  // Each in its turn; who has no room is passed over.
-  while (Upstream* upstream = choose_by_turn(true))
+  const bool by_turn = config_.balance == Balance::kRoundRobin;
+  List<Client>& others = by_turn ? roomless_ : client.home()->roomless;
+  // Who has much to say, or much that was read, goes behind those who wait: they would wait for as many bytes as it has otherwise.
+  const bool is_enough = taken_ >= kShare && !others.empty();
+  while (Upstream* upstream = is_enough ? nullptr : by_turn ? choose_by_turn(true) : client.home()) {
+    const uint64_t before = upstream->given();
     if (upstream->give(input)) {
+      taken_ += upstream->given() - before;
       upstream->serves_others |= upstream != client.home();
       return upstream;
     }
-  roomless_.push_back(client);
+    if (!by_turn) break;  // else: who has no room is passed over
+  }
+  others.push_back(client);
+  if (is_enough) serve_.arm(Delay{0});
   return nullptr;
 }
 

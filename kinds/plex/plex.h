@@ -103,7 +103,9 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Upstream* find(uint32_t id);
   const std::vector<std::unique_ptr<Upstream>>& upstreams() const { return upstreams_; }
 
-  // Clients. Gives a message of `client` to an upstream: that one, or nullptr: there was no room, and it has been put where it is called when there is.
+  // Clients. Gives a message of `client` to an upstream: that one, or nullptr: there was no room, or it has had its share since its turn
+  // began while others wait, and it has been put where it is called again.
+  void begin_turn() { taken_ = 0; }
   Upstream* give(Client& client, std::span<const std::byte> payload, uint64_t seq, bool again);
   void lost(uint64_t count, std::string_view reason);  // messages of clients, which reach nobody
   // A message of it has had its delivery-limit, and is given to nobody any more.
@@ -260,21 +262,19 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Timer sweep_;   // those who are silent
   Timer drain_;
   Timer move_;    // those who are to have another home
-  uint64_t turn_ = 0;        // of the loop, in which those who waited were served
-  uint64_t drain_turn_ = 0;
+  uint64_t turn_ = 0, drain_turn_ = 0, move_turn_ = 0;  // of the loop, in which those who waited were served, were ended, were moved
   std::set<Client*> leaving_;  // they wait until nothing of them is under way
   Client* left_to_ = nullptr;  // the last of them that was looked at; only a number
-  uint64_t move_turn_ = 0;
   uint32_t settled_ = UINT32_MAX;  // the next place whose client's home is to be looked at; UINT32_MAX: all have been
   uint32_t swept_ = 0;       // the next place to be looked at
   uint32_t drained_to_ = 0;  // the next place whose client is to be ended
   uint32_t next_upstream_ = 1;
+  uint64_t taken_ = 0;       // bytes of upstreams' queues, by the client whose turn it is
   std::array<uint8_t, 1024> random_{};
   size_t random_left_ = 0;
   std::string time_text_;
   Time time_of_text_{-1};
-  Sparing bad_messages_;
-  Sparing losses_, given_ups_;
+  Sparing bad_messages_, losses_, given_ups_;
   uint64_t untold_losses_ = 0;
   std::string last_error_;
   Time last_error_at_{};

@@ -72,6 +72,7 @@ bool Client::has_left() {
 
 void Client::pump() {
   roomless_ = false;
+  relay_.begin_turn();
   if (ended_) return haunt();
   if (ending_ || !may_send() || leaving_) return;
   if (!resend() || !send_part()) return;
