@@ -89,6 +89,7 @@ struct Kind {
   std::string_view name;     // kind = "cluster"
   std::string_view command;  // relay start
   std::string_view service{};  // "package.Service": its relays are controlled by gRPC, too; field 1 of each request is the relay's name
+  std::span<const std::string_view> looks{};  // the methods of it that change nothing
   std::string_view summary;  // one line of --help
   std::string_view help;     // what it does and an example, before the options of COMMAND --help
   std::span<const Key> (*keys)();

@@ -351,9 +351,11 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser, pr
 
   void control(const HttpTarget& target, const HttpMessage& request, std::string_view path) {
     if (request.method != "GET" && request.method != "POST") return problem(405, "use GET or POST", "Allow: GET, POST\r\n");
+    if (request.method == "POST" && !admin_.plan_.may_change()) return problem(403, kOnlyLooks);
     std::string body;
+    posts_ = request.method == "POST";
     ticket_ = admin_.desk_.open(*this);
-    const int code = admin_.user_.control(path, {request.method == "POST", target.query, request.body, ticket_}, body);
+    const int code = admin_.user_.control(path, {posts_, target.query, request.body, ticket_}, body);
     if (code == kAnswersOn) return on_begin();
     if (code == kAnswersLater) {
       answer_ = Answer::kLater;
@@ -366,6 +368,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser, pr
 
   void controlled(int code, std::string_view body) {
     if (code == 404 && body.empty()) return problem(404, "no such relay, or it knows no such thing; /status lists the relays");
+    if (code == 405) return problem(405, posts_ ? "use GET" : "use POST", posts_ ? "Allow: GET\r\n" : "Allow: POST\r\n");
     reply(code, std::string(body) + "\n");
   }
 
@@ -600,6 +603,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser, pr
   bool keep_alive_ = true;
   bool chunks_ = true;
   bool head_only_ = false;
+  bool posts_ = false;
   bool ended_ = false;
   bool fresh_ = true;  // it may yet be HTTP/2
   bool is_known_ = false;  // it has shown the token

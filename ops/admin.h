@@ -72,7 +72,11 @@ struct AdminPlan {
   size_t connections = 64;
   Delay patience{10'000};     // the most for a request to come whole once it has begun, and for an answer to be taken a piece further
   Delay idle{60'000};         // between requests
+
+  // A port without a token is open to every program of the machine: they may look, and send nothing to anybody in the relay's name.
+  bool may_change() const { return where.kind != Endpoint::Kind::kAddr || !token.empty(); }
 };
+constexpr std::string_view kOnlyLooks = "over a port without a token nothing of a relay is changed and nothing sent: give admin-token-file, or use unix:PATH as admin";
 
 // Why somebody is not served: a status of HTTP's, and words.
 struct AdminRefusal {

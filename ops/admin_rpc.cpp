@@ -89,7 +89,7 @@ class AdminRpc::Call final : private DeskUser {
     ticket_ = rpc_.desk_.open(*this);
     std::string body;
     const std::string message = std::move(message_);
-    const int status = rpc_.user_.control(path_, {true, kNoParameters, message, ticket_, true}, body);
+    const int status = rpc_.user_.control(path_, {true, kNoParameters, message, ticket_, true, rpc_.plan_.may_change()}, body);
     until_ = rpc_.loop_.now() + rpc_.plan_.patience;
     if (status == kAnswersLater) return;
     if (status == kAnswersOn) return on_begin();

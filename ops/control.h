@@ -32,6 +32,7 @@ struct ControlQuery {
   std::string_view body;
   Ticket ticket = 0;
   bool rpc = false;  // of gRPC: `body`, the answer and its pieces are messages of protobuf, and the text of an error is words
+  bool may_change = true;  // who asks may do more than look
 
   // The value of a parameter, or nothing.
   std::string_view get(std::string_view name) const {

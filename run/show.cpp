@@ -183,6 +183,8 @@ int Process::call(std::string_view path, const ControlQuery& query, std::string&
   };
   if (service.empty() || std::none_of(kinds_.begin(), kinds_.end(), [&](const Kind* kind) { return kind->service == service; }))
     return say(501, "no such service");
+  const auto only_looks = [&](const Kind* kind) { return kind->service == service && std::find(kind->looks.begin(), kind->looks.end(), method) != kind->looks.end(); };
+  if (!query.may_change && std::none_of(kinds_.begin(), kinds_.end(), only_looks)) return say(403, kOnlyLooks);
   const std::optional<std::string_view> name = proto_text(query.body, 1);
   if (!name) return say(400, "the request is no message of protobuf");
   Relay* relay = nullptr;

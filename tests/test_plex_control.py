@@ -146,6 +146,7 @@ def test_a_reload_goes_by_the_file(lab: Lab, workers: int) -> None:
     ("upstreams", {}, 400, "url"),
     ("upstreams", {"url": "ftp://a:1"}, 400, "grpc"),
     ("upstreams", {"url": "grpcs://127.0.0.1:1"}, 400, "TLS"),
+    ("upstreams", {"url": "grpc://127.0.0.1:1/api"}, 400, "path"),
     ("nothing", {}, 404, "no such"),
 ])
 def test_mistakes(lab: Lab, what: str, body: Any, code: int, said: str) -> None:
@@ -204,7 +205,7 @@ def test_the_relay_itself(lab: Lab, workers: int) -> None:
     upstream, port = lab.upstream(), lab.port()
     path = f"unix:{lab.folder}/devices"
     relay = lab.plex(upstream, listen=[f"127.0.0.1:{port}", path], workers=workers)
-    for url in (f"grpc://127.0.0.1:{port}", path):
+    for url in (f"grpc://127.0.0.1:{port}", f"grpc://localhost:{port}", path):
         code, said = call(relay, "POST", "upstreams", {"url": url})
         assert code == 400 and "the relay itself listens on" in said["error"], said
     assert relay.stats()["upstreams"] == workers
@@ -234,6 +235,8 @@ def test_no_json(lab: Lab) -> None:
     relay = lab.plex(upstream)
     name = relay.status()["relays"][0]["name"]
     assert relay.admin("POST", f"/relays/{name}/send", body="{").status == 400
-    assert relay.admin("GET", f"/relays/{name}/send").status == 404
+    for method, what, other in (("GET", "send", "POST"), ("GET", "upstreams/remove", "POST"), ("POST", "clients", "GET"), ("POST", "watch", "GET")):
+        answer = relay.admin(method, f"/relays/{name}/{what}", body=None if method == "GET" else "{}")
+        assert (answer.status, answer.headers.get("allow")) == (405, other) and f"use {other}" in answer.text(), what
     assert relay.admin("POST", "/relays/nobody/send", body="{}").status == 404
     assert relay.admin("GET", f"/relays/{name}/clients?most=5000").status == 400

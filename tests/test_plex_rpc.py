@@ -247,6 +247,29 @@ def test_names_of_others(lab: Lab, at: Any) -> None:
         assert other.fails("List")[0] == "PERMISSION_DENIED"
 
 
+def test_who_may_only_look(lab: Lab, at: Any) -> None:
+    """Over TCP without a token, which any program of the machine can have, everything is shown and nothing done."""
+    upstream = lab.upstream()
+    relay = lab.plex(upstream, admin="tcp:127.0.0.1:0")
+    one = newcomer(lab, relay, upstream)
+    rpc = at(relay)
+    for method, fields in (("Send", {"client_uuid": one.uuid, "payload": b"x"}), ("Broadcast", {"payload": b"x"}), ("Close", {"client_uuid": one.uuid}),
+                           ("AddUpstream", {"url": "grpc://127.0.0.1:1"}), ("RemoveUpstream", {"url": upstream.url})):  # fmt: skip
+        code, words = rpc.fails(method, **fields)
+        assert code == "PERMISSION_DENIED" and "admin-token-file" in words, method
+    assert rpc.call("Get", client_uuid=one.uuid).client_uuid == one.uuid
+    assert len(rpc.call("List").clients) == len(rpc.call("Upstreams").upstreams) == 1
+    watch = rpc.watch()
+    newcomer(lab, relay, upstream)
+    watch.wait("CONNECTED")
+    base = f"/relays/{relay.status()['relays'][0]['name']}"
+    for what in ("send", "upstreams", "nothing"):
+        answer = relay.admin("POST", f"{base}/{what}", body='{"broadcast": "ALL", "text": "x"}')
+        assert answer.status == 403 and "admin-token-file" in answer.text(), what
+    assert relay.admin("GET", f"{base}/clients").status == 200
+    trade(one.peer, 1)
+
+
 @pytest.mark.skipif(not has_tls(), reason="built without TLS")
 def test_tls(lab: Lab, at: Any, world: World) -> None:
     """Over TLS gRPC's clients have HTTP/2, and those who know both have the pages of HTTP/1.1."""

@@ -164,8 +164,9 @@ int PlexRelay::control(std::string_view what, const ControlQuery& query, std::st
     if (what == "send") return control_send(query, answer);
     if (what == "upstreams") return control_upstream(query, true, answer);
     if (what == "upstreams/remove") return control_upstream(query, false, answer);
-    return 404;
+    return what == "clients" || what == "watch" || what.starts_with(kClient) ? 405 : 404;
   }
+  if (what == "send" || what == "upstreams/remove") return 405;
   if (what == "clients") return control_clients(query, answer);
   if (what == "watch") return control_watch(query, answer);
   if (what == "upstreams") {

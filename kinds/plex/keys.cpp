@@ -304,6 +304,7 @@ Result<Source> parse_source(std::string_view text) {
     if (!tls && scheme != "grpc") return bad("has a scheme that is neither grpc:// nor grpcs://");
     text.remove_prefix(end + 3);
     if (text.ends_with('/')) text.remove_suffix(1);
+    if (!text.starts_with("unix:") && text.find('/') != std::string_view::npos) return bad("has a path, and a stream of gRPC has its own");
   }
   const Result<Endpoint> place = Endpoint::parse_target((tls ? "tls://" : "") + std::string(text));
   if (!place.ok()) return place.status();
@@ -314,11 +315,15 @@ Result<Source> parse_source(std::string_view text) {
 
 std::string fault_of_itself(const Endpoint& listens, const Source& source) {
   const Endpoint& place = source.place;
-  if (listens.kind != place.kind) return {};
-  const bool path = place.kind == Endpoint::Kind::kUnix && listens.host == place.host;
-  const bool port = place.kind == Endpoint::Kind::kAddr && listens.port != 0 && listens.port == place.port &&
-                    (listens.addr.same_host(place.addr) || (listens.addr.is_any() && place.addr.is_loopback()));
-  return path || port ? "the relay itself listens on " + printable(place.text()) + "; give the upstream's own address" : std::string();
+  bool same = false;
+  if (listens.kind == Endpoint::Kind::kUnix || place.kind == Endpoint::Kind::kUnix) {
+    same = listens.kind == place.kind && listens.host == place.host;
+  } else if (listens.port != 0 && listens.port == place.port) {
+    if (place.kind == Endpoint::Kind::kAddr) same = listens.addr.same_host(place.addr) || (listens.addr.is_any() && place.addr.is_loopback());
+    else same = place.host == "localhost" && (listens.addr.is_any() || listens.addr.is_loopback());
+  }
+  if (!same) return {};
+  return "the relay itself listens on " + printable(place.text()) + "; give the upstream's own address";
 }
 
 std::string_view name_of(Balance balance) {

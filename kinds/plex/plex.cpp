@@ -3,6 +3,7 @@
 #include "kinds/plex/plex.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <ctime>
 #include <utility>
@@ -608,10 +609,13 @@ void PlexRelay::status(Json& json, size_t most) {
 
 // ---- the kind
 
+constexpr std::array<std::string_view, 4> kMayLook = {"List", "Get", "Upstreams", "Watch"};
+
 const Kind kKind = {
     .name = "plex",
     .command = "plex",
     .service = "relay.plex.control.PlexControl",
+    .looks = kMayLook,
     .summary = "name long-lived TCP clients, and pass what they say to gRPC servers",
     .help = "Gives each client that connects a UUID, and passes what it sends to a gRPC server (an upstream) over one stream for all\n"
             "clients; the upstream answers by UUID, or to all. proto/upstream.proto is the protocol, relay-plex(7) the manual.\n"
