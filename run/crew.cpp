@@ -23,6 +23,8 @@ constexpr Delay kPauseMax{10'000};
 constexpr Delay kSettled{10'000};   // who has lived for so long is replaced at once
 constexpr Delay kLook{20};          // at a worker that does not take its mail
 constexpr unsigned kLooksMost = 500;  // before it is ended
+constexpr Delay kPulse{2000};       // between questions whether a worker lives
+constexpr unsigned kPulsesMost = 5; // unanswered, before it is ended. They are counted: a machine that has slept has not waited
 constexpr int kUnavailable = 503;
 constexpr size_t kPassedAtOnce = 8;   // descriptors
 
@@ -104,7 +106,6 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
     trunk_->close();
     crew_.env_.loop.bury(std::move(trunk_));
   }
-  // Does not wait for its end.
   void end() {
     if (!is_there()) return;
     kill();
@@ -114,8 +115,21 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
   void kill() {
     if (pid_ != 0) crew_.nursery_->kill(pid_);
   }
+  // Asks it whether it lives. False: it does not.
+  bool feel() {
+    if (!is_there() || pid_ == 0) return true;
+    if (unanswered_ >= kPulsesMost) return false;
+    ++unanswered_;
+    return say(Letter::kPulse, {});
+  }
+  // Does not wait for its end.
+  void end_stuck() {
+    LogLine(Level::kError, "worker-stuck").text("relay", crew_.name_).number("worker", number).text("remedy", "it is ended and replaced");
+    end();
+  }
   void status(Json& json) const {
-    json.number("worker", number).number("pid", pid_).text("state", !is_there() ? "down" : pid_ == 0 ? "starting" : refused_ ? "refused" : "up").number("starts", starts_);
+    const std::string_view state = !is_there() ? "down" : pid_ == 0 ? "starting" : unanswered_ > 1 ? "silent" : refused_ ? "refused" : "up";
+    json.number("worker", number).number("pid", pid_).text("state", state).number("starts", starts_);
   }
 
   const unsigned number;
@@ -138,6 +152,7 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
         const size_t most = letter.number();
         return crew_.said(*this, ticket, most, letter.text());
       }
+      case Letter::kPulse: unanswered_ = 0; return;
       case Letter::kSetUp:
       case Letter::kConfigure:
       case Letter::kDrain:
@@ -160,6 +175,7 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
     crew_.lost(*this);
     pid_ = 0;
     unconfirmed_ = 0;
+    unanswered_ = 0;
     refused_ = false;
     hatch_ = Fd{};
     if (!crew_.draining_) pause();
@@ -204,12 +220,13 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
   int before_ = 0;  // of the one whose place it takes
   uint64_t starts_ = 0;
   unsigned unconfirmed_ = 0;  // configurations that it has been sent
+  unsigned unanswered_ = 0;   // pulses
   bool refused_ = false;      // the last of them: it has what it had
   bool given_up_ = false;
 };
 
 Crew::Crew(const Env& env, const Kind& kind, Nursery* nursery, const Section& global)
-    : env_(env), kind_(kind), nursery_(nursery), global_(global), section_(kind.keys()), tag_(static_cast<uint32_t>(sys::random_seed())), owed_(env.loop, *this), stuck_(env.loop, *this) {}
+    : env_(env), kind_(kind), nursery_(nursery), global_(global), section_(kind.keys()), tag_(static_cast<uint32_t>(sys::random_seed())), owed_(env.loop, *this), stuck_(env.loop, *this), pulse_(env.loop, *this) {}
 
 Crew::~Crew() {
   Crew::rollback();
@@ -330,6 +347,7 @@ void Crew::commit() {
   const unsigned count = kind_.workers(section_);
   while (hands_.size() < count) hands_.push_back(std::make_unique<Hand>(*this, static_cast<unsigned>(hands_.size())));
   for (const auto& hand : hands_) hand->start();
+  pulse_.arm(kPulse);
 }
 
 void Crew::log_level(Level level) {
@@ -459,8 +477,17 @@ void Crew::hold() {
   stuck_.arm(kLook);
 }
 
+// While mail is held answers are not read either.
+void Crew::feel() {
+  if (draining_) return;
+  for (const auto& hand : hands_)
+    if (!held_ && !hand->feel()) hand->end_stuck();
+  pulse_.arm(kPulse);
+}
+
 void Crew::on_timer(Timer& timer) {
   if (&timer == &owed_) return tell_owed();
+  if (&timer == &pulse_) return feel();
   if (stopping_) {
     for (const auto& hand : hands_) hand->end();
     return;
@@ -471,8 +498,7 @@ void Crew::on_timer(Timer& timer) {
     full = true;
     if (std::exchange(taken_[hand->number], hand->trunk().gone()) != hand->trunk().gone()) looks_ = 0;
     if (looks_ < kLooksMost) continue;
-    LogLine(Level::kError, "worker-stuck").text("relay", name_).number("worker", hand->number).text("remedy", "it is ended and replaced");
-    hand->end();
+    hand->end_stuck();
   }
   looks_ = looks_ < kLooksMost ? looks_ + 1 : 0;
   if (full) return stuck_.arm(kLook);

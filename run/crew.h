@@ -9,7 +9,8 @@
 // configuration, what the admin socket is asked, and mail from worker to worker. Statistics are in memory that all share: what a worker has
 // counted outlives it.
 //
-// A worker that does not take its mail for long stops the others' (their mail has a bound): it is ended, and replaced.
+// A worker that does not take its mail for long stops the others' (their mail has a bound), and one that does not say that it lives stops its
+// clients: it is ended, and replaced.
 #pragma once
 
 #include <map>
@@ -82,6 +83,7 @@ class Crew final : public Relay, private TimerUser {
   void deliver(Hand& from, unsigned to, std::span<const std::byte> mail);
   void give_back(unsigned from, unsigned to, std::span<const std::byte> mail);
   void hold();
+  void feel();
   void tell_owed();
   void said(Hand& hand, Ticket ticket, size_t most, std::string_view piece);
   void answered(Hand& hand, Ticket ticket, int status, std::string_view text);
@@ -106,6 +108,7 @@ class Crew final : public Relay, private TimerUser {
   uint64_t missed_ = 0;          // pieces that there was no room for here, and that no worker knows of
   uint64_t unreturned_ = 0;      // mail for nobody, whose sender could not be told
   Timer stuck_;                  // while mail is held, or the workers are being stopped
+  Timer pulse_;                  // to ask the workers whether they live
   std::vector<uint64_t> taken_;  // how much each had taken when it was looked at last
   unsigned looks_ = 0;           // since one has taken any
   bool held_ = false;

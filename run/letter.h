@@ -22,6 +22,7 @@ enum class Letter : uint8_t {
   kAsk,        // ticket, post, rpc, what, parameters, body: of the admin socket
   kForget,     // ticket: nobody waits for that answer any more
   kReturned,   // the number of whom it was for, who is not there; then the mail
+  kPulse,      // nothing; it says the same, at once
   // to the main process
   kConfigured,  // its process, how many faults; where and what of each
   kSay,         // ticket, most, a piece of an answer that goes on

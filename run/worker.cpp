@@ -72,6 +72,7 @@ class Worker final : private TrunkUser, private Mail, private ControlDesk {
         const auto to = static_cast<unsigned>(letter.number());
         return relay_->on_mail_returned(to, letter.rest());
       }
+      case Letter::kPulse: return static_cast<void>(trunk_.send(Letter::kPulse, {}));
       case Letter::kConfigured:
       case Letter::kSay:
       case Letter::kAnswer: return;

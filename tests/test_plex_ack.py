@@ -16,7 +16,7 @@ from harness.task import Task
 from harness.until import until
 
 FEATURES = ("EVENTS", "ACK")
-TROUBLE = ("upstream-lost", "dial-failed", "upstream-not-ready")
+TROUBLE = ("upstream-lost", "dial-failed", "upstream-not-ready", "messages-unacknowledged")
 
 
 def plex(lab: Lab, *upstreams: Any, **keys: Any) -> Relay:
@@ -173,7 +173,7 @@ def test_kill_9(lab: Lab, others: int) -> None:
 def test_who_does_not_acknowledge_is_held_back(lab: Lab) -> None:
     """A client whose messages nobody acknowledges is read no further than ack-queue, and goes on behind the acknowledgement; others go on."""
     upstream = lab.upstream(does="silent", features=FEATURES)
-    relay = lab.plex(upstream, ack_queue="64KiB", max_message="4KiB")
+    relay = plex(lab, upstream, framing="raw", ack_queue="64KiB", max_message="4KiB")
     one, other = announced(lab, relay, upstream), announced(lab, relay, upstream)
     stream = Stream("held")
     sent = one.peer.fill(stream, 60 << 20, quiet=1)
@@ -257,8 +257,8 @@ def test_without_the_feature_what_was_under_way_is_lost(lab: Lab) -> None:
 def test_a_longer_ack_queue_by_a_reload(lab: Lab) -> None:
     """A client that is held back for want of acknowledgements is read on when a reload gives it more room."""
     upstream = lab.upstream(does="silent", features=("EVENTS", "ACK"))
-    text = '[[relay]]\nkind = "plex"\nname = "plex"\nlisten = "tcp://127.0.0.1:0"\nframing = "line"\nupstream = ["%s"]\n' % upstream.url
-    relay = lab.run(text + 'ack-queue = "1KiB"\n')
+    text = 'drain-timeout = "1s"\n[[relay]]\nkind = "plex"\nname = "plex"\nlisten = "tcp://127.0.0.1:0"\nframing = "line"\nupstream = ["%s"]\n' % upstream.url
+    relay = lab.run(text + 'ack-queue = "1KiB"\n').allow("messages-unacknowledged")
     relay.wait_stat("upstreams", "==", 1)
     one = announced(lab, relay, upstream)
     one.peer.send(b"".join(b"line %d\n" % number for number in range(100)))

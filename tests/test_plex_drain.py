@@ -32,6 +32,21 @@ def test_without_clients(lab: Lab) -> None:
     upstream.wait_count("over", 1)
 
 
+def test_what_is_not_acknowledged(lab: Lab) -> None:
+    """An end that cannot wait any longer for an upstream says of how many messages it has not heard that they are done."""
+    upstream = lab.upstream(does="silent", features=("EVENTS", "ACK"))
+    relay = lab.plex(upstream, framing="line", drain_timeout="300ms").allow("messages-unacknowledged")
+    met = [announced(lab, relay, upstream) for _ in range(2)]
+    for one in met:
+        one.peer.send(b"1\n2\n3\n")
+        upstream.wait(client_uuid=one.uuid, payload=b"3\n")
+    upstream.send(client_uuid=met[0].uuid, ack_seq=2, payload=b"two")
+    assert met[0].peer.read(3) == b"two"
+    drain(relay)
+    assert relay.wait_log("messages-unacknowledged")["count"] == 4
+    relay.check_exit()
+
+
 def test_without_an_upstream(lab: Lab) -> None:
     """A plex whose program is not there ends in a moment, too, with clients that wait."""
     upstream = lab.upstream(down=True)

@@ -163,6 +163,7 @@ def test_accepted_with_a_label(lab: Lab) -> None:
 def test_what_is_not_acknowledged_keeps_it(lab: Lab) -> None:
     """While a program has not acknowledged all that it has had of a client, that one waits, unread, and then moves: nothing overtakes anything."""
     upstreams, relay = world_of(lab, count=2, features=("EVENTS", "ACK"), does="silent", drain_timeout="2s")
+    relay.allow("messages-unacknowledged")
     one = announced(lab, relay, upstreams)
     other = next(upstream for upstream in upstreams if upstream is not one.upstream)
     one.peer.send(b"1\n2\n3\n")
@@ -183,6 +184,7 @@ def test_what_is_not_acknowledged_keeps_it(lab: Lab) -> None:
 def test_it_stays_after_all(lab: Lab) -> None:
     """A label that is taken back before the client could move lets it stay, and it is read on."""
     upstreams, relay = world_of(lab, count=2, features=("EVENTS", "ACK"), does="silent", drain_timeout="2s")
+    relay.allow("messages-unacknowledged")
     one = announced(lab, relay, upstreams)
     one.peer.send(b"1\n")
     one.upstream.wait(client_uuid=one.uuid, seq=1, event=pb.EVENT_DATA)

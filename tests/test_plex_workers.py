@@ -198,7 +198,7 @@ def test_commands_and_reports(lab: Lab) -> None:
 def test_acknowledged_by_another_stream(lab: Lab) -> None:
     """An upstream may acknowledge by any of its streams: it is the same upstream."""
     upstream = lab.upstream(does="silent", features=("EVENTS", "ACK"))
-    relay = lab.plex(upstream, workers=2, framing="line", drain_timeout="2s")
+    relay = lab.plex(upstream, workers=2, framing="line", drain_timeout="2s").allow("messages-unacknowledged")
     met = everywhere(lab, relay, upstream, 2, 1)
     for one in met:
         one.peer.send(b"1\n2\n3\n")
@@ -483,6 +483,22 @@ def test_a_worker_that_hangs(lab: Lab) -> None:
     relay.wait_stat("workers", "==", 2, timeout=20)
     upstream.send_by(stream, client_uuid=other.uuid, payload=b"I am here")
     assert other.peer.read(9) == b"I am here"
+
+
+def test_a_worker_that_hangs_while_nobody_says_anything(lab: Lab) -> None:
+    """It is shown, and ended and replaced: its clients can come again."""
+    upstream, relay, met = world(lab, 2, each=1)
+    relay.allow("worker-killed", "worker-lost", "worker-stuck")
+    os.kill(workers(relay)[1]["pid"], signal.SIGSTOP)
+    until(lambda: workers(relay)[1]["state"] == "silent", "it is shown", timeout=30)
+    assert workers(relay)[0]["state"] == "up"
+    relay.wait_log("worker-stuck", worker=1, timeout=40)
+    assert of_worker(met, 1)[0].peer.read_end()[0] == b""
+    relay.wait_stat("workers", "==", 2, timeout=20)
+    assert [one["state"] for one in workers(relay)] == ["up", "up"]
+    one = of_worker(met, 0)[0]
+    upstream.send(client_uuid=one.uuid, payload=b"on")
+    assert one.peer.read(2) == b"on"
 
 
 def test_the_nursery_is_killed(lab: Lab) -> None:

@@ -123,6 +123,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   bool is_gone() const { return ended_; }
   bool was_slow() const { return ended_ && why_ == CloseReason::kSlow; }
   size_t unsent() const { return extras_ == nullptr ? 0 : extras_->unsent; }
+  size_t unacknowledged() const { return extras_ == nullptr ? 0 : extras_->kept.size() - extras_->unsent; }
 
   // In ticks of the relay's (PlexRelay::tick).
   uint32_t read_at() const { return read_at_; }

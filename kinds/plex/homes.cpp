@@ -256,7 +256,10 @@ void PlexRelay::lost(uint64_t count, std::string_view reason) {
   if (count == 0) return;
   stats_.add(Stat::kLostMessages, count);
   untold_losses_ += count;
-  if (!losses_.tell(env_.loop.now())) return;
+  if (losses_.tell(env_.loop.now())) tell_losses(reason);
+}
+
+void PlexRelay::tell_losses(std::string_view reason) {
   LogLine(Level::kWarn, "messages-lost").text("relay", config_.name).number("count", std::exchange(untold_losses_, 0)).text("reason", reason);
 }
 

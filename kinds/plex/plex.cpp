@@ -547,13 +547,19 @@ void PlexRelay::stop(std::string_view why) {
   crowd_.clear();
   router_.close();
   names_.clear();
+  uint64_t unacknowledged = 0;
   for (uint32_t place = 0; place < clients_.places(); ++place)
-    if (Client* client = clients_.at(place); client != nullptr) client->give_up(why);
+    if (Client* client = clients_.at(place); client != nullptr) {
+      unacknowledged += client->unacknowledged();
+      client->give_up(why);
+    }
+  if (unacknowledged > 0) LogLine(Level::kWarn, "messages-unacknowledged").text("relay", config_.name).number("count", unacknowledged);
   orphans_.lose();
   end_watches();
   std::vector<Upstream*> all;
   for (const std::unique_ptr<Upstream>& upstream : upstreams_) all.push_back(upstream.get());
   for (Upstream* upstream : all) upstream->close();
+  if (untold_losses_ > 0) tell_losses("the relay ends");
 }
 
 // ---- showing

@@ -235,6 +235,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void deliver_to_many(const Speaker& from, const upstream::Output& output);
   void change_group(const Speaker& from, const upstream::Output& output);
   void bad_message(const Speaker& from, std::string_view why);
+  void tell_losses(std::string_view reason);
 
   Env env_;
   PlexConfig config_;
@@ -266,8 +267,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   std::set<Client*> leaving_;  // they wait until nothing of them is under way
   Client* left_to_ = nullptr;  // the last of them that was looked at; only a number
   uint32_t settled_ = UINT32_MAX;  // the next place whose client's home is to be looked at; UINT32_MAX: all have been
-  uint32_t swept_ = 0;       // the next place to be looked at
-  uint32_t drained_to_ = 0;  // the next place whose client is to be ended
+  uint32_t swept_ = 0, drained_to_ = 0;  // the next places whose clients are to be looked at, and to be ended
   uint32_t next_upstream_ = 1;
   uint64_t taken_ = 0;       // bytes of upstreams' queues, by the client whose turn it is
   std::array<uint8_t, 1024> random_{};
