@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plex in front of gRPC libraries that are not grpcio and not ours: gRPC C++ and grpc-go, in processes of their own. The tests of grpc-go are
-skipped where it is not installed (tests/peers/peers.cmake says what it needs)."""
+"""The plex in front of gRPC libraries that are not grpcio and not ours: gRPC C++ and grpc-go, in processes of their own; and with HAProxy in between.
+The tests of grpc-go are skipped where it is not installed (tests/peers/peers.cmake says what it needs)."""
 
 import contextlib
 import random
 import socket
+import subprocess
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -54,6 +55,37 @@ def test_everything_comes_back_in_order(lab: Lab, library: str) -> None:
         seqs = [message.seq for message in upstream.data(uuid)]
         assert seqs == list(range(1, 1 + len(seqs)))
     assert relay.stats()["upstreams_lost"] == 0
+
+
+def test_behind_haproxy(lab: Lab) -> None:
+    """A proxy of HTTP/2 that ends what is silent costs an upstream its stream, and its clients nothing."""
+    upstream = lab.upstream(features=("EVENTS", "ACK"), does="echo_ack")
+    port = lab.port()
+    file = lab.file("haproxy.cfg", f"""\
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 1s
+  timeout server 1s
+frontend front
+  bind 127.0.0.1:{port} proto h2
+  default_backend back
+backend back
+  server one {upstream.address} proto h2
+""")
+    with subprocess.Popen(["haproxy", "-q", "-db", "-f", str(file)]) as haproxy:
+        try:
+            relay = lab.plex(f"grpc://127.0.0.1:{port}", framing="line", live_interval="100ms").allow(*TROUBLE)
+            clients = [lab.client(relay) for _ in range(3)]
+            for count in (1, 2):
+                for client in clients:
+                    trade(client, 100)
+                relay.wait_stat("upstreams_lost", ">=", count)
+                relay.wait_stat("upstreams", "==", 1)
+            trade(clients[0], 100)
+            assert relay.stats()["lost_messages"] == 0
+        finally:
+            haproxy.terminate()
 
 
 def converse(client: Peer, stream: Stream, total: int, window: int = 64 << 10) -> None:
