@@ -88,7 +88,7 @@ void PlexRelay::deliver_to(const Speaker& from, Client& client, const Output& ou
   catch_up(client);
   if (client.ending() && output.command == Command::kAbort) return client.end(CloseReason::kUpstream, printable(output.reason.substr(0, kReasonMost)), true);
   for (const auto& [name, value] : output.labels)
-    if (!client.ending() && !client.set_label(name, value)) bad_message(from, "too many labels, or too long ones");
+    if (!client.ending() && !client.set_label(name, value)) bad_message(from, "too many labels, or too long ones, for client " + client.uuid().text());
   if (output.has_idle_timeout && !client.ending()) client.set_idle_timeout(Delay{output.idle_timeout_ms});
   if (client.ending() || (!output.payload.empty() && !client.write(output.payload))) {
     stats_.add(Stat::kDroppedMessages);
