@@ -52,7 +52,8 @@ class Relay {
 
   // Takes nothing new, delivers what it has; idle() once that is done.
   virtual void drain() = 0;
-  // Ends everything now. `why` goes into the log; static.
+  // Ends everything now, but for at most half a second of last words to those who listen; a second time without these. `why` goes into the
+  // log; static.
   virtual void stop(std::string_view why) = 0;
   virtual bool idle() const = 0;  // nothing is open but listeners
   virtual bool settled() const { return true; }  // what commit() has taken into use is in force everywhere

@@ -14,13 +14,17 @@ namespace relay {
 
 namespace {
 constexpr size_t kSweptATurn = 100;
+constexpr Delay kLastWords{1000};
 }
 
 // ---- Fleet
 
 bool Fleet::sweep() {
-  for (const auto& running : retired_)
-    if (!running->relay->idle() && env_.loop.now() >= running->until) running->relay->stop("drain-timeout");
+  for (const auto& running : retired_) {
+    if (running->relay->idle() || env_.loop.now() < running->until) continue;
+    running->until = env_.loop.now() + kLastWords;  // then once more, and at once
+    running->relay->stop("drain-timeout");
+  }
   size_t left = kSweptATurn;
   std::erase_if(retired_, [&left](const auto& running) {
     if (left == 0 || !running->relay->idle()) return false;

@@ -56,7 +56,10 @@ class Worker final : private TrunkUser, private Mail, private ControlDesk {
         draining_ = true;
         return relay_->drain();
       case Letter::kStop:
-        return stop(letter.text());
+        draining_ = true;
+        if (relay_ == nullptr) over_ = true;
+        else relay_->stop(letter.text());
+        return;
       case Letter::kLogLevel: {
         Faults none;
         global_.set("log-level", letter.text(), "admin", none);

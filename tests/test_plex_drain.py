@@ -153,8 +153,8 @@ def test_a_stalled_upstream_does_not_hold_it(lab: Lab) -> None:
 
 
 def test_a_stalled_client_does_not_hold_it(lab: Lab) -> None:
-    """Nor can a client that takes nothing."""
-    upstream = lab.upstream(does="silent")
+    """Nor can a client that takes nothing; its upstream hears what has become of it, and the end of the stream."""
+    upstream = lab.upstream(does="silent", features=("EVENTS",))
     relay = lab.plex(upstream, client_queue="4MiB", drain_grace="300ms", drain_timeout="2s").allow("drain-timeout", "client-end", "drain-lost")
     one = newcomer(lab, relay, upstream, rcvbuf=4096)
     for _ in range(100):
@@ -164,6 +164,20 @@ def test_a_stalled_client_does_not_hold_it(lab: Lab) -> None:
     relay.wait_exit()
     assert relay.exit_code == 0
     assert time.monotonic() - start < seconds(15)
+    assert upstream.wait(client_uuid=one.uuid, event=pb.EVENT_DISCONNECTED).close.reason == pb.CLOSE_DRAIN
+    upstream.wait_count("said all", 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_signal_and_the_upstreams(lab: Lab, workers: int) -> None:
+    """They hear of all whom that ends."""
+    upstream = lab.upstream(features=("EVENTS",))
+    relay = lab.plex(upstream, drain_grace="10m", workers=workers)
+    met = [announced(lab, relay, upstream) for _ in range(20)]
+    drain(relay)
+    relay.terminate_again()
+    for one in met:
+        assert upstream.wait(client_uuid=one.uuid, event=pb.EVENT_DISCONNECTED).close.reason == pb.CLOSE_DRAIN
 
 
 def test_unacknowledged_messages_are_waited_for(lab: Lab) -> None:

@@ -18,6 +18,7 @@ namespace {
 constexpr std::string_view kClient = "client";  // the role of the doors
 constexpr uint32_t kUnsentMost = 128 * 1024;     // bytes for an upstream in the kernel's hands: what waits here can still be given to another
 constexpr uint32_t kDrained = 256;              // clients that are told in a turn that it ends
+constexpr Delay kFarewell{500};
 constexpr uint32_t kLooks = 4096;               // clients that are looked at in a turn, whether they are silent
 
 using Type = StatRow::Type;
@@ -151,11 +152,14 @@ struct PlexRelay::Next {
 
 PlexRelay::PlexRelay(const Env& env)
     : env_(env), stats_(env.mate != nullptr ? Stats<Stat>(env.mate->own()) : Stats<Stat>()), doors_(env.loop, env.sockets, *this), orphans_(*this), crowd_(*this, env.loop),
-      router_(*this, env), watches_(env.desk, env.loop), serve_(env.loop, *this), sweep_(env.loop, *this), drain_(env.loop, *this), move_(env.loop, *this) {
+      router_(*this, env), watches_(env.desk, env.loop), serve_(env.loop, *this), sweep_(env.loop, *this), drain_(env.loop, *this), farewell_(env.loop, *this), move_(env.loop, *this) {
   stats_.add(Stat::kWorkers);
 }
 
-PlexRelay::~PlexRelay() { stop("terminated"); }
+PlexRelay::~PlexRelay() {
+  stop("terminated");
+  close_upstreams();
+}
 
 // ---- configuration
 
@@ -497,6 +501,7 @@ void PlexRelay::on_timer(Timer& timer) {
   if (&timer == &serve_) return serve();
   if (&timer == &sweep_) return sweep();
   if (&timer == &move_) return settle_homes();
+  if (&timer == &farewell_) return close_upstreams();
   go_on_draining();
 }
 
@@ -530,7 +535,10 @@ void PlexRelay::go_on_draining() {
   for (uint32_t left = kDrained; left > 0 && drained_to_ < clients_.places(); --left)
     if (Client* client = clients_.at(drained_to_++); client != nullptr) client->drain();
   if (drained_to_ < clients_.places()) drain_.arm(Delay{0});
-  if (clients_.size() > 0 || !orphans_.is_empty()) return;
+  if (clients_.size() == 0 && orphans_.is_empty()) retire_upstreams();
+}
+
+void PlexRelay::retire_upstreams() {
   end_watches();
   names_.clear();
   std::vector<Upstream*> all;
@@ -541,12 +549,20 @@ void PlexRelay::go_on_draining() {
 
 bool PlexRelay::idle() const { return clients_.size() == 0 && (upstreams_.empty() || !draining_); }
 
+void PlexRelay::close_upstreams() {
+  std::vector<Upstream*> all;
+  for (const std::unique_ptr<Upstream>& upstream : upstreams_) all.push_back(upstream.get());
+  for (Upstream* upstream : all) upstream->close();
+  if (untold_losses_ > 0) tell_losses("the relay ends");
+}
+
+// Upstreams hear what has become of clients: a server forgets what it has not read when its connection ends, so each has a moment to end its stream.
 void PlexRelay::stop(std::string_view why) {
+  if (stopping_) return close_upstreams();
   draining_ = stopping_ = true;
   doors_.close();
   crowd_.clear();
   router_.close();
-  names_.clear();
   uint64_t unacknowledged = 0;
   for (uint32_t place = 0; place < clients_.places(); ++place)
     if (Client* client = clients_.at(place); client != nullptr) {
@@ -555,11 +571,8 @@ void PlexRelay::stop(std::string_view why) {
     }
   if (unacknowledged > 0) LogLine(Level::kWarn, "messages-unacknowledged").text("relay", config_.name).number("count", unacknowledged);
   orphans_.lose();
-  end_watches();
-  std::vector<Upstream*> all;
-  for (const std::unique_ptr<Upstream>& upstream : upstreams_) all.push_back(upstream.get());
-  for (Upstream* upstream : all) upstream->close();
-  if (untold_losses_ > 0) tell_losses("the relay ends");
+  retire_upstreams();
+  farewell_.arm(kFarewell);
 }
 
 // ---- showing

@@ -225,6 +225,8 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void serve();
   void sweep();
   void go_on_draining();
+  void retire_upstreams();
+  void close_upstreams();
 
   void deliver_to(const Speaker& from, Client& client, const upstream::Output& output);
   bool is_for_others(const Speaker& from, const std::optional<Uuid>& uuid) const;
@@ -261,7 +263,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Watches watches_;
   Timer serve_;   // those who wait for something that is there now
   Timer sweep_;   // those who are silent
-  Timer drain_;
+  Timer drain_, farewell_;  // farewell: to upstreams, after stop()
   Timer move_;    // those who are to have another home
   uint64_t turn_ = 0, drain_turn_ = 0, move_turn_ = 0;  // of the loop, in which those who waited were served, were ended, were moved
   std::set<Client*> leaving_;  // they wait until nothing of them is under way
@@ -280,9 +282,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Time last_error_at_{};
   upstream::Output output_;  // what is being delivered; its memory is kept
   bool by_hand_ = false;  // upstreams are not those of the file
-  bool draining_ = false;
-  bool drained_ = false;  // the grace is over
-  bool stopping_ = false;
+  bool draining_ = false, drained_ = false, stopping_ = false;  // drained: the grace is over
 };
 
 // With workers, who is asked: Kind::asked, and of it the part that is gRPC's; for a client, and for a page of them.
