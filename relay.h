@@ -68,7 +68,8 @@ class Relay {
   // Who asked with that ticket, perhaps of another relay, waits for the answer no longer.
   virtual void hung_up(Ticket /*ticket*/) {}
   // A letter of another worker's, and one that could not be delivered; only with Env::mate.
-  virtual void on_mail(unsigned /*from*/, std::span<const std::byte> /*letter*/) {}
+  // False: that was enough for this turn.
+  virtual bool on_mail(unsigned /*from*/, std::span<const std::byte> /*letter*/) { return true; }
   virtual void on_mail_returned(unsigned /*to*/, std::span<const std::byte> /*letter*/) {}
   // The log has another level from now on; who has processes of its own tells them.
   virtual void log_level(Level /*level*/) {}

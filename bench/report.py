@@ -176,7 +176,7 @@ def results(bench, began, machine):
     medians = {scenario: {name: {metric: statistics.median(values) for metric, values in metrics.items()}
                           for name, metrics in by_rival.items()} for scenario, by_rival in bench.runs.items()}
     described = {r.name: {"command": " ".join(r.command), "version": r.version(), "note": r.note} for r in bench.rivals}
-    return {"about": about(bench, began, machine, **bench.how, patient=bench.patient), "rivals": described, "medians": medians, "bars": bars(medians), "failed": bench.errors, "remarks": bench.remarks, "runs": bench.runs}
+    return {"about": about(bench, began, machine, **{**bench.how, "patient": bench.patient}), "rivals": described, "medians": medians, "bars": bars(medians), "failed": bench.errors, "remarks": bench.remarks, "runs": bench.runs}
 
 
 def median_of(medians, scenario, name, metric):

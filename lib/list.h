@@ -41,13 +41,12 @@ class List {
   T* front() { return empty() ? nullptr : static_cast<T*>(head_.next_); }
 
   // Moves `element` from wherever it is to the end of this list.
-  void push_back(T& element) {
+  void push_back(T& element) { put_before(element, head_); }
+  // The same, to its beginning.
+  void push_front(T& element) {
     ListNode& node = element;
     node.unlink();
-    node.prev_ = head_.prev_;
-    node.next_ = &head_;
-    head_.prev_->next_ = &node;
-    head_.prev_ = &node;
+    put_before(node, *head_.next_);
   }
 
   // The element after `element`, or nullptr. REQUIRES: `element` is in this list.
@@ -57,6 +56,14 @@ class List {
   }
 
  private:
+  static void put_before(ListNode& node, ListNode& next) {
+    node.unlink();
+    node.prev_ = next.prev_;
+    node.next_ = &next;
+    next.prev_->next_ = &node;
+    next.prev_ = &node;
+  }
+
   ListNode head_;
 };
 

@@ -21,10 +21,8 @@ namespace {
 constexpr Delay kPauseMin{100};     // before one that has died is replaced
 constexpr Delay kPauseMax{10'000};
 constexpr Delay kSettled{10'000};   // who has lived for so long is replaced at once
-constexpr Delay kLook{20};          // at a worker that does not take its mail
-constexpr unsigned kLooksMost = 500;  // before it is ended
-constexpr Delay kPulse{2000};       // between questions whether a worker lives
-constexpr unsigned kPulsesMost = 5; // unanswered, before it is ended. They are counted: a machine that has slept has not waited
+constexpr Delay kLook{20};          // whether mail that is held has been taken
+constexpr unsigned kMissedMost = 5; // pulses of a worker, before it is ended. They are counted: a machine that has slept has not waited
 constexpr int kUnavailable = 503;
 constexpr size_t kPassedAtOnce = 8;   // descriptors
 
@@ -115,20 +113,15 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
   void kill() {
     if (pid_ != 0) crew_.nursery_->kill(pid_);
   }
-  // Asks it whether it lives. False: it does not.
-  bool feel() {
-    if (!is_there() || pid_ == 0) return true;
-    if (unanswered_ >= kPulsesMost) return false;
-    ++unanswered_;
-    return say(Letter::kPulse, {});
-  }
+  // To be called each kPulseEvery. False: it has not said for long that it lives. (While it is held nobody would hear it.)
+  bool feel() { return !is_there() || pid_ == 0 || trunk_->is_held() || ++missed_ <= kMissedMost; }
   // Does not wait for its end.
   void end_stuck() {
     LogLine(Level::kError, "worker-stuck").text("relay", crew_.name_).number("worker", number).text("remedy", "it is ended and replaced");
     end();
   }
   void status(Json& json) const {
-    const std::string_view state = !is_there() ? "down" : pid_ == 0 ? "starting" : unanswered_ > 1 ? "silent" : refused_ ? "refused" : "up";
+    const std::string_view state = !is_there() ? "down" : pid_ == 0 ? "starting" : missed_ > 2 ? "silent" : refused_ ? "refused" : "up";
     json.number("worker", number).number("pid", pid_).text("state", state).number("starts", starts_);
   }
 
@@ -152,7 +145,7 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
         const size_t most = letter.number();
         return crew_.said(*this, ticket, most, letter.text());
       }
-      case Letter::kPulse: unanswered_ = 0; return;
+      case Letter::kPulse: missed_ = 0; return;
       case Letter::kSetUp:
       case Letter::kConfigure:
       case Letter::kDrain:
@@ -175,7 +168,7 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
     crew_.lost(*this);
     pid_ = 0;
     unconfirmed_ = 0;
-    unanswered_ = 0;
+    missed_ = 0;
     refused_ = false;
     hatch_ = Fd{};
     if (!crew_.draining_) pause();
@@ -220,7 +213,7 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
   int before_ = 0;  // of the one whose place it takes
   uint64_t starts_ = 0;
   unsigned unconfirmed_ = 0;  // configurations that it has been sent
-  unsigned unanswered_ = 0;   // pulses
+  unsigned missed_ = 0;       // pulses
   bool refused_ = false;      // the last of them: it has what it had
   bool given_up_ = false;
 };
@@ -347,7 +340,7 @@ void Crew::commit() {
   const unsigned count = kind_.workers(section_);
   while (hands_.size() < count) hands_.push_back(std::make_unique<Hand>(*this, static_cast<unsigned>(hands_.size())));
   for (const auto& hand : hands_) hand->start();
-  pulse_.arm(kPulse);
+  pulse_.arm(kPulseEvery);
 }
 
 void Crew::log_level(Level level) {
@@ -470,19 +463,16 @@ void Crew::give_back(unsigned from, unsigned to, std::span<const std::byte> mail
 void Crew::hold() {
   if (held_) return;
   held_ = true;
-  looks_ = 0;
-  taken_.assign(hands_.size(), 0);
   for (const auto& hand : hands_)
     if (hand->is_there()) hand->trunk().hold(hand->trunk().waiting() <= Trunk::kMailMost / 2);
   stuck_.arm(kLook);
 }
 
-// While mail is held answers are not read either.
 void Crew::feel() {
   if (draining_) return;
   for (const auto& hand : hands_)
-    if (!held_ && !hand->feel()) hand->end_stuck();
-  pulse_.arm(kPulse);
+    if (!hand->feel()) hand->end_stuck();
+  pulse_.arm(kPulseEvery);
 }
 
 void Crew::on_timer(Timer& timer) {
@@ -492,15 +482,8 @@ void Crew::on_timer(Timer& timer) {
     for (const auto& hand : hands_) hand->end();
     return;
   }
-  bool full = false;
-  for (const auto& hand : hands_) {
-    if (!hand->is_there() || hand->trunk().waiting() <= Trunk::kMailMost / 2) continue;
-    full = true;
-    if (std::exchange(taken_[hand->number], hand->trunk().gone()) != hand->trunk().gone()) looks_ = 0;
-    if (looks_ < kLooksMost) continue;
-    hand->end_stuck();
-  }
-  looks_ = looks_ < kLooksMost ? looks_ + 1 : 0;
+  const auto is_full = [](const auto& hand) { return hand->is_there() && hand->trunk().waiting() > Trunk::kMailMost / 2; };
+  const bool full = std::any_of(hands_.begin(), hands_.end(), is_full);
   if (full) return stuck_.arm(kLook);
   held_ = false;
   for (const auto& hand : hands_)

@@ -9,8 +9,8 @@
 // configuration, what the admin socket is asked, and mail from worker to worker. Statistics are in memory that all share: what a worker has
 // counted outlives it.
 //
-// A worker that does not take its mail for long stops the others' (their mail has a bound), and one that does not say that it lives stops its
-// clients: it is ended, and replaced.
+// A worker says every two seconds that it lives. One that does not stops its clients, and in time the others, whose mail has a bound: it is ended,
+// and replaced.
 #pragma once
 
 #include <map>
@@ -108,9 +108,7 @@ class Crew final : public Relay, private TimerUser {
   uint64_t missed_ = 0;          // pieces that there was no room for here, and that no worker knows of
   uint64_t unreturned_ = 0;      // mail for nobody, whose sender could not be told
   Timer stuck_;                  // while mail is held, or the workers are being stopped
-  Timer pulse_;                  // to ask the workers whether they live
-  std::vector<uint64_t> taken_;  // how much each had taken when it was looked at last
-  unsigned looks_ = 0;           // since one has taken any
+  Timer pulse_;                  // to see who has not said that it lives
   bool held_ = false;
   bool reads_files_ = false;
   bool by_hand_ = false;         // workers may have changed what the file says

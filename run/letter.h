@@ -22,14 +22,17 @@ enum class Letter : uint8_t {
   kAsk,        // ticket, post, rpc, what, parameters, body: of the admin socket
   kForget,     // ticket: nobody waits for that answer any more
   kReturned,   // the number of whom it was for, who is not there; then the mail
-  kPulse,      // nothing; it says the same, at once
   // to the main process
   kConfigured,  // its process, how many faults; where and what of each
   kSay,         // ticket, most, a piece of an answer that goes on
+  kPulse,       // it lives: each kPulseEvery
   kAnswer,      // ticket, status, body; kAnswersOn: from now on it says
   // both: mail from one worker to another; the number of the other one, or of the sender
   kMail,
 };
+
+// How often a worker says that it lives. It says so by itself: a question would come to it behind all of its mail.
+constexpr Delay kPulseEvery{2000};
 
 class LetterWriter {
  public:

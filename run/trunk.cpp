@@ -64,7 +64,13 @@ void Trunk::hold(bool yes) {
   if (!yes && is_open()) conn_.again();
 }
 
+void Trunk::rest() {
+  resting_ = true;
+  conn_.again();
+}
+
 void Trunk::on_ready(Conn&) {
+  resting_ = false;
   if (doomed_) return down();
   flush();
   read();
@@ -119,7 +125,7 @@ void Trunk::read() {
   if (held_) return;
   if (!part_.empty()) take({});
   BufferPool::Lent block;
-  for (unsigned round = 0; round < kRounds && is_open() && !held_ && conn_.readable(); ++round) {
+  for (unsigned round = 0; round < kRounds && is_open() && !held_ && !resting_ && conn_.readable(); ++round) {
     if (block == nullptr) block = loop_.buffers().lend();
     if (block == nullptr) break;
     const Result<size_t> n = conn_.read(std::span(block->bytes));
@@ -154,7 +160,7 @@ void Trunk::take(std::span<const std::byte> bytes) {
 // Returns how many bytes were letters.
 size_t Trunk::read_letters(std::span<const std::byte> bytes) {
   size_t done = 0;
-  while (is_open() && !held_ && bytes.size() - done >= kHead) {
+  while (is_open() && !held_ && !resting_ && bytes.size() - done >= kHead) {
     uint32_t length = 0;
     std::memcpy(&length, bytes.data() + done, sizeof length);
     if (length > kLetterMost) {

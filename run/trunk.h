@@ -51,6 +51,9 @@ class Trunk final : public Mortal, private ConnUser {
   bool post(uint64_t number, std::span<const std::byte> mail);
   // Letters are not read until `yes` is false again.
   void hold(bool yes);
+  bool is_held() const { return held_; }
+  // Within on_letter(): the next one comes in the next turn.
+  void rest();
   // Letters of which nothing has left. Only once it is down.
   void each_unsent(const std::function<void(Letter, std::span<const std::byte>)>& visit);
   uint64_t waiting() const { return out_.size(); }  // bytes
@@ -77,6 +80,7 @@ class Trunk final : public Mortal, private ConnUser {
   uint64_t first_ = 0;  // in the offsets of out_: the first letter of which nothing has left
   std::vector<std::byte> part_;  // of a letter that has not come whole, or that nobody was to read yet
   bool held_ = false;
+  bool resting_ = false;
   bool doomed_ = false;  // there was no memory for a letter
 };
 

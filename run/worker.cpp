@@ -28,13 +28,14 @@ constexpr Delay kEnd{1000};            // for the last letters to be taken
 constexpr size_t kPassedMost = 8;      // listening sockets that come together
 constexpr size_t kPlacesMost = 4096;   // bytes of their names
 
-class Worker final : private TrunkUser, private Mail, private ControlDesk {
+class Worker final : private TrunkUser, private TimerUser, private Mail, private ControlDesk {
  public:
-  explicit Worker(Nursery::Cradle&& cradle) : cradle_(std::move(cradle)), trunk_(loop_, *this) {}
+  explicit Worker(Nursery::Cradle&& cradle) : cradle_(std::move(cradle)), trunk_(loop_, *this), pulse_(loop_, *this) {}
 
   int run() {
     static_cast<void>(sys::raise_descriptor_limit());
     if (!trunk_.open(std::move(cradle_.trunk)).ok()) return kExitFailed;
+    pulse_.arm(kPulseEvery);
     while (!over_) {
       loop_.turn(Delay::max());
       if (draining_ && relay_ != nullptr && relay_->idle()) over_ = true;
@@ -69,17 +70,22 @@ class Worker final : private TrunkUser, private Mail, private ControlDesk {
       case Letter::kForget: return relay_->hung_up(letter.number());
       case Letter::kMail: {
         const auto from = static_cast<unsigned>(letter.number());
-        return relay_->on_mail(from, letter.rest());
+        if (!relay_->on_mail(from, letter.rest())) trunk_.rest();
+        return;
       }
       case Letter::kReturned: {
         const auto to = static_cast<unsigned>(letter.number());
         return relay_->on_mail_returned(to, letter.rest());
       }
-      case Letter::kPulse: return static_cast<void>(trunk_.send(Letter::kPulse, {}));
+      case Letter::kPulse:
       case Letter::kConfigured:
       case Letter::kSay:
       case Letter::kAnswer: return;
     }
+  }
+  void on_timer(Timer&) override {
+    static_cast<void>(trunk_.send(Letter::kPulse, {}));
+    pulse_.arm(kPulseEvery);
   }
   void on_trunk_down(Trunk&) override {
     if (draining_ || over_) return;
@@ -215,6 +221,7 @@ class Worker final : private TrunkUser, private Mail, private ControlDesk {
   Console console_;
   Loop loop_;
   Trunk trunk_;
+  Timer pulse_;
   Section global_{global_keys()};
   ListenPool sockets_;
   std::optional<Resolver> resolver_;

@@ -136,6 +136,27 @@ def test_a_message_that_ends_who_has_it(lab: Lab, balance: str) -> None:
     relay.wait_stat("acked", "==", 1)
 
 
+def test_the_last_one_is_given_up(lab: Lab) -> None:
+    """Clients that have gone and are only remembered, for a message that an upstream has and is lost with: they are forgotten, and all goes on."""
+    upstreams = [lab.upstream(does="silent", features=FEATURES) for _ in range(2)]
+    relay = plex(lab, *upstreams, balance="round-robin", delivery_limit=1, half_close_timeout="100ms").allow("message-given-up")
+    clients = [lab.client(relay) for _ in range(4)]
+    relay.wait_stat("clients", "==", 4)
+    clients[0].send(b"one\ntwo\n")
+    until(lambda: all(len(upstream.data()) == 1 for upstream in upstreams), "each has one")
+    [uuid] = {message.client_uuid for upstream in upstreams for message in upstream.data()}
+    home, other = sorted(upstreams, key=lambda upstream: not upstream.messages(event=pb.EVENT_CONNECTED, client_uuid=uuid))
+    for client in reversed(clients):
+        client.close()
+    home.wait(event=pb.EVENT_DISCONNECTED, client_uuid=uuid)
+    home.send(client_uuid=uuid, ack_seq=home.data(uuid)[0].seq)
+    relay.wait_stat("acked", "==", 1)
+    relay.wait_stat("clients", "==", 0)
+    other.kill()
+    relay.wait_stat("given_up", "==", 1)
+    newcomer(lab, relay, home)
+
+
 @pytest.mark.parametrize("others", [0, 1], ids=["alone", "two"])
 def test_kill_9(lab: Lab, others: int) -> None:
     """A program is killed again and again in the midst of its work: of all that its clients have said, nothing is lost, nothing is out of order."""

@@ -3,6 +3,8 @@
 
 from typing import Any
 
+import pytest
+
 from harness.lab import Lab
 from harness.peers.upstream_proto import pb
 from harness.plex import Met, announced, newcomer, trade
@@ -10,6 +12,9 @@ from harness.scale import volume
 from harness.stream import Stream
 from harness.task import Task
 from harness.until import until
+
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 def crowd(lab: Lab, count: int, **keys: Any) -> tuple[Any, Any, list[Met]]:
@@ -193,6 +198,43 @@ def test_a_burst_of_broadcasts(lab: Lab) -> None:
     for one in met:
         assert one.peer.read(4 * count) == b"".join(b"%04d" % number for number in range(count))
     assert relay.stats()["dropped_messages"] == 0
+
+
+@pytest.mark.parametrize("many", [{"broadcast": pb.ALL}, {"group": "g"}, {"group": "g", "except_uuids": [NOBODY] * 20}], ids=["all", "group", "large group"])
+def test_who_is_named_beside_many(lab: Lab, many: Any) -> None:
+    """Whoever is named gets what is for those who are named, be it meant otherwise as well: label, time-out and report; and hears it once."""
+    upstream = lab.upstream(does="silent", features=("EVENTS", "DELIVERY_REPORT"))
+    relay = lab.plex(upstream).allow("upstream-lost", "dial-failed")
+    one, other = announced(lab, relay, upstream), announced(lab, relay, upstream)
+    upstream.join("g", one.uuid, other.uuid)
+    upstream.send(client_uuids=[one.uuid], payload=b"x", request_id=7, labels={"a": "b"}, idle_timeout_ms=3_600_000, **many)
+    assert upstream.wait(event=pb.EVENT_DELIVERY, request_id=7).client_uuid == one.uuid
+    upstream.send(broadcast=pb.ALL, payload=b"end")
+    for peer in (one.peer, other.peer):
+        assert peer.read(4) == b"xend"
+    upstream.kill()
+    relay.wait_stat("upstreams", "==", 0)
+    upstream.start()
+    assert dict(upstream.wait(event=pb.EVENT_REHOMED, client_uuid=one.uuid).labels) == {"a": "b"}
+
+
+def test_who_becomes_active_by_it(lab: Lab) -> None:
+    """A client that is named in what is said to the active, and is active by the time that these hear it, has heard it already."""
+    upstream = lab.upstream(does="silent", features=("EVENTS",))
+    relay = lab.plex(upstream)
+    others = [announced(lab, relay, upstream) for _ in range(volume(1500))]
+    one = announced(lab, relay, upstream)
+    others[0].peer.send(b"hi")
+    upstream.wait(client_uuid=others[0].uuid, payload=b"hi")
+    for _ in range(30):  # to all before it, so that it takes its time
+        upstream.broadcast(b".")
+    upstream.send(broadcast=pb.ACTIVE, client_uuids=[one.uuid], payload=b"hello")
+    assert one.peer.read(35) == b"." * 30 + b"hello"
+    one.peer.send(b"thanks")
+    upstream.wait(client_uuid=one.uuid, payload=b"thanks")
+    assert others[0].peer.read(35) == b"." * 30 + b"hello"
+    upstream.broadcast(b"end")
+    assert one.peer.read(3) == b"end"
 
 
 def test_who_is_named_twice(lab: Lab) -> None:

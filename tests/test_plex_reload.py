@@ -30,6 +30,21 @@ def test_longer_messages(lab: Lab) -> None:
     assert (stats["dials"], stats["bad_messages"], stats["lost_messages"]) == (1, 0, 0)
 
 
+def test_shorter_messages(lab: Lab) -> None:
+    """Who is there keeps what it may say, and its messages find room though the queue is to be smaller than these."""
+    upstream = lab.upstream(does="silent", features=("EVENTS",))
+    text = TEXT.format(listen='"tcp://127.0.0.1:0"', url=upstream.url)
+    relay = lab.run(text + 'max-message = "400KiB"\nupstream-queue = "1MiB"\n')
+    relay.wait_stat("upstreams", "==", 1)
+    one = announced(lab, relay, upstream)
+    lab.file("relay.toml", text + 'max-message = "64KiB"\nupstream-queue = "128KiB"\n')
+    assert relay.reload().status == 200
+    for number in range(5):
+        one.peer.send(b"%d" % number + b"x" * 300_000 + b"\n")
+        upstream.wait(client_uuid=one.uuid, payload=b"%d" % number + b"x" * 300_000 + b"\n")
+    assert relay.stats()["lost_messages"] == 0
+
+
 def test_shorter_queues(lab: Lab) -> None:
     """Nothing of what waits is thrown away when a reload allows less: it arrives, in order."""
     upstream = lab.upstream(does="silent", features=("EVENTS",))

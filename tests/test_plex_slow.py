@@ -103,10 +103,11 @@ def wait_roomless(relay: Relay, count: int) -> None:
     until(lambda: [one["state"] for one in relay.relay_status()["connections"]].count("no-room") == count, f"{count} wait for room")
 
 
-def test_many_loud_clients_and_a_soft_one(lab: Lab) -> None:
+@pytest.mark.parametrize("length", [5, 700_000], ids=["little", "more than half of the queue"])
+def test_many_loud_clients_and_a_soft_one(lab: Lab, length: int) -> None:
     """When an upstream has room again, none of those who have waited for it takes more than a share of it before all others had theirs."""
     upstream = lab.upstream(does="silent", options=CALM)
-    relay = lab.plex(upstream, framing="line", upstream_queue="1MiB").allow("messages-lost")
+    relay = lab.plex(upstream, framing="line", upstream_queue="1MiB", max_message="800KiB").allow("messages-lost")
     loud = [newcomer(lab, relay, upstream).peer for _ in range(6)]
     soft = newcomer(lab, relay, upstream)
     upstream.stall()
@@ -114,13 +115,15 @@ def test_many_loud_clients_and_a_soft_one(lab: Lab) -> None:
         assert peer.fill(Lines(number), MUCH) < MUCH
     wait_roomless(relay, len(loud))
     before = relay.stats()["messages_in"]
-    soft.peer.send(b"soft\n")
+    line = b"s" * (length - 1) + b"\n"
+    sending = Task(soft.peer.send, line)
     wait_roomless(relay, len(loud) + 1)
     assert relay.stats()["messages_in"] == before
     upstream.go_on()
-    upstream.wait(payload=b"soft\n", timeout=60)
-    place = next(at for at, message in enumerate(upstream.data()) if message.payload == b"soft\n")
+    upstream.wait(payload=line, timeout=60)
+    place = next(at for at, message in enumerate(upstream.data()) if message.payload == line)
     assert place - before < len(loud) * 12
+    sending.result()
 
 
 def test_new_clients_of_a_stalled_upstream(lab: Lab) -> None:

@@ -8,33 +8,17 @@
 
 namespace relay::plex {
 
-Crowd::Job Crowd::audience_of(const upstream::Output& output) const {
-  Job job;
+bool Crowd::add(const upstream::Output& output, std::set<Uuid> had, bool by_admin) {
+  for (const std::string_view text : output.except_uuids)
+    if (const std::optional<Uuid> uuid = Uuid::parse(text); uuid) had.insert(*uuid);
+  const uint64_t size = output.payload.size() + output.reason.size() + output.group.size() + sizeof(Job) + had.size() * kBesideUuid;
+  if (bytes_ + size > relay_.config().broadcast_queue || jobs_.size() >= kJobsMost) return false;
+  Job& job = jobs_.emplace_back();
   job.to = output.broadcast;
   job.is_group = output.target == upstream::Output::Target::kGroup;
   job.group = output.group;
   job.active_since = relay_.tick() - static_cast<uint32_t>(relay_.config().active_time.count() / 10);
-  for (const std::string_view text : output.except_uuids)
-    if (const std::optional<Uuid> uuid = Uuid::parse(text); uuid) job.except.insert(*uuid);
-  return job;
-}
-
-std::vector<std::string_view> Crowd::besides(const upstream::Output& output) const {
-  if (output.client_uuids.empty()) return {};
-  const Job job = audience_of(output);
-  std::vector<std::string_view> others;
-  for (const std::string_view text : output.client_uuids) {
-    const std::optional<Uuid> uuid = Uuid::parse(text);
-    Client* client = uuid ? relay_.find(*uuid) : nullptr;
-    if (client == nullptr || client->is_gone() || !is_meant(job, *client)) others.push_back(text);
-  }
-  return others;
-}
-
-bool Crowd::add(const upstream::Output& output, bool by_admin) {
-  const uint64_t size = output.payload.size() + output.reason.size() + output.group.size() + sizeof(Job) + output.except_uuids.size() * 64;
-  if (bytes_ + size > relay_.config().broadcast_queue || jobs_.size() >= kJobsMost) return false;
-  Job& job = jobs_.emplace_back(audience_of(output));
+  job.except = std::move(had);
   job.payload.assign(reinterpret_cast<const char*>(output.payload.data()), output.payload.size());
   job.command = output.command;
   job.reason = output.reason;

@@ -26,10 +26,9 @@ class Crowd final : private TimerUser {
  public:
   Crowd(PlexRelay& relay, Loop& loop) : relay_(relay), timer_(loop, *this) {}
 
-  // Of a message whose target is a broadcast or a group. False: there is no room for it (broadcast-queue).
-  bool add(const upstream::Output& output, bool by_admin);
-  // Those of its client_uuids whom it does not reach anyway: nobody is to hear it twice.
-  std::vector<std::string_view> besides(const upstream::Output& output) const;
+  // Of a message whose target is a broadcast or a group; `had`: those who are not to hear it, besides those that it excepts. False: there is no
+  // room for it (broadcast-queue).
+  bool add(const upstream::Output& output, std::set<Uuid> had, bool by_admin);
   void catch_up(Client& client);
   uint32_t newest() const { return first_ + static_cast<uint32_t>(jobs_.size()) - 1; }
   bool idle() const { return jobs_.empty(); }
@@ -39,6 +38,7 @@ class Crowd final : private TimerUser {
 
  private:
   static constexpr uint32_t kSlice = 256;    // clients a turn
+  static constexpr uint64_t kBesideUuid = 64;  // bytes
   static constexpr size_t kJobsHeld = 8;           // who is spoken to alone has to hear them all first; and each turn brings more
   static constexpr size_t kJobsMost = 16 * 1024;  // of those who cannot be made to wait: operators, and who is elsewhere
 
@@ -55,7 +55,6 @@ class Crowd final : private TimerUser {
     uint64_t size = 0;
   };
   void on_timer(Timer& timer) override;
-  Job audience_of(const upstream::Output& output) const;  // whom it is for, and nothing else
   static bool is_meant(const Job& job, Client& client);
   void hear(const Job& job, Client& client);
 

@@ -48,8 +48,7 @@ Status PlexRelay::heard(Upstream& upstream, std::span<const std::byte> message) 
 void PlexRelay::deliver(const Speaker& from, const Output& output) {
   if (output.command == Command::kJoin || output.command == Command::kLeave) return change_group(from, output);
   if (output.target == Output::Target::kBroadcast || output.target == Output::Target::kGroup) {
-    deliver_to_each(from, crowd_.besides(output), {}, output);
-    return deliver_to_many(from, output);
+    return deliver_to_many(from, output, deliver_to_each(from, output.client_uuids, {}, output));
   }
   std::string_view first;
   if (output.target == Output::Target::kClient) deliver_by_name(from, first = output.client_uuid, output, output.ack_seq);
@@ -57,12 +56,13 @@ void PlexRelay::deliver(const Speaker& from, const Output& output) {
   deliver_to_each(from, output.client_uuids, first, output);
 }
 
-// To each once, however often and however it is written; not to `first`, who has had it.
-void PlexRelay::deliver_to_each(const Speaker& from, std::span<const std::string_view> names, std::string_view first, const Output& output) {
+// To each once, however often and however it is written; not to `first`, who has had it. Returns who that is.
+std::set<Uuid> PlexRelay::deliver_to_each(const Speaker& from, std::span<const std::string_view> names, std::string_view first, const Output& output) {
   std::set<Uuid> had;
   if (const std::optional<Uuid> uuid = Uuid::parse(first); uuid) had.insert(*uuid);
   for (const std::string_view name : names)
     if (const std::optional<Uuid> uuid = Uuid::parse(name); !uuid || had.insert(*uuid).second) deliver_by_name(from, name, output, 0);
+  return had;
 }
 
 // Of one who is not here: it is told elsewhere, or was meant for somebody else.
@@ -121,7 +121,8 @@ void PlexRelay::command(Client& client, Command command, std::string_view given,
 // Its members are spoken to at once; those of a large one as in a broadcast.
 bool PlexRelay::is_small(const Group& group, const Output& output) { return group.members.size() <= kAtOnce && output.except_uuids.size() <= kExceptMost; }
 
-void PlexRelay::deliver_to_many(const Speaker& from, const Output& output) {
+// But to those who `had` it by their names, with all that is for these alone.
+void PlexRelay::deliver_to_many(const Speaker& from, const Output& output, std::set<Uuid> had) {
   if (!from.is_elsewhere) stats_.add(Stat::kBroadcasts);
   if (output.target == Output::Target::kGroup) {
     const auto at = groups_.find(output.group);
@@ -138,11 +139,11 @@ void PlexRelay::deliver_to_many(const Speaker& from, const Output& output) {
       plain.reason = output.reason;
       const std::vector<Client*> members(at->second->members.begin(), at->second->members.end());  // it may change
       for (Client* client : members)
-        if (!client->is_gone() && !is_excepted(output, client->uuid())) deliver_to(from, *client, plain);
+        if (!client->is_gone() && !had.contains(client->uuid()) && !is_excepted(output, client->uuid())) deliver_to(from, *client, plain);
       return;
     }
   }
-  if (crowd_.add(output, from.id == 0)) return;
+  if (crowd_.add(output, std::move(had), from.id == 0)) return;
   stats_.add(Stat::kDroppedMessages);
   bad_message(from, "broadcast-queue is full");
 }

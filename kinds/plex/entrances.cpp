@@ -77,6 +77,13 @@ void Entrances::gone(uint16_t slot) {
   if (--its.clients == 0 && !its.listed) slots_[slot].reset();
 }
 
+size_t Entrances::longest() const {
+  size_t most = 0;
+  for (const auto& slot : slots_)
+    if (slot != nullptr) most = std::max(most, slot->is.framing.most);
+  return most;
+}
+
 void Entrances::status(Json& json) const {
   json.begin('[', "listeners");
   for (const auto& slot : slots_) {

@@ -35,6 +35,8 @@ class Entrances {
   bool is_full(uint16_t slot) const { return slots_[slot]->is.clients > 0 && slots_[slot]->clients >= slots_[slot]->is.clients; }
   void come(uint16_t slot) { ++slots_[slot]->clients; }
   void gone(uint16_t slot);
+  // The most bytes that a message may have, of those who are there and of those who may come.
+  size_t longest() const;
   // Adds the list "listeners".
   void status(Json& json) const;
 

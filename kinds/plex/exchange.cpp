@@ -273,10 +273,12 @@ void Exchange::on_ready(Conn&) {
 void Exchange::read() {
   const uint64_t epoch = epoch_;
   reading_ = true;  // the block stays, whatever comes: our user has been lent what is in it
-  for (int round = 0; round < kRounds && epoch == epoch_ && fill(); ++round) take(epoch);
+  resting_ = false;
+  if (in_.owns_block()) take(epoch);  // what was too much for the last turn
+  for (int round = 0; round < kRounds && epoch == epoch_ && !resting_ && fill(); ++round) take(epoch);
   reading_ = false;
   in_.release(loop_.buffers());
-  if (epoch == epoch_ && conn_.readable()) conn_.again();
+  if (epoch == epoch_ && (resting_ || conn_.readable())) conn_.again();
 }
 
 // Whether there is something to be taken.
@@ -298,7 +300,7 @@ bool Exchange::fill() {
 
 void Exchange::take(uint64_t epoch) {
   const uint64_t most = std::max(plan_.message, kLeastAnswer) + kEnvelope;
-  while (epoch == epoch_ && !in_.empty()) {
+  while (epoch == epoch_ && !resting_ && !in_.empty()) {
     const Result<size_t> n = reader_.feed(in_.data());
     if (!n.ok()) return lost("it does not speak RESP");
     if (reader_.size() > most) return lost("it says more at once than a message may have", true);
@@ -334,7 +336,7 @@ void Exchange::heard_push(std::string_view push) {
   if (!message) return;
   const bool for_all = message->channel == all_;
   if (!for_all && message->channel != own_) return;
-  if (message->kind == "message" && state_ == State::kUp) return user_.on_exchange_message(for_all, std::as_bytes(std::span(message->text)));
+  if (message->kind == "message" && state_ == State::kUp) resting_ = !user_.on_exchange_message(for_all, std::as_bytes(std::span(message->text)));
   if (message->kind == "subscribe" && state_ == State::kSubscribing && ++channels_ == 2) subscribed();
 }
 

@@ -47,8 +47,8 @@ class ExchangeUser {
   virtual void on_exchange_up() = 0;
   // It is not there: lost if it `was_up`, else not come about. It is tried again.
   virtual void on_exchange_down(bool was_up, const std::string& why) = 0;
-  // The bytes are valid for the call.
-  virtual void on_exchange_message(bool for_all, std::span<const std::byte> bytes) = 0;
+  // The bytes are valid for the call. False: that was enough for this turn.
+  virtual bool on_exchange_message(bool for_all, std::span<const std::byte> bytes) = 0;
   // In the order of publish(), once for each with a cookie.
   virtual void on_exchange_published(uint64_t cookie, Outcome outcome) = 0;
 
@@ -164,6 +164,7 @@ class Exchange final : private ConnUser, private DialUser, private TimerUser {
   int channels_ = 0;         // that have been confirmed
   State state_ = State::kClosed;
   bool reading_ = false;
+  bool resting_ = false;  // until the next turn
   bool pinging_ = false;
   bool enrolling_ = false;
   bool enrol_refused_ = false;

@@ -180,8 +180,8 @@ void PlexRelay::upstream_gone(Upstream& upstream) {
       client = next;
     }
   upstream.client_count = 0;
-  const uint32_t places = std::exchange(upstream.serves_others, false) ? clients_.places() : 0;
-  for (uint32_t place = 0; place < places; ++place)
+  const bool others = std::exchange(upstream.serves_others, false);
+  for (uint32_t place = 0; others && place < clients_.places(); ++place)  // who goes on may be the last one, and then there are none
     if (Client* client = clients_.at(place); client != nullptr) {
       client->take_back(upstream.id());
       if (client->home() != nullptr && client->unsent() > 0) client->go_on();
@@ -238,8 +238,10 @@ Upstream* PlexRelay::give(Client& client, std::span<const std::byte> payload, ui
   List<Client>& others = by_turn ? roomless_ : client.home()->roomless;
   // Who has much to say, or much that was read, goes behind those who wait: they would wait for as many bytes as it has otherwise.
   const bool is_enough = taken_ >= kShare && !others.empty();
+  bool had_room = false;
   while (Upstream* upstream = is_enough ? nullptr : by_turn ? choose_by_turn(true) : client.home()) {
     const uint64_t before = upstream->given();
+    had_room |= upstream->has_room();
     if (upstream->give(input)) {
       taken_ += upstream->given() - before;
       upstream->serves_others |= upstream != client.home();
@@ -247,7 +249,9 @@ Upstream* PlexRelay::give(Client& client, std::span<const std::byte> payload, ui
     }
     if (!by_turn) break;  // else: who has no room is passed over
   }
-  others.push_back(client);
+  // Whose message is too long for the room that there is comes first when there is more: behind the others it would find the queue full again.
+  if (had_room) others.push_front(client);
+  else others.push_back(client);
   if (is_enough) serve_.arm(Delay{0});
   return nullptr;
 }

@@ -208,7 +208,7 @@ void check_entrance(const Section& section, std::string_view text, Faults& fault
   const auto fault = [&](std::string_view key, const std::string& what) { faults.push_back({section.where("listen"), quote(text) + ": " + std::string(key) + ' ' + what}); };
   if (keys.own.has("max-message") || keys.own.has("framing") || std::any_of(kFramingParts.begin(), kFramingParts.end(), [&](std::string_view key) { return keys.own.has(key); }))
     check_framing(keys.all, fault);
-  if (keys.own.has("max-message") && section.size("upstream-queue") < keys.own.size("max-message") + 1024) fault("max-message", "does not fit into upstream-queue; make that larger");
+  if (keys.own.has("max-message") && section.size("upstream-queue") < keys.own.size("max-message") + kBesideMessage) fault("max-message", "does not fit into upstream-queue; make that larger");
   if (keys.own.has("clients") && keys.own.integer("clients") > section.integer("clients")) fault("clients", "is more than the relay's; make that larger, or this one smaller");
 }
 
@@ -343,7 +343,7 @@ void plex_check(const Section& section, Faults& faults) {
   check_dial(section, faults);
   if (section.duration("live-interval") >= section.duration("live-timeout"))
     faults.push_back({section.where(section.has("live-interval") ? "live-interval" : "live-timeout"), "live-interval is not shorter than live-timeout; make it shorter, or that longer"});
-  if (section.size("upstream-queue") < section.size("max-message") + 1024)
+  if (section.size("upstream-queue") < section.size("max-message") + kBesideMessage)
     faults.push_back({section.where(section.has("max-message") ? "max-message" : "upstream-queue"), "a message of max-message does not fit into upstream-queue; make that larger than it by 1KiB at least"});
   for (const Endpoint& place : section.endpoints("listen"))
     if (place.kind != Endpoint::Kind::kUnix && !place.has_port) faults.push_back({section.where("listen"), place.text() + " has no port; write for example 127.0.0.1:7999"});

@@ -44,6 +44,9 @@ struct Entrance {
   uint32_t message_rate = 0;
 };
 
+// What stands around a message in an upstream's queue, at most: bytes.
+constexpr uint64_t kBesideMessage = 1024;
+
 struct PlexConfig {
   std::string name;
   std::vector<Entrance> entrances;

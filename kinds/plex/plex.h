@@ -81,7 +81,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   const std::string& name() const override { return config_.name; }
   std::span<const uint64_t> values() const override { return stats_.values(); }
   int control(std::string_view what, const ControlQuery& query, std::string& answer) override;
-  void on_mail(unsigned, std::span<const std::byte> letter) override { router_.mail(letter); }
+  bool on_mail(unsigned, std::span<const std::byte> letter) override { return router_.mail(letter); }
   void on_mail_returned(unsigned to, std::span<const std::byte> letter) override { router_.mail_returned(to, letter); }
   void hung_up(Ticket ticket) override;
   void status(Json& json, size_t most) override;
@@ -103,8 +103,8 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Upstream* find(uint32_t id);
   const std::vector<std::unique_ptr<Upstream>>& upstreams() const { return upstreams_; }
 
-  // Clients. Gives a message of `client` to an upstream: that one, or nullptr: there was no room, or it has had its share since its turn
-  // began while others wait, and it has been put where it is called again.
+  uint64_t written() const { return stats_.get(Stat::kMessagesOut) + stats_.get(Stat::kDroppedMessages); }  // to clients, or not
+  // Clients. Gives a message of `client` to an upstream: that one, or nullptr: no room, or no more in this turn, and it will be called again.
   void begin_turn() { taken_ = 0; }
   Upstream* give(Client& client, std::span<const std::byte> payload, uint64_t seq, bool again);
   void lost(uint64_t count, std::string_view reason);  // messages of clients, which reach nobody
@@ -231,10 +231,10 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void deliver_to(const Speaker& from, Client& client, const upstream::Output& output);
   bool is_for_others(const Speaker& from, const std::optional<Uuid>& uuid) const;
   // `acked`: what it acknowledges of that client, 0: nothing.
-  void deliver_to_each(const Speaker& from, std::span<const std::string_view> names, std::string_view first, const upstream::Output& output);
+  std::set<Uuid> deliver_to_each(const Speaker& from, std::span<const std::string_view> names, std::string_view first, const upstream::Output& output);
   void deliver_by_name(const Speaker& from, std::string_view text, const upstream::Output& output, uint64_t acked);
   static bool is_small(const Group& group, const upstream::Output& output);
-  void deliver_to_many(const Speaker& from, const upstream::Output& output);
+  void deliver_to_many(const Speaker& from, const upstream::Output& output, std::set<Uuid> had);
   void change_group(const Speaker& from, const upstream::Output& output);
   void bad_message(const Speaker& from, std::string_view why);
   void tell_losses(std::string_view reason);

@@ -144,7 +144,10 @@ void Router::on_exchange_published(uint64_t cookie, Outcome outcome) {
 
 // ---- in
 
-void Router::mail(std::span<const std::byte> letter) { arrived(letter, false); }
+bool Router::mail(std::span<const std::byte> letter) {
+  arrived(letter, false);
+  return !is_tired();
+}
 
 void Router::mail_returned(unsigned to, std::span<const std::byte> letter) {
   Parcel parcel;
@@ -162,7 +165,10 @@ void Router::on_exchange_down(bool was_up, const std::string& why) {
   relay_.failed(why);
 }
 
-void Router::on_exchange_message(bool for_all, std::span<const std::byte> bytes) { arrived(bytes, for_all); }
+bool Router::on_exchange_message(bool for_all, std::span<const std::byte> bytes) {
+  arrived(bytes, for_all);
+  return !is_tired();
+}
 
 uint32_t Router::speaker_of(const Parcel& parcel) {
   if (parcel.speaker == 0) return 0;
@@ -189,7 +195,10 @@ void Router::arrived(std::span<const std::byte> bytes, bool for_all) {
   output_.clear();
   if (const Status status = decode(parcel.message, output_); !status.ok()) return relay_.bad_parcel(status);
   relay_.stats().add(Stat::kRouteReceived);
+  if (std::exchange(turn_, relay_.loop().turns()) != relay_.loop().turns()) work_ = 0;
+  const uint64_t before = relay_.written();
   relay_.deliver({.id = parcel.speaker != 0 && output_.request_id == 0 ? kNoReports : speaker_of(parcel), .name = "elsewhere", .acks_for = relay_.id_of(parcel.name), .is_elsewhere = true}, output_);
+  work_ += relay_.written() - before;
 }
 
 void Router::status(Json& json) const {

@@ -31,6 +31,9 @@ namespace relay::plex {
 
 class PlexRelay;
 
+// Messages to clients that one who speaks may make in a turn, and one message of its own more.
+constexpr uint64_t kWorkMost = 1024;
+
 class Router final : private ExchangeUser {
  public:
   // Who speaks, beside an upstream's number and 0 for an operator.
@@ -59,7 +62,8 @@ class Router final : private ExchangeUser {
   // To one that is_elsewhere().
   void report(uint32_t speaker, uint64_t request, const Uuid& uuid, upstream::Delivery what);
   // From another worker, and what could not be delivered to it.
-  void mail(std::span<const std::byte> letter);
+  // False: that was enough for this turn.
+  bool mail(std::span<const std::byte> letter);
   void mail_returned(unsigned to, std::span<const std::byte> letter);
 
   void status(Json& json) const;
@@ -82,11 +86,12 @@ class Router final : private ExchangeUser {
 
   void on_exchange_up() override;
   void on_exchange_down(bool was_up, const std::string& why) override;
-  void on_exchange_message(bool for_all, std::span<const std::byte> bytes) override;
+  bool on_exchange_message(bool for_all, std::span<const std::byte> bytes) override;
   void on_exchange_published(uint64_t cookie, Outcome outcome) override;
 
   uint32_t speaker_of(const Parcel& parcel);
   void arrived(std::span<const std::byte> bytes, bool for_all);
+  bool is_tired() const { return work_ >= kWorkMost; }
   void send_to_all(std::span<const std::byte> head, std::span<const std::byte> message);
   void send(const Place& to, std::span<const std::byte> head, std::span<const std::byte> message, const Asked& asked);
   void lost(const Asked& asked, upstream::Delivery why);
@@ -105,6 +110,8 @@ class Router final : private ExchangeUser {
   std::map<std::pair<Place, uint32_t>, uint32_t> numbers_;  // and their ids
   uint32_t next_speaker_ = 0;
   upstream::Output output_;          // what has arrived; its memory is kept
+  uint64_t turn_ = 0;                // of the loop, in which something arrived last
+  uint64_t work_ = 0;                // messages to clients that this has taken
 };
 
 }  // namespace relay::plex

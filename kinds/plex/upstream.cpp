@@ -19,7 +19,6 @@ namespace {
 constexpr uint32_t kOk = 0, kUnknown = 2, kUnimplemented = 12;  // codes of gRPC
 constexpr uint64_t kCallQueue = 4096;                           // of ready and live, whose messages are empty
 constexpr uint32_t kCheckMost = 64 * 1024;                      // bytes of an answer to these
-constexpr uint64_t kWorkMost = 1024;                            // messages to clients that one may make in a turn, and one message of its own more
 constexpr size_t kLateMost = 4;                                 // events a client that may wait beside the queue
 constexpr size_t kLateBytes = 64 * 1024 * 1024;
 constexpr size_t kLateReports = 1024 * 1024;                    // some 80 MB
@@ -45,6 +44,9 @@ std::string features_text(upstream::Features features) {
   return text.empty() ? "none" : text;
 }
 
+// upstream-queue; more while there are clients from before a reload whose messages may be longer than that.
+uint64_t bound_of(const PlexRelay& relay) { return std::max<uint64_t>(relay.config().upstream_queue, relay.entrances().longest() + kBesideMessage); }
+
 }  // namespace
 
 Upstream::Upstream(PlexRelay& relay, uint32_t id, std::string name, std::string source, DialPlan plan, std::string authority)
@@ -59,7 +61,7 @@ Upstream::Upstream(PlexRelay& relay, uint32_t id, std::string name, std::string 
       h2_(relay.loop(), *this, {}),
       ready_(*this, Call::kReady, kCallQueue, kCheckMost),
       live_(*this, Call::kLive, kCallQueue, kCheckMost),
-      talk_(*this, Call::kTalk, relay.config().upstream_queue, relay.config().upstream_message),
+      talk_(*this, Call::kTalk, bound_of(relay), relay.config().upstream_message),
       timer_(relay.loop(), *this),
       live_timer_(relay.loop(), *this),
       rest_timer_(relay.loop(), *this) {}
@@ -140,7 +142,7 @@ void Upstream::up(const upstream::Ready& ready) {
   up_at_ = live_at_ = loop_.now();
   refused_ = false;
   talk_.reset();
-  talk_.stream.unsent().set_bound(relay_.config().upstream_queue);  // which may have been smaller than what was in it
+  talk_.stream.unsent().set_bound(bound_of(relay_));  // which may have been smaller than what was in it
   sent_ = {};
   request(talk_, "bidirectionalStreaming", false);
   ask_live();
@@ -165,7 +167,7 @@ void Upstream::ask_live() {
 
 void Upstream::reconfigured() {
   plan_ = relay_.plan_to(plan_.target, plan_.tls);
-  talk_.stream.unsent().set_bound(relay_.config().upstream_queue);
+  talk_.stream.unsent().set_bound(bound_of(relay_));
   talk_.reader.set_most(relay_.config().upstream_message);
   if (state_ != State::kUp) return;
   live_timer_.disarm();
@@ -303,11 +305,10 @@ bool Upstream::talked(std::span<const std::byte> bytes) {
   heard_live();
   if (turn_ != loop_.turns()) work_ = 0;
   turn_ = loop_.turns();
-  const auto sum = [this] { return relay_.stats().get(Stat::kMessagesOut) + relay_.stats().get(Stat::kDroppedMessages); };
-  const uint64_t before = sum();
+  const uint64_t before = relay_.written();
   const uint64_t broadcasts = relay_.stats().get(Stat::kBroadcasts);
   if (const Status status = relay_.heard(*this, bytes); !status.ok()) lost("it said what is no OutputStreamRequest: " + std::string(status.reason()));
-  work_ += sum() - before;
+  work_ += relay_.written() - before;
   to_all_ = relay_.stats().get(Stat::kBroadcasts) != broadcasts;
   return state_ == State::kUp || state_ == State::kLeaving;
 }

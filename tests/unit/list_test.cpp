@@ -57,6 +57,18 @@ TEST(List, PushingAgainMovesToTheEnd) {
   EXPECT_EQ(numbers(list), (std::vector<int>{2, 1}));
 }
 
+TEST(List, PushedToTheFront) {
+  Item a(1), b(2);
+  List<Item> list;
+  list.push_front(a);
+  list.push_front(b);
+  EXPECT_EQ(numbers(list), (std::vector<int>{2, 1}));
+  list.push_front(b);
+  EXPECT_EQ(numbers(list), (std::vector<int>{2, 1}));
+  list.push_front(a);
+  EXPECT_EQ(numbers(list), (std::vector<int>{1, 2}));
+}
+
 TEST(List, AnElementIsInOneListAtATime) {
   Item a(1), b(2);
   List<Item> one, other;

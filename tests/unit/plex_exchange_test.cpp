@@ -31,10 +31,12 @@ class Instance final : public ExchangeUser {
     why = reason;
     if (on_down) on_down();
   }
-  void on_exchange_message(bool for_all, std::span<const std::byte> what) override {
+  bool on_exchange_message(bool for_all, std::span<const std::byte> what) override {
     heard.push_back((for_all ? "all:" : "own:") + std::string(text_of(what)));
     if (on_message) on_message();
+    return !is_tired;
   }
+  bool is_tired = false;
   void on_exchange_published(uint64_t cookie, Outcome outcome) override {
     outcomes.emplace_back(cookie, outcome);
     if (on_published) on_published();
@@ -124,6 +126,19 @@ TEST_F(ExchangeTest, OneToAnotherAndToAll) {
   EXPECT_EQ(b.heard, (std::vector<std::string>{"own:hello", "own:again", std::string("all:\0\r\n$", 8)}));
   EXPECT_EQ(a.heard, (std::vector<std::string>{std::string("all:\0\r\n$", 8)}));  // one's own comes back
   EXPECT_EQ(a.status(), R"({"state":"up","server":")" + redis.addr + R"(","instance":"00000000000a","queued":0,"unanswered":0,"last_error":null})");
+}
+
+TEST_F(ExchangeTest, WhoHasHadEnoughHearsOneATurn) {
+  start(a, 0xa);
+  start(b, 0xb);
+  b.is_tired = true;
+  std::vector<uint64_t> turns;
+  b.on_message = [&] { turns.push_back(loop.turns()); };
+  for (const char* text : {"one", "two", "three"}) ASSERT_TRUE(a.say(0xb, text));
+  ASSERT_TRUE(until([&] { return turns.size() == 3; }));
+  EXPECT_EQ(b.heard, (std::vector<std::string>{"own:one", "own:two", "own:three"}));
+  EXPECT_LT(turns[0], turns[1]);
+  EXPECT_LT(turns[1], turns[2]);
 }
 
 TEST_F(ExchangeTest, SaysWhoItIs) {

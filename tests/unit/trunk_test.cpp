@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ class End final : public TrunkUser {
     kinds.push_back(what);
     letters.emplace_back(reinterpret_cast<const char*>(letter.rest().data()), letter.rest().size());
     if (letters.size() == hold_after) trunk.hold(true);
+    if (rests) trunk.rest();
   }
   void on_trunk_down(Trunk&) override { ++downs; }
 
@@ -27,6 +29,7 @@ class End final : public TrunkUser {
   std::vector<Letter> kinds;
   std::vector<std::string> letters;
   size_t hold_after = 0;
+  bool rests = false;
   int downs = 0;
 };
 
@@ -70,6 +73,16 @@ TEST(LetterTest, PastItsEndThereIsNothing) {
   EXPECT_EQ(reader.text(), "");
   EXPECT_EQ(reader.number(), 0U);
   EXPECT_TRUE(reader.rest().empty());
+}
+
+TEST_F(TrunkTest, WhoRestsHearsOneATurn) {
+  b.rests = true;
+  for (const char* text : {"one", "two", "three"}) ASSERT_TRUE(a.trunk.send(Letter::kMail, std::as_bytes(std::span(text, std::strlen(text)))));
+  ASSERT_TRUE(turn_until([&] { return b.letters.size() == 1; }));
+  loop.turn(Delay{0});
+  EXPECT_EQ(b.letters.size(), 2U);
+  loop.turn(Delay{0});
+  EXPECT_EQ(b.letters, (std::vector<std::string>{"one", "two", "three"}));
 }
 
 TEST_F(TrunkTest, LettersOfAnySizeInOrder) {
