@@ -59,6 +59,7 @@ void PlexRelay::deliver(const Speaker& from, const Output& output) {
 // To each once, however often and however it is written; not to `first`, who has had it. Returns who that is.
 std::set<Uuid> PlexRelay::deliver_to_each(const Speaker& from, std::span<const std::string_view> names, std::string_view first, const Output& output) {
   std::set<Uuid> had;
+  if (names.empty()) return had;
   if (const std::optional<Uuid> uuid = Uuid::parse(first); uuid) had.insert(*uuid);
   for (const std::string_view name : names)
     if (const std::optional<Uuid> uuid = Uuid::parse(name); !uuid || had.insert(*uuid).second) deliver_by_name(from, name, output, 0);

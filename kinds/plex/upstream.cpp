@@ -431,6 +431,7 @@ void Upstream::on_room() {
     return;
   }
   if (state_ != State::kUp || !send_late()) return;
+  talk_.stream.unsent().set_bound(bound_of(relay_));  // a reload may have made it less than what was in it
   refused_ = false;
   relay_.upstream_has_room(*this);
 }
