@@ -10,7 +10,7 @@ from harness.lab import Lab
 from harness.peers.upstream_proto import pb
 from harness.plex import Ledger, announced, lines, newcomer, trade
 from harness.process import Relay
-from harness.scale import volume
+from harness.scale import SLOW, volume
 from harness.stream import Stream
 from harness.task import Task
 from harness.until import until
@@ -187,7 +187,7 @@ def test_kill_9(lab: Lab, others: int) -> None:
     relay.wait_stat("acked", ">=", 5 * count)
     stats = relay.stats()
     assert stats["lost_messages"] == 0
-    assert stats["redelivered"] >= max(1, again)
+    assert stats["redelivered"] >= (again if SLOW else max(1, again))  # of a little, all may have been acknowledged when it is killed
     assert stats["clients"] == 5
 
 
