@@ -144,6 +144,8 @@ void Router::on_exchange_published(uint64_t cookie, Outcome outcome) {
 
 // ---- in
 
+bool Router::is_tired() const { return turn_ == relay_.loop().turns() && work_ >= kWorkMost; }
+
 bool Router::mail(std::span<const std::byte> letter) {
   arrived(letter, false);
   return !is_tired();

@@ -91,7 +91,7 @@ class Router final : private ExchangeUser {
 
   uint32_t speaker_of(const Parcel& parcel);
   void arrived(std::span<const std::byte> bytes, bool for_all);
-  bool is_tired() const { return work_ >= kWorkMost; }
+  bool is_tired() const;
   void send_to_all(std::span<const std::byte> head, std::span<const std::byte> message);
   void send(const Place& to, std::span<const std::byte> head, std::span<const std::byte> message, const Asked& asked);
   void lost(const Asked& asked, upstream::Delivery why);
