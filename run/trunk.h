@@ -57,7 +57,6 @@ class Trunk final : public Mortal, private ConnUser {
   // Letters of which nothing has left. Only once it is down.
   void each_unsent(const std::function<void(Letter, std::span<const std::byte>)>& visit);
   uint64_t waiting() const { return out_.size(); }  // bytes
-  uint64_t gone() const { return out_.read(); }     // bytes that have left, in all
 
  private:
   static constexpr uint64_t kReserve = 16 * 1024 * 1024;

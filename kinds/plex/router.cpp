@@ -144,7 +144,7 @@ void Router::on_exchange_published(uint64_t cookie, Outcome outcome) {
 
 // ---- in
 
-bool Router::is_tired() const { return turn_ == relay_.loop().turns() && work_ >= kWorkMost; }
+bool Router::is_tired() const { return work_.is_enough(relay_.loop().turns()); }
 
 bool Router::mail(std::span<const std::byte> letter) {
   arrived(letter, false);
@@ -197,10 +197,9 @@ void Router::arrived(std::span<const std::byte> bytes, bool for_all) {
   output_.clear();
   if (const Status status = decode(parcel.message, output_); !status.ok()) return relay_.bad_parcel(status);
   relay_.stats().add(Stat::kRouteReceived);
-  if (std::exchange(turn_, relay_.loop().turns()) != relay_.loop().turns()) work_ = 0;
   const uint64_t before = relay_.written();
   relay_.deliver({.id = parcel.speaker != 0 && output_.request_id == 0 ? kNoReports : speaker_of(parcel), .name = "elsewhere", .acks_for = relay_.id_of(parcel.name), .is_elsewhere = true}, output_);
-  work_ += relay_.written() - before;
+  work_.add(relay_.loop().turns(), relay_.written() - before);
 }
 
 void Router::status(Json& json) const {

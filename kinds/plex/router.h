@@ -21,6 +21,7 @@
 
 #include "kinds/plex/exchange.h"
 #include "kinds/plex/route_keys.h"
+#include "kinds/plex/work.h"
 #include "lib/uuid.h"
 #include "net/tls.h"
 #include "relay.h"
@@ -30,9 +31,6 @@
 namespace relay::plex {
 
 class PlexRelay;
-
-// Messages to clients that one who speaks may make in a turn, and one message of its own more.
-constexpr uint64_t kWorkMost = 1024;
 
 class Router final : private ExchangeUser {
  public:
@@ -110,8 +108,7 @@ class Router final : private ExchangeUser {
   std::map<std::pair<Place, uint32_t>, uint32_t> numbers_;  // and their ids
   uint32_t next_speaker_ = 0;
   upstream::Output output_;          // what has arrived; its memory is kept
-  uint64_t turn_ = 0;                // of the loop, in which something arrived last
-  uint64_t work_ = 0;                // messages to clients that this has taken
+  Work work_;
 };
 
 }  // namespace relay::plex

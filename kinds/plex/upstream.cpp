@@ -303,23 +303,21 @@ bool Upstream::message(Call call, std::span<const std::byte> bytes) {
 
 bool Upstream::talked(std::span<const std::byte> bytes) {
   heard_live();
-  if (turn_ != loop_.turns()) work_ = 0;
-  turn_ = loop_.turns();
   const uint64_t before = relay_.written();
   const uint64_t broadcasts = relay_.stats().get(Stat::kBroadcasts);
   if (const Status status = relay_.heard(*this, bytes); !status.ok()) lost("it said what is no OutputStreamRequest: " + std::string(status.reason()));
-  work_ += relay_.written() - before;
+  work_.add(loop_.turns(), relay_.written() - before);
   to_all_ = relay_.stats().get(Stat::kBroadcasts) != broadcasts;
   return state_ == State::kUp || state_ == State::kLeaving;
 }
 
 // It has made as much work as it may in one turn, or has said more to all than is done yet: what it says on is heard later, so that others are heard,
 // too, and what is for all need not be thrown away.
-bool Upstream::is_tired() const { return work_ >= kWorkMost || (to_all_ && relay_.is_behind()); }
+bool Upstream::is_tired() const { return work_.is_enough(loop_.turns()) || (to_all_ && relay_.is_behind()); }
 
 // In a turn of its own: with what is left of the last block, and then with the connection.
 void Upstream::go_on() {
-  if (turn_ == loop_.turns() || (to_all_ && relay_.is_behind())) return rest_timer_.arm(Delay{0});
+  if (work_.began_in(loop_.turns()) || (to_all_ && relay_.is_behind())) return rest_timer_.arm(Delay{0});
   const std::string bytes = std::exchange(talk_.rest, {});
   talk_.take(std::as_bytes(std::span(bytes)));
   if (!rest_timer_.armed()) h2_.hold(false);

@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 
+#include "kinds/plex/work.h"
 #include "lib/list.h"
 #include "lib/uuid.h"
 #include "net/dial.h"
@@ -179,8 +180,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   Timer timer_;       // of the state: to dial, to ask again, for the answer, for the end
   Timer live_timer_;  // to ask whether it lives
   Timer rest_timer_;  // while some of what it has said is to be heard in another turn
-  uint64_t turn_ = 0;   // of the loop, in which it was heard last
-  uint64_t work_ = 0;   // messages to clients that this has taken
+  Work work_;
   bool to_all_ = false;  // what it has said last was for many
   State state_ = State::kDown;
   upstream::Features features_ = 0;
