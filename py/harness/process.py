@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A running relay: start, READY, log lines as they come, statistics, memory, and a stop that is a test of its own."""
 
+import contextlib
 import ctypes
+import fcntl
 import functools
 import http.client
 import itertools
@@ -67,6 +69,15 @@ def command(*args: str, timeout: float = 10.0, user: int | None = None, cwd: Pat
         raise Overdue(f"relay {' '.join(args)}: no exit within {seconds(timeout):g} s; stderr: {late.stderr!r}") from None
 
 
+def log_pipe() -> tuple[int, int]:
+    """For a relay's stderr: one that holds what is said at once when a thousand upstreams refuse. A relay drops what a pipe does not take,
+    and a busy machine may not run our reader for as long as it takes to say a thousand lines."""
+    read_end, write_end = os.pipe()
+    with contextlib.suppress(PermissionError):  # this user has had as much as the kernel lets one have
+        fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 1 << 20)
+    return read_end, write_end
+
+
 @functools.cache
 def has_tls() -> bool:
     """Whether the binary was built with TLS."""
@@ -108,7 +119,7 @@ class Relay:
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         number = next(_numbers)
         self._notify.bind(str(folder / f"notify-{number}"))
-        read_end, write_end = os.pipe()
+        self._log, write_end = log_pipe()
         runtime = folder / f"run-{number}"
         runtime.mkdir()
         inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN}
@@ -125,7 +136,7 @@ class Relay:
         )
         os.close(write_end)
         self.pid = self.process.pid
-        self._reader = threading.Thread(target=self._read, args=(read_end,), daemon=True)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         threading.Thread(target=self._listen, daemon=True).start()
         self._first_sockets = 0  # those that are no listeners of relays
@@ -241,11 +252,11 @@ class Relay:
 
     # Log
 
-    def _read(self, read_end: int) -> None:
+    def _read(self) -> None:
         rest = b""
         while True:
             self._flow.wait()
-            piece = os.read(read_end, 1 << 16)
+            piece = os.read(self._log, 1 << 16)
             *whole, rest = (rest + piece).split(b"\n")
             if not piece and rest:
                 whole.append(rest)
@@ -254,12 +265,13 @@ class Relay:
                 self._ended = not piece
                 self._news.notify_all()
             if not piece:
-                os.close(read_end)
+                os.close(self._log)
                 return
 
     def stop_reading_log(self) -> None:
-        """From the next piece on nobody empties the relay's stderr: a stuck terminal."""
+        """From the next piece on nobody empties the relay's stderr, which takes no more than a pipe usually does: a stuck terminal."""
         self._flow.clear()
+        fcntl.fcntl(self._log, fcntl.F_SETPIPE_SZ, 1 << 16)
 
     def go_on_reading_log(self) -> None:
         self._flow.set()
