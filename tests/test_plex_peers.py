@@ -7,8 +7,9 @@ import random
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -18,6 +19,7 @@ from harness.peers.target import Target
 from harness.peers.upstream_proto import pb
 from harness.plex import Ledger, announced, ask, lines, newcomer, trade
 from harness.process import Relay, has_tls
+from harness.rpc import NativeRpc
 from harness.scale import SLOW, volume
 from harness.sockets import Peer, connect
 from harness.stream import Stream
@@ -386,3 +388,62 @@ def test_tls_without_a_certificate(lab: Lab, world: World, library: str) -> None
     until(lambda: sum(relay.stats()[name] for name in ("dial_failures", "not_ready", "upstreams_lost")) >= 2, "it has failed twice")
     assert relay.stats()["upstreams"] == 0
     assert not upstream.heard
+
+
+@pytest.fixture
+def cpp() -> Iterator[Callable[[Relay], NativeRpc]]:
+    """A program that controls a plex by gRPC C++."""
+    with contextlib.ExitStack() as made:
+        yield lambda relay: made.enter_context(contextlib.closing(NativeRpc(relay)))
+
+
+@pytest.mark.parametrize("admin", ["unix", "tcp"])
+def test_control(lab: Lab, cpp: Any, admin: str) -> None:
+    """All that may be asked of a plex, in one conversation over one connection, and refusals in between."""
+    upstream, other = lab.upstream(), lab.upstream()
+    relay = lab.plex(upstream, up=1, **({"admin": "tcp:127.0.0.1:0"} if admin == "tcp" else {}))
+    rpc = cpp(relay)
+    one = newcomer(lab, relay, upstream)
+    state = rpc.call("Get", client_uuid=one.uuid)
+    assert (state.client_uuid, state.peer, state.upstream) == (one.uuid, one.peer.local, upstream.url)
+    assert [client.client_uuid for client in rpc.call("List").clients] == [one.uuid]
+    assert [up.upstream for up in rpc.call("Upstreams").upstreams] == [upstream.url]
+    assert rpc.fails("Get", client_uuid=str(uuid4()))[0] == "NOT_FOUND"
+    if admin == "tcp":  # without a token it only shows
+        for method, fields in (("Send", {"client_uuid": one.uuid}), ("Broadcast", {}), ("Close", {"client_uuid": one.uuid}), ("AddUpstream", {"url": other.url})):
+            assert rpc.fails(method, **fields)[0] == "PERMISSION_DENIED"
+        trade(one.peer, 2)
+        return
+    code, why = rpc.fails("Send", client_uuid=one.uuid, command=77)
+    assert code == "INVALID_ARGUMENT" and why.startswith("command: ")
+    total = 60_000  # nearly as long as a request may be
+    assert rpc.call("Send", client_uuid=one.uuid, payload=Stream(7).at(0, total)).sent == 1
+    one.peer.read_stream(Stream(7), total)
+    assert rpc.call("Broadcast", payload=b"all").under_way
+    assert one.peer.read(3) == b"all"
+    assert len(rpc.call("AddUpstream", url=other.url).upstreams) == 2
+    relay.wait_stat("upstreams", "==", 2)
+    assert "leaving" in [up.state for up in rpc.call("RemoveUpstream", url=other.url).upstreams]
+    until(lambda: len(rpc.call("Upstreams").upstreams) == 1, "it has left")
+    assert rpc.call("Close", client_uuid=one.uuid, payload=b"bye").sent == 1
+    assert one.peer.read_all() == b"bye"
+
+
+def test_control_watches(lab: Lab, cpp: Any) -> None:
+    """It hears of each of many who come and go at once, while it asks for other things; and again after it has gone."""
+    upstream = lab.upstream()
+    relay = lab.plex(upstream)
+    rpc = cpp(relay)
+    rpc.watch()
+    count = volume(500)
+    clients = [lab.client(relay) for _ in range(count)]
+    rpc.wait("CONNECTED", count=count)
+    assert len(rpc.call("List", most=1000).clients) == count
+    for client in clients:
+        client.reset()
+    rpc.wait("DISCONNECTED", count=count)
+    came, gone = ([event.client_uuid for event in rpc.named(kind)] for kind in ("CONNECTED", "DISCONNECTED"))
+    assert len(set(came)) == count and sorted(came) == sorted(gone)
+    assert rpc.cancel() == 1, "CANCELLED"
+    relay.wait_stat("watchers", "==", 0)
+    assert not rpc.call("List").clients

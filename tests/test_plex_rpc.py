@@ -169,7 +169,7 @@ MISTAKES = {
     "no such url": ("AddUpstream", {"url": "ftp://a:1"}, "INVALID_ARGUMENT", "url"),
     "no uuid": ("Watch", {"client_uuids": ["me"]}, "INVALID_ARGUMENT", "client_uuids"),
     "no relay": ("List", {"relay": "nobody"}, "NOT_FOUND", "relay"),
-    "no command": ("Send", {"client_uuid": "x", "command": 77}, "INVALID_ARGUMENT", "stands for nothing"),
+    "no command": ("Send", {"client_uuid": "x", "command": 77}, "INVALID_ARGUMENT", "command: a number that stands for nothing"),
 }  # fmt: skip
 
 

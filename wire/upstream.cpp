@@ -203,10 +203,11 @@ uint64_t number(pbf_reader& field) {
 // Not get_bool(): it looks at a byte that may not be there.
 bool flag(pbf_reader& field) { return number(field) != 0; }
 
+// `fault` names the field, for whoever has written the message.
 template <typename Enum>
-Enum one_of(pbf_reader& field, Enum last) {
+Enum one_of(pbf_reader& field, Enum last, const char* fault) {
   const uint64_t value = number(field);
-  if (value > static_cast<uint64_t>(last)) throw Status(Code::kNotFound, "a number that stands for nothing");
+  if (value > static_cast<uint64_t>(last)) throw Status(Code::kNotFound, fault);
   return static_cast<Enum>(value);
 }
 
@@ -242,7 +243,7 @@ void read_close(pbf_reader& field, Input& input) {
   input.close_details = {};
   pbf_reader reader(message.data(), message.size());
   while (reader.next()) {
-    if (reader.tag() == 1) input.close = one_of(reader, CloseReason::kRehomed);
+    if (reader.tag() == 1) input.close = one_of(reader, CloseReason::kRehomed, "reason: a number that stands for nothing");
     else if (reader.tag() == 2) input.close_details = text(reader);
     else reader.skip();
   }
@@ -270,7 +271,7 @@ void read_target(pbf_reader& field, Output& output) {
       return;
     case 3:
       output.target = Output::Target::kBroadcast;
-      output.broadcast = one_of(field, Broadcast::kNotActive);
+      output.broadcast = one_of(field, Broadcast::kNotActive, "broadcast: a number that stands for nothing");
       return;
     default:
       output.target = Output::Target::kGroup;
@@ -283,12 +284,12 @@ void read_field(pbf_reader& field, Input& input) {
     case 1: input.time = text(field); return;
     case 2: input.client_uuid = text(field); return;
     case 3: input.payload = payload(field); return;
-    case 4: input.event = one_of(field, Event::kWritable); return;
+    case 4: input.event = one_of(field, Event::kWritable, "event: a number that stands for nothing"); return;
     case 5: input.seq = number(field); return;
     case 7: read_close(field, input); return;
     case 8: input.redelivered = flag(field); return;
     case 9: input.request_id = number(field); return;
-    case 10: input.delivery = one_of(field, Delivery::kUnreachable); return;
+    case 10: input.delivery = one_of(field, Delivery::kUnreachable, "delivery: a number that stands for nothing"); return;
     default: field.skip();
   }
 }
@@ -300,7 +301,7 @@ void read_field(pbf_reader& field, Output& output) {
     case 3:
     case 5: read_target(field, output); return;
     case 4: output.payload = payload(field); return;
-    case 6: output.command = one_of(field, Command::kLeave); return;
+    case 6: output.command = one_of(field, Command::kLeave, "command: a number that stands for nothing"); return;
     case 7: add_uuid(field, output.client_uuids); return;
     case 8: output.ack_seq = number(field); return;
     case 9: output.request_id = number(field); return;

@@ -7,12 +7,15 @@
     watch = rpc.watch(); watch.wait("CONNECTED", client_uuid=uuid)
 """
 
+import queue
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+from harness.peers.native_upstream import program
 from harness.peers.upstream_proto import control
 from harness.process import Relay
 from harness.scale import seconds
@@ -27,12 +30,26 @@ METHODS = {
 }  # fmt: skip
 
 
-class Watching:
+class Events:
+    """What a watch has heard."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def named(self, kind: str, **wanted: Any) -> list[Any]:
+        return [one for one in list(self.events) if one.kind == getattr(control, f"WATCH_{kind}") and all(getattr(one, name) == value for name, value in wanted.items())]
+
+    def wait(self, kind: str, count: int = 1, **wanted: Any) -> Any:
+        """The last of `count` events of that kind."""
+        return until(lambda: self.named(kind, **wanted)[count - 1 :], f"{count} of {kind} {wanted}")[0]
+
+
+class Watching(Events):
     """A stream of events, read by a thread unless it is `slow`."""
 
     def __init__(self, call: Any, slow: bool) -> None:
+        super().__init__()
         self.stream = call
-        self.events: list[Any] = []
         self.error: grpc.RpcError | None = None
         call.initial_metadata()  # from now on nothing is missed
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -48,13 +65,6 @@ class Watching:
                 self.events.append(event)
         except grpc.RpcError as error:
             self.error = error
-
-    def named(self, kind: str, **wanted: Any) -> list[Any]:
-        return [one for one in list(self.events) if one.kind == getattr(control, f"WATCH_{kind}") and all(getattr(one, name) == value for name, value in wanted.items())]
-
-    def wait(self, kind: str, count: int = 1, **wanted: Any) -> Any:
-        """The last of `count` events of that kind."""
-        return until(lambda: self.named(kind, **wanted)[count - 1 :], f"{count} of {kind} {wanted}")[0]
 
     def end(self) -> str:
         """Waits for the stream's end, and returns its status."""
@@ -106,3 +116,64 @@ class Rpc:
             f"/{SERVICE}/Watch", request_serializer=lambda one: one.SerializeToString(), response_deserializer=control.WatchEvent.FromString
         )
         return Watching(stub(control.WatchRequest(**fields), metadata=self._metadata, timeout=timeout), slow)
+
+
+class NativeRpc(Events):
+    """The same by gRPC C++, a process of its own (tests/peers/control_cpp.cpp), with one watch at most, whose events are its own."""
+
+    def __init__(self, relay: Relay) -> None:
+        super().__init__()
+        self._process = subprocess.Popen([str(program("control_cpp")), relay.admin_place], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self._answers: queue.Queue[list[str]] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            words = line.split()
+            if words[0] == "event":
+                self.events.append(control.WatchEvent.FromString(bytes.fromhex(words[1])))
+            else:
+                self._answers.put(words)
+
+    def _tell(self, *words: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(" ".join(words) + "\n")
+
+    def _ask(self, method: str, fields: dict[str, Any]) -> tuple[int, bytes]:
+        """Its status, and the answer or what is wrong."""
+        self._tell(method, getattr(control, METHODS[method][0])(**fields).SerializeToString().hex())
+        return self._answer(method)
+
+    def _answer(self, method: str) -> tuple[int, bytes]:
+        said, code, *rest = self._answers.get(timeout=seconds(20))
+        assert said == method
+        return int(code), bytes.fromhex("".join(rest))
+
+    def call(self, method: str, **fields: Any) -> Any:
+        code, answer = self._ask(method, fields)
+        assert code == 0, (code, answer)
+        return getattr(control, METHODS[method][1]).FromString(answer)
+
+    def fails(self, method: str, **fields: Any) -> tuple[str, str]:
+        """The code and the words with which a call is refused."""
+        code, answer = self._ask(method, fields)
+        return next(one.name for one in grpc.StatusCode if one.value[0] == code), answer.decode()
+
+    def watch(self, **fields: Any) -> None:
+        """From now on nothing is missed."""
+        self._tell("Watch", control.WatchRequest(**fields).SerializeToString().hex())
+        assert self._answers.get(timeout=seconds(20)) == ["headers"]
+
+    def cancel(self) -> int:
+        """Ends the watch; its status."""
+        self._tell("cancel")
+        return self._answer("Watch")[0]
+
+    def close(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(seconds(20))
+        self._reader.join(seconds(20))
+        self._process.stdout.close()

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-# Programs that stand at the other end of a plex in tests, in the folder `plex` of the build: an upstream by gRPC C++, one by grpc-go, and of the bench the
-# fast one and its clients. Where what they need is not installed they are not built, and the tests that want them are skipped.
+# Programs that stand at the other end of a plex in tests, in the folder `plex` of the build: an upstream by gRPC C++, one by grpc-go, one that controls
+# a plex by gRPC C++, and of the bench the fast upstream and its clients. Where what they need is not installed they are not built, and the tests that
+# want them are skipped.
 #   gRPC C++: libgrpc++-dev protobuf-compiler-grpc, which `make test` installs. grpc-go: what `make deps-go` installs, 600 MB; whoever has
 #   it runs these tests, too, as CI does.
 add_custom_target(peers DEPENDS plex_h2_echo plex_crowd)
 set(PEERS ${CMAKE_BINARY_DIR}/plex)
 if(NOT PLEX_STUBS_MISSING)
-  add_executable(peer_grpc_cpp EXCLUDE_FROM_ALL tests/peers/grpc_cpp.cpp)
-  set_target_properties(peer_grpc_cpp PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PEERS} OUTPUT_NAME grpc_cpp)
-  target_compile_options(peer_grpc_cpp PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
-  target_link_libraries(peer_grpc_cpp PRIVATE plex_stubs)
-  add_dependencies(peers peer_grpc_cpp)
+  foreach(peer grpc_cpp control_cpp)
+    add_executable(peer_${peer} EXCLUDE_FROM_ALL tests/peers/${peer}.cpp)
+    set_target_properties(peer_${peer} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PEERS} OUTPUT_NAME ${peer})
+    target_compile_options(peer_${peer} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+    target_link_libraries(peer_${peer} PRIVATE plex_stubs)
+    add_dependencies(peers peer_${peer})
+  endforeach()
 endif()
 
 find_program(GO go)

@@ -289,10 +289,10 @@ TEST(UpstreamOutput, RefusesWhatIsNone) {
            {"\x3d" "1234", "a field of another type"},
            {"\x41" "12345678", "a field of another type"},
            {"\x60\1", "a field of another type"},
-           {"\x30\x9", "a number that stands for nothing"},
-           {"\x30\x80\x80\x80\x80\x10", "a number that stands for nothing"},  // 2^32, which is not 0
-           {"\x30\xff\xff\xff\xff\xff\xff\xff\xff\xff\1", "a number that stands for nothing"},
-           {"\x18\3", "a number that stands for nothing"},
+           {"\x30\x9", "command: a number that stands for nothing"},
+           {"\x30\x80\x80\x80\x80\x10", "command: a number that stands for nothing"},  // 2^32, which is not 0
+           {"\x30\xff\xff\xff\xff\xff\xff\xff\xff\xff\1", "command: a number that stands for nothing"},
+           {"\x18\3", "broadcast: a number that stands for nothing"},
            {"\n\1\x80", "a text that is not UTF-8"},
            {"\x12\1\xff", "a text that is not UTF-8"},
            {"\x2a\2\xc0\x80", "a text that is not UTF-8"},
