@@ -79,7 +79,9 @@ class Crowd {
 
   template <typename F>
   bool wait(int ms, F each) {
-    const int n = epoll_wait(epoll_, events_.data(), static_cast<int>(events_.size()), ms);
+    int n = 0;
+    do n = epoll_wait(epoll_, events_.data(), static_cast<int>(events_.size()), ms);
+    while (n < 0 && errno == EINTR);  // it was stopped, and goes on
     need(n >= 0, "epoll_wait");
     for (int i = 0; i < n; ++i) each(events_[static_cast<size_t>(i)].data.u32);
     return n > 0;

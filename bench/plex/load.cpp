@@ -108,7 +108,9 @@ class Epoll {
   // Which are ready; nobody for so long ends the run, unless `may_be_none`.
   template <typename F>
   bool wait(int ms, bool may_be_none, F each) {
-    const int n = epoll_wait(fd_, events_.data(), static_cast<int>(events_.size()), ms);
+    int n = 0;
+    do n = epoll_wait(fd_, events_.data(), static_cast<int>(events_.size()), ms);
+    while (n < 0 && errno == EINTR);  // it was stopped, and goes on
     need(n >= 0, "epoll_wait");
     if (n == 0 && !may_be_none) {
       errno = 0;
