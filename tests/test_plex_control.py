@@ -147,6 +147,10 @@ def test_a_reload_goes_by_the_file(lab: Lab, workers: int) -> None:
     ("upstreams", {"url": "ftp://a:1"}, 400, "grpc"),
     ("upstreams", {"url": "grpcs://127.0.0.1:1"}, 400, "TLS"),
     ("upstreams", {"url": "grpc://127.0.0.1:1/api"}, 400, "path"),
+    ("upstreams", {"url": "grpc://127.0.0.1:1", "weight": 3}, 400, "weight"),
+    ("upstreams/remove", {"upstream": "grpc://127.0.0.1:1"}, 400, "there is url"),
+    ("send", {"client_uuids": "x", "text": "x"}, 400, "client_uuids: a list"),
+    ("send", {"broadcast": "ALL", "except_uuids": [7], "text": "x"}, 400, "except_uuids: a list"),
     ("nothing", {}, 404, "no such"),
 ])
 def test_mistakes(lab: Lab, what: str, body: Any, code: int, said: str) -> None:
@@ -240,3 +244,7 @@ def test_no_json(lab: Lab) -> None:
         assert (answer.status, answer.headers.get("allow")) == (405, other) and f"use {other}" in answer.text(), what
     assert relay.admin("POST", "/relays/nobody/send", body="{}").status == 404
     assert relay.admin("GET", f"/relays/{name}/clients?most=5000").status == 400
+    for asked, there in (("clients?mots=5", "after most"), ("watch?clients=x", "client"), ("clients?after=9223372036854775808", "")):
+        answer = relay.admin("GET", f"/relays/{name}/{asked}")
+        assert (answer.status, there in answer.text()) == (400 if there else 200, True), asked
+    assert relay.admin("GET", f"/relays/{name}/clients?after=99999999999999999999").status == 400

@@ -27,6 +27,33 @@ int problem(int status, std::string_view what, std::string& answer) {
   return status;
 }
 
+std::string unknown(std::string_view name) { return "unknown member " + quote(name); }
+
+// Which one is meant nobody can tell.
+std::string twice(std::string_view name) { return quote(name) + " stands there twice; take one of them out"; }
+
+constexpr const char* kNoUrl = "the body is no JSON with a url; for example {\"url\": \"grpc://10.0.0.7:45888\"}";
+
+// Empty, or which parameter is none of `known`: who has misspelt one is not to get what he did not ask for.
+std::string strange(const ControlQuery& query, std::initializer_list<std::string_view> known) {
+  std::string there;
+  for (const std::string_view name : known) there += (there.empty() ? "" : " ") + std::string(name);
+  for (const auto& [name, value] : query.parameters)
+    if (std::find(known.begin(), known.end(), name) == known.end()) return "unknown parameter " + quote(name) + "; there are: " + there;
+  return {};
+}
+
+// Empty, or what is wrong.
+std::string read_url(JsonView root, std::string& url) {
+  for (size_t i = 0; i < root.members(); ++i) {
+    const auto [name, value] = root.member(i);
+    if (name != "url") return unknown(name) + "; there is url";
+    if (!url.empty()) return twice(name);
+    url = value.text();
+  }
+  return url.empty() ? kNoUrl : "";
+}
+
 // The members of OutputStreamRequest, by their names in the proto; payload is base64 there, `text` is one of ours. Empty, or what is wrong.
 class Message {
  public:
@@ -34,7 +61,7 @@ class Message {
     std::vector<std::string_view> seen;  // no more than there are names: an unknown one ends it
     for (size_t i = 0; i < root.members(); ++i) {
       const auto [name, value] = root.member(i);
-      if (std::find(seen.begin(), seen.end(), name) != seen.end()) return quote(name) + " stands there twice; take one of them out";
+      if (std::find(seen.begin(), seen.end(), name) != seen.end()) return twice(name);
       seen.push_back(name);
       if (std::string why = read(name, value); !why.empty()) return why;
     }
@@ -51,8 +78,8 @@ class Message {
     if (name == "client_uuid") return aim(Output::Target::kClient, output.client_uuid, value.text());
     if (name == "group") return aim(Output::Target::kGroup, output.group, value.text());
     if (name == "broadcast") return read_broadcast(value.text());
-    if (name == "client_uuids") return read_list(value, output.client_uuids);
-    if (name == "except_uuids") return read_list(value, output.except_uuids);
+    if (name == "client_uuids") return read_list(name, value, output.client_uuids);
+    if (name == "except_uuids") return read_list(name, value, output.except_uuids);
     if (name == "text") return set_payload(std::string(value.text()));
     if (name == "payload") return read_payload(value.text());
     if (name == "command") return read_command(value.text());
@@ -66,7 +93,7 @@ class Message {
       output.idle_timeout_ms = static_cast<uint32_t>(value.number().value_or(0));
       return output.has_idle_timeout ? "" : "idle_timeout_ms: a number is needed";
     }
-    return "unknown member " + quote(name);
+    return unknown(name);
   }
 
   // Which of two is meant nobody can tell: a broadcast in the place of a client is not to be called back.
@@ -99,10 +126,10 @@ class Message {
     return {};
   }
 
-  static std::string read_list(JsonView list, std::vector<std::string_view>& into) {
-    if (!list.is_array()) return "a list of UUIDs is needed";
+  static std::string read_list(std::string_view name, JsonView list, std::vector<std::string_view>& into) {
+    if (!list.is_array()) return std::string(name) + ": a list of UUIDs is needed";
     for (size_t i = 0; i < list.size(); ++i) {
-      if (!list[i].is_text() || !is_utf8(list[i].text())) return "a list of UUIDs is needed";
+      if (!list[i].is_text() || !is_utf8(list[i].text())) return std::string(name) + ": a list of UUIDs is needed";
       into.push_back(list[i].text());
     }
     return {};
@@ -116,7 +143,7 @@ class Message {
       if (!value.is_text()) return "labels: an object of texts is needed";
       if (!is_utf8(name) || !is_utf8(value.text())) return std::string("labels") + kHalf;
       if (std::any_of(output.labels.begin(), output.labels.end(), [name = name](const auto& label) { return label.first == name; }))
-        return "labels: " + quote(name) + " stands there twice; take one of them out";
+        return "labels: " + twice(name);
       output.labels.emplace_back(name, value.text());
     }
     return {};
@@ -222,6 +249,7 @@ Asked plex_asked(std::string_view what, const ControlQuery& query, unsigned work
 
 // Some of the clients; who has come to the end of what is shown asks on with `after` = `next`.
 int PlexRelay::control_clients(const ControlQuery& query, std::string& answer) {
+  if (const std::string why = strange(query, {"after", "most"}); !why.empty()) return problem(400, why, answer);
   const std::optional<uint64_t> after = query.get("after").empty() ? 0 : parse_integer(query.get("after"));
   const std::optional<uint64_t> most = query.get("most").empty() ? 0 : parse_integer(query.get("most"));
   if (!after || !most || *most > kShownMost) return problem(400, "after and most are numbers; most is up to 1000", answer);
@@ -306,9 +334,9 @@ int PlexRelay::change_upstreams(const std::string& given, bool add, std::string&
 
 int PlexRelay::control_upstream(const ControlQuery& query, bool add, std::string& answer) {
   const std::unique_ptr<JsonDocument> document = JsonDocument::parse(query.body);
-  const std::string url(document == nullptr ? std::string_view() : document->root()["url"].text());
-  if (url.empty()) return problem(400, "the body is no JSON with a url; for example {\"url\": \"grpc://10.0.0.7:45888\"}", answer);
-  std::string why;
+  std::string url;
+  std::string why = document == nullptr ? kNoUrl : read_url(document->root(), url);
+  if (!why.empty()) return problem(400, why, answer);
   if (const int status = change_upstreams(url, add, why); status != 200) return problem(status, why, answer);
   Json json(answer);
   json.begin('{');
@@ -320,6 +348,7 @@ int PlexRelay::control_upstream(const ControlQuery& query, bool add, std::string
 // ---- watching
 
 int PlexRelay::control_watch(const ControlQuery& query, std::string& answer) {
+  if (const std::string why = strange(query, {"client"}); !why.empty()) return problem(400, why, answer);
   std::vector<Uuid> only;
   for (std::string_view rest = query.get("client"); !rest.empty();) {
     const std::string_view word = rest.substr(0, rest.find(','));
