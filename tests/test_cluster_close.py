@@ -329,11 +329,11 @@ def test_half_close_is_not_a_licence(lab: Lab) -> None:
 
 def test_half_closed_conversation_lives_while_bytes_flow(lab: Lab) -> None:
     """The limit counts silence: an answer that trickles for longer than it goes on to its end."""
-    relay = lab.relay(half_close_timeout="600ms")
+    relay = lab.relay(half_close_timeout="1500ms")
     client, gateway = lab.pair(relay)
     client.finish()
     assert gateway.read_all() == b""
-    for number in range(6):
+    for number in range(8):
         gateway.send(b"%d" % number)
         assert client.read(1) == b"%d" % number
         assert client.silent(0.25)

@@ -76,10 +76,10 @@ def test_idle_pair_is_ended(lab: Lab) -> None:
 @pytest.mark.parametrize("who", ["client", "gateway"])
 def test_busy_pair_is_not_idle(lab: Lab, who: str) -> None:
     """A byte now and then, in one direction only, keeps a pair alive past its --idle-timeout."""
-    relay = lab.relay(idle_timeout="600ms")
+    relay = lab.relay(idle_timeout="1500ms")
     client, gateway = lab.pair(relay)
     speaker, listener = (client, gateway) if who == "client" else (gateway, client)
-    for number in range(6):
+    for number in range(8):
         speaker.send(b"%d" % number)
         assert listener.read(1) == b"%d" % number
         assert listener.silent(0.25)

@@ -120,7 +120,7 @@ def test_memory_is_given_back(lab: Lab) -> None:
     before = relay.memory()
     for _ in range(4):
         gateway = lab.gateway(relay)
-        assert gateway.fill(Stream("queue"), 1 << 28, quiet=0.2) > 6_000_000
+        assert gateway.fill(Stream("queue"), 1 << 28, quiet=1) > 6_000_000
         gateway.finish()
     assert relay.memory() > before + 20_000_000
     for _ in range(4):

@@ -331,12 +331,12 @@ def test_a_reply_that_takes_its_time(lab: Lab) -> None:
             return OK
         fake.target.peers[-1].send(b"$100\r\n")
         for _ in range(9):
-            more.wait(seconds(0.15))
+            more.wait(seconds(0.25))
             fake.target.peers[-1].send(b"x" * 10)
         return b"x" * 10 + b"\r\n"
 
     fake = Fake(lab, slowly)
-    relay = in_front_of(lab, fake, timeout=f"{seconds(0.5) * 1000:.0f}ms")
+    relay = in_front_of(lab, fake, timeout=f"{seconds(1.5) * 1000:.0f}ms")
     client = lab.at(relay.address("client"))
     client.send(encode("GET", "a"))
     assert client.read(108) == b"$100\r\n" + b"x" * 100 + b"\r\n"
