@@ -203,7 +203,7 @@ void Client::acknowledged(uint64_t seq, uint32_t upstream) {
     return true;
   };
   while (!has.kept.empty() && is_done(has.kept.front())) has.kept.pop_front();
-  if (!has.kept.empty() && has.kept.front().seq <= seq) std::erase_if(has.kept, is_done);  // with round-robin: others have some before
+  if (!has.kept.empty() && has.kept.front().seq <= seq) has.kept.erase_if(is_done);  // with round-robin: others have some before
   if (acks_full_ && has.kept_bytes < relay_.config().ack_queue) {
     acks_full_ = false;
     again();

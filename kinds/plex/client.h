@@ -14,7 +14,6 @@
 #pragma once
 
 #include <algorithm>
-#include <deque>
 #include <map>
 #include <memory>
 #include <span>
@@ -22,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/fifo.h"
 #include "lib/list.h"
 #include "lib/uuid.h"
 #include "net/conn.h"
@@ -154,7 +154,7 @@ class Client final : public ListNode, public Mortal, private ConnUser {
       uint64_t id;
     };
     // The message with that number, or the first behind it.
-    std::deque<Kept>::iterator find(uint64_t seq) {
+    Fifo<Kept>::iterator find(uint64_t seq) {
       return std::lower_bound(kept.begin(), kept.end(), seq, [](const Kept& one, uint64_t wanted) { return one.seq < wanted; });
     }
 
@@ -164,11 +164,11 @@ class Client final : public ListNode, public Mortal, private ConnUser {
     std::string part;            // bytes read that are no whole message yet, or for which there was no room
     size_t done = 0;             // of `part`: given already
     size_t scanned = 0;
-    std::deque<Kept> kept;       // messages that are not acknowledged, or were taken back; by seq
+    Fifo<Kept> kept;             // messages that are not acknowledged, or were taken back; by seq
     size_t unsent = 0;           // how many of `kept` have no upstream
     uint32_t turns = 0;          // how often some of `kept` were given once more
     uint64_t kept_bytes = 0;     // with what keeping them takes
-    std::deque<Report> reports;
+    Fifo<Report> reports;
     std::vector<Group*> groups;
     std::map<std::string, std::string> labels;
     Delay idle_timeout{-1};      // of its own; -1: it has none

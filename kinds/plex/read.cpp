@@ -133,7 +133,7 @@ bool Client::resend() {
     kept.upstream = to->has(upstream::kAck) ? to->id() : kDone;
     if (kept.upstream == kDone) has.kept_bytes -= kept.payload.size() + sizeof kept;
   }
-  std::erase_if(has.kept, [](const Extras::Kept& kept) { return kept.upstream == kDone; });
+  has.kept.erase_if([](const Extras::Kept& kept) { return kept.upstream == kDone; });
   if (roomless_) return false;
   if (has.kept_bytes < relay_.config().ack_queue) acks_full_ = false;
   if (!ended_) drop_extras();
