@@ -273,13 +273,13 @@ def test_no_descriptors_at_all(lab: Lab, limit: int) -> None:
 
 def test_stopped_and_continued(lab: Lab) -> None:
     """Stopped for longer than its time-outs (SIGSTOP, a frozen container): what is due comes once, at once; open pairs go on."""
-    relay = lab.relay(pairs=4, wait_timeout="300ms")
+    relay = lab.relay(pairs=4, wait_timeout="1s")
     client, gateway = lab.pair(relay)
     waiting = lab.gateway(relay)
     relay.wait_log("waiting", count=2)
     relay.signal(signal.SIGSTOP)
     client.send(b"meanwhile")
-    gateway.silent(0.5)
+    gateway.silent(1.2)
     relay.signal(signal.SIGCONT)
     assert gateway.read(9) == b"meanwhile"
     assert relay.wait_log("session-end")["reason"] == "wait-timeout"

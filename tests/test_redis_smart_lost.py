@@ -379,7 +379,7 @@ def test_reads_behind_what_was_refused_for_now(lab: Lab) -> None:
 
 def test_a_server_that_refuses_writes_for_long(lab: Lab) -> None:
     """Who waits behind a write that was answered and is refused for now is told why after the timeout; nothing is lost, and then all is well again."""
-    moody, relay = moody_relay(lab, timeout="300ms")
+    moody, relay = moody_relay(lab, timeout="1s")
     client = lab.at(relay.address("client"))
     moody.moods = [b"-MISCONF no disk\r\n"] * 1000
     client.send(encode("SET", "a", "1") + encode("SET", "b", "2") + encode("GET", "a"))
