@@ -33,39 +33,48 @@ TEST(Fifo, IsSearchedAndFilledInTheMiddle) {
   EXPECT_TRUE(std::equal(fifo.begin(), fifo.end(), std::deque<int>{2, 4, 5, 6}.begin()));
 }
 
-TEST(Fifo, IsAsADeque) {
-  Random random(7);
+// The same is done to both.
+struct Both {
   Fifo<uint64_t> fifo;
   std::deque<uint64_t> deque;
+
+  void insert(uint64_t place, uint64_t number) {
+    const auto at = static_cast<std::ptrdiff_t>(place % (fifo.size() + 1));
+    fifo.insert(fifo.begin() + at, number);
+    deque.insert(deque.begin() + at, number);
+  }
+  void erase_above(uint64_t number) {
+    const auto is_above = [number](uint64_t one) { return one > number; };
+    fifo.erase_if(is_above);
+    std::erase_if(deque, is_above);
+  }
+  void push(uint64_t number) {
+    fifo.push_back(number);
+    deque.push_back(number);
+  }
+  void pop() {
+    if (deque.empty()) return;
+    fifo.pop_front();
+    deque.pop_front();
+  }
+  bool same() {
+    return fifo.size() == deque.size() && fifo.empty() == deque.empty() && std::equal(fifo.begin(), fifo.end(), deque.begin()) &&
+           (deque.empty() || fifo.front() == deque.front());
+  }
+};
+
+TEST(Fifo, IsAsADeque) {
+  Random random(7);
+  Both both;
   for (int i = 0; i < 20'000; ++i) {
+    const bool grows = i / 2'000 % 2 == 0;
+    const uint64_t what = random.below(1000);
     const uint64_t number = random.below(100);
-    switch (random.below(i / 2'000 % 2 == 0 ? 9 : 14)) {  // it grows, and shrinks, by turns
-      case 0: {
-        const auto at = static_cast<std::ptrdiff_t>(random.below(fifo.size() + 1));
-        fifo.insert(fifo.begin() + at, number);
-        deque.insert(deque.begin() + at, number);
-        break;
-      }
-      case 1:
-        if (random.below(20) > 0) break;
-        fifo.erase_if([number](uint64_t one) { return one > number; });
-        std::erase_if(deque, [number](uint64_t one) { return one > number; });
-        break;
-      case 2: case 3: case 4: case 5:
-        fifo.push_back(number);
-        deque.push_back(number);
-        break;
-      default:
-        if (deque.empty()) break;
-        fifo.pop_front();
-        deque.pop_front();
-    }
-    ASSERT_EQ(fifo.size(), deque.size());
-    ASSERT_EQ(fifo.empty(), deque.empty());
-    ASSERT_TRUE(std::equal(fifo.begin(), fifo.end(), deque.begin()));
-    if (!deque.empty()) {
-      ASSERT_EQ(fifo.front(), deque.front());
-    }
+    if (what < 5) both.erase_above(number);
+    else if (what < 100) both.insert(random.next(), number);
+    else if (what < (grows ? 600 : 400)) both.push(number);
+    else both.pop();
+    ASSERT_TRUE(both.same()) << i;
   }
 }
 
