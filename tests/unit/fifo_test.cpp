@@ -30,7 +30,8 @@ TEST(Fifo, IsSearchedAndFilledInTheMiddle) {
   for (const int number : {1, 2, 4, 6}) fifo.push_back(number);
   fifo.pop_front();
   fifo.insert(std::lower_bound(fifo.begin(), fifo.end(), 5), 5);
-  EXPECT_TRUE(std::equal(fifo.begin(), fifo.end(), std::deque<int>{2, 4, 5, 6}.begin()));
+  const std::deque<int> wanted = {2, 4, 5, 6};
+  EXPECT_TRUE(std::equal(fifo.begin(), fifo.end(), wanted.begin(), wanted.end()));
 }
 
 // The same is done to both.
