@@ -94,7 +94,7 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
 
   bool say(Letter what, const LetterWriter& letter) { return is_there() && trunk_->send(what, letter.bytes()); }
   // It has not done yet what a reload says.
-  bool is_behind() const { return is_there() && pid_ != 0 && unconfirmed_ > 0; }
+  bool is_behind() const { return is_there() && begun_ && unconfirmed_ > 0; }
   bool is_given_up() const { return given_up_; }
   bool is_there() const { return trunk_ != nullptr && trunk_->is_open(); }
   Trunk& trunk() { return *trunk_; }
@@ -113,15 +113,15 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
   void kill() {
     if (pid_ != 0) crew_.nursery_->kill(pid_);
   }
-  // To be called each kPulseEvery. False: it has not said for long that it lives. (While it is held nobody would hear it.)
-  bool feel() { return !is_there() || pid_ == 0 || trunk_->is_held() || ++missed_ <= kMissedMost; }
+  // To be called each kPulseEvery. False: it has not said for long that it lives, also before it has begun. (While it is held nobody would hear it.)
+  bool feel() { return !is_there() || trunk_->is_held() || ++missed_ <= kMissedMost; }
   // Does not wait for its end.
   void end_stuck() {
     LogLine(Level::kError, "worker-stuck").text("relay", crew_.name_).number("worker", number).text("remedy", "it is ended and replaced");
     end();
   }
   void status(Json& json) const {
-    const std::string_view state = !is_there() ? "down" : pid_ == 0 ? "starting" : missed_ > 2 ? "silent" : refused_ ? "refused" : "up";
+    const std::string_view state = !is_there() ? "down" : !begun_ ? "starting" : missed_ > 2 ? "silent" : refused_ ? "refused" : "up";
     json.number("worker", number).number("pid", pid_).text("state", state).number("starts", starts_);
   }
 
@@ -145,7 +145,10 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
         const size_t most = letter.number();
         return crew_.said(*this, ticket, most, letter.text());
       }
-      case Letter::kPulse: missed_ = 0; return;
+      case Letter::kPulse:
+        pid_ = static_cast<int>(letter.number());
+        missed_ = 0;
+        return;
       case Letter::kSetUp:
       case Letter::kConfigure:
       case Letter::kDrain:
@@ -167,6 +170,7 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
       });
     crew_.lost(*this);
     pid_ = 0;
+    begun_ = false;
     unconfirmed_ = 0;
     missed_ = 0;
     refused_ = false;
@@ -181,7 +185,7 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
     --unconfirmed_;
     refused_ = faults > 0;
     if (refused_) crew_.by_hand_ = true;  // another reload of the same file is to try again
-    if (pid_ != 0) return;
+    if (std::exchange(begun_, true)) return;
     pid_ = pid;
     ++starts_;
     if (faults == 0) LogLine(Level::kInfo, "worker-started").text("relay", crew_.name_).number("worker", number).number("pid", pid);
@@ -210,6 +214,7 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
   Time started_{};
   Delay pause_{};
   int pid_ = 0;     // 0: not known yet
+  bool begun_ = false;
   int before_ = 0;  // of the one whose place it takes
   uint64_t starts_ = 0;
   unsigned unconfirmed_ = 0;  // configurations that it has been sent
@@ -363,6 +368,8 @@ void Crew::stop(std::string_view why) {
   places_.clear();
   for (const auto& hand : hands_)
     if (!hand->say(Letter::kStop, LetterWriter().text(why))) hand->let_go();
+  held_ = false;
+  choose_held();
   if (!idle()) stuck_.arm(kStopMost);
 }
 
@@ -459,13 +466,18 @@ void Crew::give_back(unsigned from, unsigned to, std::span<const std::byte> mail
   if (from < hands_.size() && !hands_[from]->say(Letter::kReturned, LetterWriter().number(to).raw(mail))) ++unreturned_;
 }
 
-// Nobody's letters are read until all have taken theirs, but for a half; of those who are to take them it must be seen when they go.
+// Nobody's letters are read until all have taken theirs, but for a half.
 void Crew::hold() {
-  if (held_) return;
+  if (held_ || stopping_) return;
   held_ = true;
-  for (const auto& hand : hands_)
-    if (hand->is_there()) hand->trunk().hold(hand->trunk().waiting() <= Trunk::kMailMost / 2);
+  choose_held();
   stuck_.arm(kLook);
+}
+
+// Of those who are to take them it must be seen when they go, or hang. Whoever is none of them may be one by and by.
+void Crew::choose_held() {
+  for (const auto& hand : hands_)
+    if (hand->is_there()) hand->trunk().hold(held_ && hand->trunk().waiting() <= Trunk::kMailMost / 2);
 }
 
 void Crew::feel() {
@@ -484,10 +496,9 @@ void Crew::on_timer(Timer& timer) {
   }
   const auto is_full = [](const auto& hand) { return hand->is_there() && hand->trunk().waiting() > Trunk::kMailMost / 2; };
   const bool full = std::any_of(hands_.begin(), hands_.end(), is_full);
-  if (full) return stuck_.arm(kLook);
-  held_ = false;
-  for (const auto& hand : hands_)
-    if (hand->is_there()) hand->trunk().hold(false);
+  held_ = full;
+  choose_held();
+  if (full) stuck_.arm(kLook);
 }
 
 // ---- the admin socket

@@ -83,6 +83,7 @@ class Crew final : public Relay, private TimerUser {
   void deliver(Hand& from, unsigned to, std::span<const std::byte> mail);
   void give_back(unsigned from, unsigned to, std::span<const std::byte> mail);
   void hold();
+  void choose_held();
   void feel();
   void tell_owed();
   void said(Hand& hand, Ticket ticket, size_t most, std::string_view piece);

@@ -60,7 +60,7 @@ bool Trunk::post(uint64_t number, std::span<const std::byte> mail) {
 }
 
 void Trunk::hold(bool yes) {
-  held_ = yes;
+  if (std::exchange(held_, yes) == yes) return;
   if (!yes && is_open()) conn_.again();
 }
 

@@ -35,7 +35,7 @@ class Worker final : private TrunkUser, private TimerUser, private Mail, private
   int run() {
     static_cast<void>(sys::raise_descriptor_limit());
     if (!trunk_.open(std::move(cradle_.trunk)).ok()) return kExitFailed;
-    pulse_.arm(kPulseEvery);
+    pulse();  // before anything that may hang
     while (!over_) {
       loop_.turn(Delay::max());
       if (draining_ && relay_ != nullptr && relay_->idle()) over_ = true;
@@ -83,8 +83,9 @@ class Worker final : private TrunkUser, private TimerUser, private Mail, private
       case Letter::kAnswer: return;
     }
   }
-  void on_timer(Timer&) override {
-    static_cast<void>(trunk_.send(Letter::kPulse, {}));
+  void on_timer(Timer&) override { pulse(); }
+  void pulse() {
+    static_cast<void>(trunk_.send(Letter::kPulse, LetterWriter().number(static_cast<uint64_t>(sys::process_id())).bytes()));
     pulse_.arm(kPulseEvery);
   }
   void on_trunk_down(Trunk&) override {
