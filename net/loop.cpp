@@ -132,8 +132,9 @@ void Loop::dispatch_again() {
 }
 
 void Loop::fire_timers() {
-  // No more than were there at the start: one that arms itself for now must not hold the turn.
-  for (uint32_t left = timers_.size(); left > 0 && !timers_.empty() && timers_.top().when_ <= now_; --left) {
+  // None that is armed from here on: one that arms itself for now must not hold the turn. (Of those that are due at the same time it is behind the others.)
+  const uint64_t last = armed_;
+  while (!timers_.empty() && timers_.top().when_ <= now_ && timers_.top().order_ <= last) {
     Timer& timer = timers_.top();
     timers_.remove(timer);
     timer.user_.on_timer(timer);
@@ -165,6 +166,7 @@ int Loop::timeout(Delay most) const {
 
 void Timer::arm(Delay delay) {
   when_ = loop_.now_ + std::clamp(delay, Delay{0}, kForEver);
+  order_ = ++loop_.armed_;
   if (armed()) loop_.timers_.moved(*this);
   else loop_.timers_.push(*this);
 }

@@ -124,6 +124,7 @@ class Loop final : private TimerUser {
   std::vector<uint64_t> again_;     // names
   std::vector<uint64_t> again_now_;  // those of the turn under way
   Heap<Timer> timers_;
+  uint64_t armed_ = 0;  // how often any has been armed
   Random random_;
   std::vector<std::unique_ptr<Mortal>> dead_;
   std::vector<std::unique_ptr<Mortal>> dying_;  // being destroyed now: who dies may bury others

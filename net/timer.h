@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <utility>
 
 #include "lib/heap.h"
 
@@ -39,7 +40,7 @@ class Timer {
   bool armed() const { return heap_place != kNotInHeap; }
   Time when() const { return when_; }  // REQUIRES: armed()
 
-  Time heap_key() const { return when_; }
+  std::pair<Time, uint64_t> heap_key() const { return {when_, order_}; }
   uint32_t heap_place = kNotInHeap;
 
  private:
@@ -47,6 +48,7 @@ class Timer {
   Loop& loop_;
   TimerUser& user_;
   Time when_{};
+  uint64_t order_ = 0;  // in which it was armed, among all
 };
 
 }  // namespace relay

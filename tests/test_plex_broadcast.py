@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages for all clients, for those that have said something lately, and for the others."""
 
+import threading
 from typing import Any
 
 import pytest
 
 from harness.lab import Lab
+from harness.peers import http2
 from harness.peers.upstream_proto import pb
 from harness.plex import Met, announced, newcomer, trade
-from harness.scale import volume
+from harness.scale import seconds, volume
 from harness.stream import Stream
 from harness.task import Task
 from harness.until import until
@@ -287,3 +289,28 @@ def test_more_broadcasts_than_may_wait(lab: Lab) -> None:
         assert one.peer.read(len(wanted)) == wanted
     assert met[2].peer.read(3) == b"you"
     assert relay.stats()["dropped_messages"] == 0
+
+
+def test_what_was_said_before_the_end(lab: Lab) -> None:
+    """What an upstream has said to many, and has been read of it, is done, also when it is lost before it all is."""
+    count = 300
+    said, come = [], threading.Event()
+
+    def talk(liar: http2.Conversation, stream: int) -> None:
+        liar.begin(stream)
+        said.append(b"".join(http2.frame(http2.DATA, 0, stream, http2.grpc_message(pb.OutputStreamRequest(broadcast=pb.ALL, payload=b"%03d." % one).SerializeToString()))
+                             for one in range(count)))
+
+    def live(liar: http2.Conversation, stream: int) -> None:
+        come.wait(seconds(20))
+        liar.begin(stream)
+        liar.peer.send(said.pop() + http2.frame(http2.DATA, 0, stream, http2.grpc_message(b"")))  # all at once, and then that it does not live
+
+    relay = lab.plex(lab.liar(talk=talk, live=live), retry_min="1h", retry_max="1h").allow("upstream-lost")
+    clients = [lab.client(relay) for _ in range(20)]
+    relay.wait_stat("clients", "==", len(clients))
+    come.set()
+    relay.wait_log("upstream-lost", error="it says that it does not live")
+    for client in clients:
+        assert client.read(4 * count) == b"".join(b"%03d." % one for one in range(count))
+    assert (relay.stats()["broadcasts"], relay.stats()["dropped_messages"]) == (count, 0)

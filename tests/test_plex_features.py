@@ -143,6 +143,20 @@ def test_abort(lab: Lab) -> None:
     assert other.peer.read(1) == b"x"
 
 
+def test_abort_of_a_client_that_ends(lab: Lab) -> None:
+    """Whoever is ending, and has not taken all, can be reset; what is said with that is lost, and whoever asked is told."""
+    upstream = lab.upstream(does="silent", features=("EVENTS", "DELIVERY_REPORT"))
+    relay = lab.plex(upstream, client_queue="8MiB")
+    one = announced(lab, relay, upstream, rcvbuf=4096)
+    for _ in range(60):
+        upstream.send(client_uuid=one.uuid, payload=bytes(100_000))
+    upstream.command(one.uuid, "CLOSE")
+    upstream.command(one.uuid, "ABORT", payload=b"late", request_id=4)
+    assert upstream.wait(event=pb.EVENT_DELIVERY, request_id=4).delivery == pb.DELIVERY_CLOSED
+    assert one.peer.read_end()[1] == "reset"
+    assert relay.stats()["dropped_messages"] == 1
+
+
 def test_reject(lab: Lab) -> None:
     """COMMAND_REJECT says a last word and ends the client."""
     upstream, relay, [one, other] = world(lab, 2)

@@ -2,12 +2,14 @@
 """Reloads of a plex that runs: what holds at once for those who are there, and what a reload that fails leaves behind."""
 # Issue: point 1 (dynamic control of the runtime).
 
+import json
 import socket
 from types import SimpleNamespace
 from typing import Any
 
 from harness.lab import Lab
 from harness.plex import announced
+from harness.stream import Stream
 from harness.until import until
 
 TEXT = '[[relay]]\nkind = "plex"\nname = "plex"\nlisten = [{listen}]\nframing = "line"\nupstream = ["{url}"]\n'
@@ -60,6 +62,33 @@ def test_shorter_queues(lab: Lab) -> None:
     until(lambda: len(upstream.data(one.uuid)) == len(lines), "all of them have come")
     assert [event.payload for event in upstream.data(one.uuid)] == [line + b"\n" for line in lines]
     assert relay.stats()["lost_messages"] == 0
+
+
+def test_longer_queues(lab: Lab) -> None:
+    """Whoever was held back by the shorter ones goes on at once, though nobody has taken anything meanwhile: clients of an upstream that does not
+    read, and one that does not read itself."""
+    upstream = lab.upstream_process(does="silent", features=("EVENTS",), options=(("grpc.http2.bdp_probe", 0),))
+    text = TEXT.format(listen=ANY, url=upstream.url) + 'max-message = "8KiB"\nlive-interval = "0"\n'
+    relay = lab.run(text + 'upstream-queue = "64KiB"\nclient-queue = "1MiB"\nmax-upstream-message = "64KiB"\n')
+    relay.wait_stat("upstreams", "==", 1)
+    slow, busy = announced(lab, relay, upstream, rcvbuf=4096), announced(lab, relay, upstream)
+
+    def state() -> str:
+        return str(json.loads(relay.admin("GET", f"/relays/plex/clients/{slow.uuid}").text())["state"])
+
+    count = 0
+    while state() != "slow":
+        upstream.send(client_uuid=slow.uuid, payload=bytes(60_000))
+        count += 1
+        relay.wait_stat("messages_out", ">=", count)
+    upstream.stall()
+    busy.peer.fill(Stream("held back"), 1 << 28, quiet=1)
+    before = relay.stats()["bytes_in"]
+    lab.file("relay.toml", text + 'upstream-queue = "8MiB"\nclient-queue = "64MiB"\nmax-upstream-message = "64KiB"\n')
+    assert relay.reload().status == 200
+    relay.wait_stat("bytes_in", ">", before)
+    assert state() == "open"
+    upstream.go_on()
 
 
 def test_a_shorter_resolve_interval(lab: Lab) -> None:

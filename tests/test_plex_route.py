@@ -536,7 +536,7 @@ def test_a_redis_that_will_not_do(lab: Lab, words: list[str], url: str, said: st
 def test_a_user_with_few_rights(lab: Lab) -> None:
     """The rights that the manual names are enough."""
     redis = lab.redis_server(*"--user relay on >pass resetchannels &relay:plex:* ~relay:plex:instance:* +hello +auth +ping +subscribe +publish +set +del".split())
-    one, other = (instance(lab, f"redis://relay:pass@{redis.address}", route_timeout="100ms") for _ in range(2))
+    one, other = (instance(lab, f"redis://relay:pass@{redis.address}", route_timeout="2s") for _ in range(2))
     until(lambda: len(redis.direct().keys(KEY)) == 2, "each has a key")
     met = comes(lab, other)
     reaches(one.upstream, met)

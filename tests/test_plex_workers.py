@@ -500,6 +500,55 @@ def test_a_worker_that_hangs_while_nobody_says_anything(lab: Lab) -> None:
     assert one.peer.read(2) == b"on"
 
 
+@pytest.mark.skipif(not has_tls(), reason="built without TLS")
+def test_a_worker_that_hangs_before_it_has_begun(lab: Lab) -> None:
+    """One whose certificate is on a file system that does not answer is ended and tried again, as often as it takes; others go on."""
+    ca = Authority(lab.folder, "ca")
+    issued = ca.issue("plex", dns=["plex.example"])
+    upstream = lab.upstream()
+    relay = lab.plex(upstream, listen=["127.0.0.1:0", "tls://127.0.0.1:0"], cert=issued.cert, key=issued.key, workers=2).allow("worker-killed", "worker-lost", "worker-stuck")
+    relay.wait_stat("upstreams", "==", 2)
+    text = issued.cert.read_bytes()
+    issued.cert.unlink()
+    os.mkfifo(issued.cert)  # who reads it waits for a writer
+    os.kill(workers(relay)[1]["pid"], signal.SIGKILL)
+    relay.wait_log("worker-lost", worker=1)
+    until(lambda: workers(relay)[1]["state"] == "starting", "it begins")
+    relay.wait_log("worker-stuck", worker=1, timeout=40)
+    assert workers(relay)[0]["state"] == "up"
+    issued.cert.unlink()
+    issued.cert.write_bytes(text)
+    until(lambda: [one["state"] for one in workers(relay)] == ["up", "up"], "it has begun", timeout=40)
+
+
+@pytest.mark.skipif(SLOW, reason="a sanitizer's allocator takes too long for so many bytes")
+def test_a_worker_that_dies_while_mail_is_held(lab: Lab) -> None:
+    """Mail for a slow worker is too much, so that others are not read; one of those dies meanwhile, with more to take than it had then: it is replaced."""
+    upstream, relay, met = world(lab, 3, each=1)
+    relay.allow("worker-killed", "worker-lost", "worker-stuck")
+    pids = [one["pid"] for one in workers(relay)]
+    mail = b"x" * 60_000
+
+    def say(worker: int, count: int) -> None:
+        """To a group that nobody is in: it goes to all other workers."""
+        stream, before = upstream.stream_of(of_worker(met, worker)[0].uuid), relay.stats()["routed"]
+        for _ in range(count):
+            upstream.send_by(stream, group="nobody", payload=mail)
+        if worker == 0:
+            until(lambda: relay.stats()["routed"] >= before + count, "it has been given on", timeout=20)
+
+    os.kill(pids[2], signal.SIGSTOP)
+    say(0, 147)
+    os.kill(pids[1], signal.SIGSTOP)
+    say(0, 140)  # now 16 MiB wait for 2, and nearly 8 for 1
+    say(2, 80)
+    os.kill(pids[2], signal.SIGCONT)  # which says so much that more than 8 wait for 1
+    relay.wait_stat("routed", ">=", 147 + 140 + 80, timeout=20)
+    os.kill(pids[1], signal.SIGKILL)
+    relay.wait_log("worker-lost", worker=1, timeout=10)
+    until(lambda: [one["state"] for one in workers(relay)] == ["up", "up", "up"], "it is replaced", timeout=20)
+
+
 def test_the_nursery_is_killed(lab: Lab) -> None:
     """Without the process that makes workers those that are there go on, the log says what is wrong, and the end is a good one."""
     upstream, relay, met = world(lab, 2)

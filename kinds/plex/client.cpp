@@ -529,8 +529,14 @@ void Client::give_up(std::string_view why) {
 }
 
 void Client::reconfigured() {
-  if (acks_full_ && (extras_ == nullptr || extras_->kept_bytes < relay_.config().ack_queue)) acks_full_ = false;
-  else if (!slow_) return;
+  if (slow_ && (extras_ == nullptr || extras_->out.size() <= relay_.config().client_queue / 4)) {
+    slow_ = false;
+    relay_.tell(*this, upstream::Event::kWritable);
+  } else if (acks_full_ && (extras_ == nullptr || extras_->kept_bytes < relay_.config().ack_queue)) {
+    acks_full_ = false;
+  } else if (!slow_) {
+    return;
+  }
   again();
 }
 

@@ -8,7 +8,7 @@
 
 namespace relay::plex {
 
-bool Crowd::add(const upstream::Output& output, std::set<Uuid> had, bool by_admin) {
+bool Crowd::add(const upstream::Output& output, std::set<Uuid> had, uint32_t speaker) {
   for (const std::string_view text : output.except_uuids)
     if (const std::optional<Uuid> uuid = Uuid::parse(text); uuid) had.insert(*uuid);
   const uint64_t size = output.payload.size() + output.reason.size() + output.group.size() + sizeof(Job) + had.size() * kBesideUuid;
@@ -22,14 +22,24 @@ bool Crowd::add(const upstream::Output& output, std::set<Uuid> had, bool by_admi
   job.payload.assign(reinterpret_cast<const char*>(output.payload.data()), output.payload.size());
   job.command = output.command;
   job.reason = output.reason;
-  job.by_admin = by_admin;
+  job.speaker = speaker;
   job.size = size;
   bytes_ += size;
+  ++jobs_of_[speaker];
   if (!timer_.armed()) timer_.arm(Delay{0});
   return true;
 }
 
-bool Crowd::is_behind() const { return jobs_.size() >= kJobsHeld || bytes_ >= relay_.config().broadcast_queue / 2; }
+bool Crowd::is_behind(uint32_t speaker) const {
+  const auto own = jobs_of_.find(speaker);
+  return own != jobs_of_.end() && (own->second >= kJobsHeld || bytes_ >= relay_.config().broadcast_queue / 2);
+}
+
+void Crowd::clear() {
+  jobs_.clear();
+  jobs_of_.clear();
+  bytes_ = 0;
+}
 
 bool Crowd::is_meant(const Job& job, Client& client) {
   if (client.ending() || !client.is_known()) return false;
@@ -46,7 +56,7 @@ bool Crowd::is_meant(const Job& job, Client& client) {
 void Crowd::hear(const Job& job, Client& client) {
   if (!is_meant(job, client)) return;
   if (!job.payload.empty() && !client.write(std::as_bytes(std::span(job.payload)))) return;
-  relay_.command(client, job.command, job.reason, job.by_admin);
+  relay_.command(client, job.command, job.reason, job.speaker == 0);
 }
 
 void Crowd::catch_up(Client& client) {
@@ -58,13 +68,11 @@ void Crowd::catch_up(Client& client) {
 }
 
 void Crowd::on_timer(Timer&) {
-  // A timer that is armed for now may fire again in the same turn.
-  if (turn_ == relay_.loop().turns()) return timer_.arm(Delay{0});
-  turn_ = relay_.loop().turns();
   for (uint32_t left = kSlice; left > 0 && !jobs_.empty(); --left) {
     if (at_ >= relay_.clients().places()) {
       at_ = 0;
       bytes_ -= jobs_.front().size;
+      if (const auto own = jobs_of_.find(jobs_.front().speaker); --own->second == 0) jobs_of_.erase(own);
       jobs_.pop_front();
       ++first_;
       continue;

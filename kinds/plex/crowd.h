@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <set>
 #include <string>
 
@@ -27,14 +28,14 @@ class Crowd final : private TimerUser {
   Crowd(PlexRelay& relay, Loop& loop) : relay_(relay), timer_(loop, *this) {}
 
   // Of a message whose target is a broadcast or a group; `had`: those who are not to hear it, besides those that it excepts. False: there is no
-  // room for it (broadcast-queue).
-  bool add(const upstream::Output& output, std::set<Uuid> had, bool by_admin);
+  // room for it (broadcast-queue). `speaker`: an upstream's id, 0 for an operator, or another number for who is elsewhere.
+  bool add(const upstream::Output& output, std::set<Uuid> had, uint32_t speaker);
   void catch_up(Client& client);
   uint32_t newest() const { return first_ + static_cast<uint32_t>(jobs_.size()) - 1; }
   bool idle() const { return jobs_.empty(); }
-  // An upstream is to wait with what else it has to say to many.
-  bool is_behind() const;
-  void clear() { jobs_.clear(); bytes_ = 0; }
+  // An upstream is to wait with what else it has to say to many: enough of its own is not done yet, or all have said more than half of what may wait.
+  bool is_behind(uint32_t speaker) const;
+  void clear();
 
  private:
   static constexpr uint32_t kSlice = 256;    // clients a turn
@@ -49,7 +50,7 @@ class Crowd final : private TimerUser {
     std::string payload;
     upstream::Command command{};
     std::string reason;
-    bool by_admin = false;
+    uint32_t speaker = 0;
     uint32_t active_since = 0;  // a tick
     std::set<Uuid> except;
     uint64_t size = 0;
@@ -63,8 +64,8 @@ class Crowd final : private TimerUser {
   std::deque<Job> jobs_;
   uint32_t first_ = 1;   // the number of jobs_.front(), or of the next one
   uint32_t at_ = 0;      // the place where it goes on
-  uint64_t turn_ = 0;    // of the loop, in which it was gone on with
   uint64_t bytes_ = 0;
+  std::map<uint32_t, size_t> jobs_of_;  // how many, by speaker
 };
 
 }  // namespace relay::plex

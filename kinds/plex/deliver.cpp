@@ -87,7 +87,11 @@ void PlexRelay::deliver_by_name(const Speaker& from, std::string_view text, cons
 
 void PlexRelay::deliver_to(const Speaker& from, Client& client, const Output& output) {
   catch_up(client);
-  if (client.ending() && output.command == Command::kAbort) return client.end(CloseReason::kUpstream, printable(output.reason.substr(0, kReasonMost)), true);
+  if (client.ending() && output.command == Command::kAbort) {
+    if (!output.payload.empty()) stats_.add(Stat::kDroppedMessages);
+    if (output.request_id != 0) report(from.id, output.request_id, client.uuid(), Delivery::kClosed);
+    return client.end(CloseReason::kUpstream, printable(output.reason.substr(0, kReasonMost)), true);
+  }
   for (const auto& [name, value] : output.labels)
     if (!client.ending() && !client.set_label(name, value)) bad_message(from, "too many labels, or too long ones, for client " + client.uuid().text());
   if (output.has_idle_timeout && !client.ending()) client.set_idle_timeout(Delay{output.idle_timeout_ms});
@@ -144,7 +148,7 @@ void PlexRelay::deliver_to_many(const Speaker& from, const Output& output, std::
       return;
     }
   }
-  if (crowd_.add(output, std::move(had), from.id == 0)) return;
+  if (crowd_.add(output, std::move(had), from.id)) return;
   stats_.add(Stat::kDroppedMessages);
   bad_message(from, "broadcast-queue is full");
 }

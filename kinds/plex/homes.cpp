@@ -133,8 +133,6 @@ void PlexRelay::settle_home(Client& client) {
 
 // Some of those who wait until they may go; and of all, if there is another upstream now.
 void PlexRelay::settle_homes() {
-  if (move_turn_ == env_.loop.turns()) return move_.arm(Delay{0});
-  move_turn_ = env_.loop.turns();
   for (uint32_t left = kServed; left > 0 && settled_ < clients_.places(); --left)
     if (Client* client = clients_.at(settled_++); client != nullptr && !client->label(config_.hash_label).empty()) settle_home(*client);
   if (settled_ >= clients_.places()) settled_ = UINT32_MAX;
@@ -198,8 +196,6 @@ void PlexRelay::upstream_closed(Upstream& upstream) {
 
 // Those that waited for an upstream, and those that waited for room, some in a turn.
 void PlexRelay::serve() {
-  if (turn_ == env_.loop.turns()) return serve_.arm(Delay{0});  // a timer that is armed for now may fire again in the same turn
-  turn_ = env_.loop.turns();
   if (orphans_.serve()) serve_.arm(Delay{0});
   if (drained_ && orphans_.is_empty() && clients_.size() == 0) drain_.arm(Delay{0});  // that was waited for
   uint32_t left = kServed;

@@ -529,8 +529,6 @@ void PlexRelay::drain() {
 
 // The grace is over: clients have what was said to them and what they said is given on; then the streams are ended.
 void PlexRelay::go_on_draining() {
-  if (drain_turn_ == env_.loop.turns()) return drain_.arm(Delay{0});
-  drain_turn_ = env_.loop.turns();
   drained_ = true;
   for (uint32_t left = kDrained; left > 0 && drained_to_ < clients_.places(); --left)
     if (Client* client = clients_.at(drained_to_++); client != nullptr) client->drain();

@@ -120,7 +120,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void ended(Client& client);  // and nothing of it is to be remembered any more: buries it
   // What was said to all before now, it has before what is said to it now.
   void catch_up(Client& client) { crowd_.catch_up(client); }
-  bool is_behind() const { return crowd_.is_behind(); }
+  bool is_behind(uint32_t speaker) const { return crowd_.is_behind(speaker); }
   void leave(Client& client, Group& group);
   // With a label that says which upstream it is to have: gives it to that one, now or as soon as may be.
   void settle_home(Client& client);
@@ -265,7 +265,6 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Timer sweep_;   // those who are silent
   Timer drain_, farewell_;  // farewell: to upstreams, after stop()
   Timer move_;    // those who are to have another home
-  uint64_t turn_ = 0, drain_turn_ = 0, move_turn_ = 0;  // of the loop, in which those who waited were served, were ended, were moved
   std::set<Client*> leaving_;  // they wait until nothing of them is under way
   Client* left_to_ = nullptr;  // the last of them that was looked at; only a number
   uint32_t settled_ = UINT32_MAX;  // the next place whose client's home is to be looked at; UINT32_MAX: all have been

@@ -173,6 +173,7 @@ void Upstream::reconfigured() {
   live_timer_.disarm();
   live_at_ = loop_.now();
   ask_live();
+  if (refused_ && talk_.stream.unsent().size() < talk_.stream.unsent().bound()) on_room();
 }
 
 void Upstream::heard_live() { live_at_ = loop_.now(); }
@@ -180,6 +181,7 @@ void Upstream::heard_live() { live_at_ = loop_.now(); }
 void Upstream::on_timer(Timer& timer) {
   if (&timer == &rest_timer_) return go_on();
   if (&timer == &live_timer_) {
+    if (rest_timer_.armed()) heard_live();  // it is not read meanwhile
     if (loop_.now() - live_at_ >= relay_.config().live_timeout) {
       relay_.stats().add(Stat::kNotLive);
       return lost("it has not said that it lives");
@@ -257,11 +259,15 @@ void Upstream::Stream::take(std::span<const std::byte> bytes) {
   owner_.ended(call_, kUnknown, std::string("its message ") + status.reason());
 }
 
-void Upstream::Stream::on_h2_end(const Status& why, uint32_t error_code, const std::string& details) {
-  while (!rest.empty()) {  // it has said that before its end
+void Upstream::Stream::hear_rest() {
+  while (!rest.empty()) {
     const std::string bytes = std::exchange(rest, {});
     take(std::as_bytes(std::span(bytes)));
   }
+}
+
+void Upstream::Stream::on_h2_end(const Status& why, uint32_t error_code, const std::string& details) {
+  hear_rest();  // it has said that before its end
   const bool in_order = why.ok() || why.code() == Code::kEof;
   uint32_t result = in_order ? code.value_or(http_code_ != 0 ? http_code_ : kUnknown) : kUnknown;
   std::string text = message;
@@ -313,11 +319,12 @@ bool Upstream::talked(std::span<const std::byte> bytes) {
 
 // It has made as much work as it may in one turn, or has said more to all than is done yet: what it says on is heard later, so that others are heard,
 // too, and what is for all need not be thrown away.
-bool Upstream::is_tired() const { return work_.is_enough(loop_.turns()) || (to_all_ && relay_.is_behind()); }
+bool Upstream::is_tired() const { return work_.is_enough(loop_.turns()) || (to_all_ && relay_.is_behind(id_)); }
 
 // In a turn of its own: with what is left of the last block, and then with the connection.
 void Upstream::go_on() {
-  if (work_.began_in(loop_.turns()) || (to_all_ && relay_.is_behind())) return rest_timer_.arm(Delay{0});
+  if (work_.began_in(loop_.turns()) || (to_all_ && relay_.is_behind(id_))) return rest_timer_.arm(Delay{0});
+  heard_live();
   const std::string bytes = std::exchange(talk_.rest, {});
   talk_.take(std::as_bytes(std::span(bytes)));
   if (!rest_timer_.armed()) h2_.hold(false);
@@ -353,7 +360,7 @@ bool Upstream::give(const upstream::Input& input) {
     return true;
   }
   loop_.expect_soon();  // its answer
-  if (write(input.payload, input.seq)) return true;
+  if (write(input.payload, input.seq, true)) return true;
   refused_ = true;
   relay_.stats().add(Stat::kUpstreamQueueFull);
   return false;
@@ -474,6 +481,8 @@ void Upstream::on_h2_down(const std::string& why) {
 // The stream is over, or to be given up.
 void Upstream::lost(const std::string& why) {
   if (state_ != State::kUp && state_ != State::kLeaving) return;
+  talk_.hear_rest();
+  if (state_ != State::kUp && state_ != State::kLeaving) return;  // what it had said was its end
   const std::string said = why.empty() ? trouble_ : why;
   const bool asked = retired_;
   if (state_ == State::kUp) relay_.stats().sub(Stat::kUpstreams);
@@ -505,7 +514,7 @@ std::string Upstream::unsent() {
   Queue& queue = talk_.stream.unsent();
   const bool cut = !sent_.empty() && first_ < queue.read();
   const uint64_t begin = cut ? first_ + sent_.front().size : queue.read();
-  if (cut && !has(upstream::kAck)) relay_.lost(1, "cut off with its upstream's connection");
+  if (cut && sent_.front().is_data && !has(upstream::kAck)) relay_.lost(1, "cut off with its upstream's connection");
   if (cut) sent_.pop_front();
   std::string all;
   for (const std::span<std::byte> span : queue.from(begin)) all.append(text_of(span));
@@ -520,12 +529,12 @@ void Upstream::count_sent() {
   }
 }
 
-bool Upstream::write(std::span<const std::byte> payload, uint64_t seq) {
+bool Upstream::write(std::span<const std::byte> payload, uint64_t seq, bool is_data) {
   if (!talk_.stream.write({std::as_bytes(std::span(head_)), payload})) return false;
   count_sent();
   const auto size = static_cast<uint32_t>(head_.size() + payload.size());
   if (sent_.empty()) first_ = talk_.stream.unsent().written() - size;
-  sent_.push_back({size, seq});
+  sent_.push_back({size, is_data, seq});
   return true;
 }
 

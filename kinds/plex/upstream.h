@@ -109,6 +109,8 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
     void reset();
     // Hears them, as many as it may in a turn; the others wait in `rest`.
     void take(std::span<const std::byte> bytes);
+    // Those, too, now: there is no other turn.
+    void hear_rest();
 
     H2Stream stream;
     GrpcReader reader;
@@ -155,9 +157,10 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   void lost(const std::string& why);
   struct Sent {
     uint32_t size;  // of the whole message
+    bool is_data;   // of a client; no event, and no report
     uint64_t seq;   // which its upstream may not have been told
   };
-  bool write(std::span<const std::byte> payload, uint64_t seq);
+  bool write(std::span<const std::byte> payload, uint64_t seq, bool is_data = false);
   void count_sent();
   std::string unsent();
   void give_back(const std::string& all);

@@ -508,6 +508,24 @@ TEST(Timer, OneThatIsAlwaysDueDoesNotHoldTheTurn) {
   EXPECT_EQ(spy.calls.size(), 1U);
 }
 
+TEST(Timer, OneThatIsAlwaysDueIsOnceInATurnHoweverManyOthersThereAre) {
+  Loop loop;
+  Alarm alarm(loop), late(loop);
+  std::vector<std::unique_ptr<Alarm>> others;
+  for (int i = 0; i < 100; ++i) {
+    others.push_back(std::make_unique<Alarm>(loop));
+    others.back()->timer.arm(Delay{3'600'000});
+  }
+  alarm.then = [&] { alarm.timer.arm(Delay{0}); };
+  alarm.timer.arm(Delay{0});
+  late.timer.arm(Delay{0});
+  for (int turn = 1; turn <= 5; ++turn) {
+    loop.turn(Delay{0});
+    EXPECT_EQ(alarm.calls, turn);
+    EXPECT_EQ(late.calls, 1);
+  }
+}
+
 TEST(Timer, DisarmedByAnotherThatIsDueInTheSameTurn) {
   Loop loop;
   Alarm first(loop), second(loop);
