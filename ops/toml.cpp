@@ -295,8 +295,8 @@ class TomlReader::Pieces {
     for (const Entry& entry : in_order(root)) {
       const toml::table* const table = entry.value->as_table();
       if (entry.key == kServer && table != nullptr) {
-        known(*table, {"host", "port"});
-        section.set("listen", host_port(*table, "127.0.0.1", 7999), place(*table), faults_);
+        static_cast<void>(known(*table, {{"host", kText}, {"port", kNumber}}));
+        section.set("listen", host_port(*table, 7999), place(*table), faults_);
       } else if (entry.key == kManagement && table != nullptr) {
         read_management(*table);
       } else if (entry.key == kUpstream && entry.value->is_array_of_tables()) {
@@ -316,40 +316,62 @@ class TomlReader::Pieces {
     int64_t live = 0;
     for (const toml::node& node : upstreams) {
       const toml::table& table = *node.as_table();
-      known(table, {"host", "port", "alive_timeout", "ready_timeout"});
-      section.set("upstream", "grpc://" + host_port(table, "127.0.0.1", 0), place(table), faults_);
+      const bool right = known(table, {{"host", kText}, {"port", kNumber}, {"alive_timeout", kNumber}, {"ready_timeout", kNumber}});
+      section.set("upstream", "grpc://" + host_port(table, right ? 0 : 1), place(table), faults_);
+      for (const std::string_view seconds : {"alive_timeout", "ready_timeout"})
+        if (const auto* given = table[seconds].as_integer(); given != nullptr && given->get() < 1)
+          faults_.push_back({place(*given), quote(seconds) + " is " + std::to_string(given->get()) + "; write a number of seconds, 1 or more"});
       ready = std::max(ready, table["ready_timeout"].value_or(int64_t{30}));
       live = std::max(live, table["alive_timeout"].value_or(int64_t{30}));
     }
     // One value for all: the longest, so that none is given up sooner than it was.
-    section.set("ready-timeout", std::to_string(ready) + "s", place(upstreams), faults_);
-    section.set("live-timeout", std::to_string(live) + "s", place(upstreams), faults_);
-    if (live > 0) section.set("live-interval", std::to_string(std::max<int64_t>(1, live * 1000 / 3)) + "ms", place(upstreams), faults_);
+    if (ready > 0) section.set("ready-timeout", std::to_string(ready) + "s", place(upstreams), faults_);
+    if (live > 0) section.set("live-timeout", std::to_string(live) + "s", place(upstreams), faults_);
+    if (live > 0) section.set("live-interval", std::to_string(live < INT64_MAX / 1000 ? live * 1000 / 3 : live) + "ms", place(upstreams), faults_);
   }
 
   // Whoever reaches it controls the relay: without a token, which the file has no key for, that is this machine alone.
   void read_management(const toml::table& table) {
-    known(table, {"host", "port", "log_level", "tls"});
+    static_cast<void>(known(table, {{"host", kText}, {"port", kNumber}, {"log_level", kText}, {"tls", kTable}}));
     const toml::table* const tls = table["tls"].as_table();
+    if (tls != nullptr) static_cast<void>(known(*tls, {{"cert_path", kText}, {"key_path", kText}}));
     const std::string cert = tls == nullptr ? "" : (*tls)["cert_path"].value_or(std::string());
     const std::string key = tls == nullptr ? "" : (*tls)["key_path"].value_or(std::string());
-    std::string where = host_port(table, "127.0.0.1", 8000);
+    std::string where = host_port(table, 8000);
     if (where.starts_with("0.0.0.0:")) where.replace(0, 7, "127.0.0.1");
     config_.global.set("admin", (cert.empty() ? "tcp:" : "tls:") + where, place(table), faults_);
     if (!cert.empty()) config_.global.set("admin-cert", cert, place(table), faults_);
     if (!key.empty()) config_.global.set("admin-key", key, place(table), faults_);
   }
 
-  void known(const toml::table& table, std::initializer_list<std::string_view> names) {
-    for (const Entry& entry : in_order(table))
-      if (std::find(names.begin(), names.end(), entry.key) == names.end())
+  struct Known {
+    std::string_view name;
+    toml::node_type type;
+  };
+  static constexpr toml::node_type kText = toml::node_type::string, kNumber = toml::node_type::integer, kTable = toml::node_type::table;
+
+  // False: there is something else, or of another type.
+  bool known(const toml::table& table, std::initializer_list<Known> all) {
+    const size_t before = faults_.size();
+    for (const Entry& entry : in_order(table)) {
+      const auto* const one = std::find_if(all.begin(), all.end(), [&entry](const Known& known) { return known.name == entry.key; });
+      if (one == all.end())
         faults_.push_back({place(entry.at), "unknown key " + quote(entry.key) + "; write a [[relay]] with kind = \"plex\" for all keys of a plex"});
+      else if (entry.value->type() != one->type)
+        faults_.push_back({place(entry.at), quote(entry.key) + " is " + std::string(type_name(*entry.value)) + "; write " +
+                                                (one->type == kText ? "a text, in double quotes" : one->type == kNumber ? "a number, without quotes" : "a table")});
+      else if (entry.key == "host" && entry.value->as_string()->get().empty())
+        faults_.push_back({place(entry.at), "\"host\" is empty; write \"0.0.0.0\" for all addresses of the machine"});
+    }
+    return faults_.size() == before;
   }
 
-  static std::string host_port(const toml::table& table, std::string_view host, int64_t port) {
-    const std::string name = table["host"].value_or(std::string(host));
+  static std::string host_port(const toml::table& table, int64_t port) {
+    std::string name = table["host"].value_or(std::string());
+    if (name.empty()) name = "127.0.0.1";
+    const auto* const number = table["port"].as_integer();  // (value_or() takes true for 1)
     const bool v6 = name.find(':') != std::string::npos;
-    return (v6 ? '[' + name + ']' : name) + ':' + std::to_string(table["port"].value_or(port));
+    return (v6 ? '[' + name + ']' : name) + ':' + std::to_string(number != nullptr ? number->get() : port);
   }
 
   void unknown_at_top(const Entry& entry) {

@@ -62,11 +62,22 @@ def test_what_a_file_of_old_means(lab: Lab) -> None:
     ('log-level = "debug"\n[server]\nport = 7999\n[[upstream]]\nport = 1\n', "write a [[relay]]"),
     ('[server]\nport = 7999\n[upstream]\nport = 1\n', "upstream"),
     ('server = 3\n[[upstream]]\nport = 1\n', "server"),
+    ('[server]\nport = "7999"\n[[upstream]]\nport = 1\n', '2: "port" is a text; write a number, without quotes'),
+    ('[server]\nport = 7998.5\n[[upstream]]\nport = 1\n', '2: "port" is a number with a fraction; write a number'),
+    ('[server]\nport = true\n[[upstream]]\nport = 1\n', '2: "port" is true or false; write a number'),
+    ('[server]\nhost = 5\nport = 7999\n[[upstream]]\nport = 1\n', '2: "host" is a number; write a text'),
+    ('[server]\nhost = ""\nport = 7999\n[[upstream]]\nport = 1\n', '2: "host" is empty; write "0.0.0.0"'),
+    ('[server]\nport = 7999\n[[upstream]]\nport = "x"\n', '4: "port" is a text; write a number, without quotes\n'),
+    ('[server]\nport = 7999\n[[upstream]]\nport = 1\nalive_timeout = 0\n', '5: "alive_timeout" is 0; write a number of seconds, 1 or more\n'),
+    ('[server]\nport = 7999\n[[upstream]]\nport = 1\nready_timeout = -3\n', '5: "ready_timeout" is -3; write'),
+    ('[server]\nport = 7999\n[[upstream]]\nport = 1\n[management_server]\ntls = 1\n', '6: "tls" is a number; write a table'),
+    ('[server]\nport = 7999\n[[upstream]]\nport = 1\n[management_server.tls]\ncert = "x"\n', '6: unknown key "cert"'),
 ])
 def test_a_file_of_old_with_faults(lab: Lab, text: str, said: str) -> None:
     """What is wrong in it is named."""
     code, _, faults = check(lab, text)
     assert code == 2 and said in faults, faults
+    assert not said[0].isdigit() or len(faults.splitlines()) == 1, faults
 
 
 def table(*upstreams: str, more: str = "") -> str:

@@ -192,7 +192,7 @@ void check_framing(const Section& section, Fault fault) {
     else if (!delimiter) fault("delimiter", "has a bad escape; write for example \\r\\n or \\x00");
     else if (delimiter->size() > section.size("max-message")) fault("delimiter", "is longer than max-message; make that larger");
   } else if (kind == "delimiter") {
-    fault("framing", "needs a delimiter; give one, for example delimiter \"\\r\\n\"");
+    fault("framing", "needs a delimiter; give one, for example delimiter '\\r\\n' (single quotes leave the backslashes)");
   }
   for (const std::string_view key : {"length-width", "length-order", "length-inclusive"})
     if (section.has(key) && kind != "length-prefix" && section.text(key) != section.find(key)->fallback) fault(key, "is for framing = \"length-prefix\"; take one of them out, or say so");
@@ -289,7 +289,7 @@ void check_hash_by(const Section& section, Faults& faults) {
   if (hash_by == "address") return;
   if (!hash_by.starts_with(kLabel) || hash_by.size() == kLabel.size())
     faults.push_back({section.where("hash-by"), quote(hash_by) + " is neither address nor label:NAME; write for example label:room"});
-  else if (section.text("balance") != "hash") faults.push_back({section.where("hash-by"), "is for balance = \"hash\"; take one of them out, or say so"});
+  else if (section.text("balance") != "hash") faults.push_back({section.where("hash-by"), "hash-by is for balance = \"hash\"; take one of them out, or say so"});
 }
 
 }  // namespace
