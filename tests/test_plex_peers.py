@@ -139,6 +139,8 @@ def test_it_is_replaced_in_good_order(lab: Lab, library: str) -> None:
         said = [message.seq for upstream in (leaving, staying) for message in upstream.data(one.uuid)]
         assert said == list(range(1, len(said) + 1))
     assert relay.stats()["lost_messages"] == 0
+    relay.wait_log("upstream-left", upstream=leaving.url)
+    assert relay.stats()["upstreams_lost"] == 0
 
 
 def talk_until(peer: Peer, over: threading.Event) -> None:

@@ -121,7 +121,8 @@ class Driver:
                     ledger.cut.add(client.uuid)
         until(ledger.complete, lambda: f"all came: {self.relay.stats()}", timeout=30)
         if self.balance == "round-robin":
-            ledger.check_dealt_out(self.relay.stats()["upstreams_lost"])
+            self.relay.signal_stats()  # so that the log up to now has been read
+            ledger.check_dealt_out(len(self.relay.find("upstream-lost")) + len(self.relay.find("upstream-left")))
         else:
             ledger.check()
         heard = {uuid for upstream in self.upstreams for uuid in upstream.clients()}

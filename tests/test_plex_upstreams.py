@@ -231,6 +231,8 @@ def test_goaway(lab: Lab) -> None:
     relay.wait_stat("upstreams", "==", 1)
     for one in met:
         assert meet(one.peer, first, second).upstream is second
+    relay.wait_log("upstream-left", upstream=first.url)
+    assert relay.stats()["upstreams_lost"] == 0 and not relay.find("upstream-lost")
 
 
 def test_connections_of_limited_age(lab: Lab) -> None:
@@ -245,6 +247,7 @@ def test_connections_of_limited_age(lab: Lab) -> None:
 
     until(aged, "four streams", timeout=30)
     assert len(upstream.clients()) == 3
+    assert relay.stats()["upstreams_lost"] == 0
 
 
 def test_server_that_pings(lab: Lab) -> None:

@@ -342,7 +342,7 @@ void Upstream::ended(Call call, uint32_t code, const std::string& why) {
     case Call::kLive:
       if (code == kUnimplemented) heard_live();  // it has no such method, and has said so. (Servers of gRPC end who sends PINGs without need.)
       return;  // it is opened anew, and time will tell
-    case Call::kTalk: return lost(why);
+    case Call::kTalk: return lost(why, code == kOk);
   }
 }
 
@@ -479,14 +479,14 @@ void Upstream::on_h2_down(const std::string& why) {
 }
 
 // The stream is over, or to be given up.
-void Upstream::lost(const std::string& why) {
+void Upstream::lost(const std::string& why, bool ended_well) {
   if (state_ != State::kUp && state_ != State::kLeaving) return;
   talk_.hear_rest();
   if (state_ != State::kUp && state_ != State::kLeaving) return;  // what it had said was its end
   const std::string said = why.empty() ? trouble_ : why;
-  const bool asked = retired_;
+  const bool left = state_ == State::kLeaving && (retired_ || ended_well);
   if (state_ == State::kUp) relay_.stats().sub(Stat::kUpstreams);
-  if (!asked || state_ == State::kUp) {
+  if (!left) {
     relay_.stats().add(Stat::kUpstreamsLost);
     relay_.failed(said);
     LogLine(Level::kWarn, "upstream-lost").text("relay", relay_.name()).text("upstream", name_).text("error", said).number("clients", client_count);

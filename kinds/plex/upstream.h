@@ -154,7 +154,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   void on_room();
   bool send_late();
   void encode_report(uint64_t request, const Uuid& uuid, upstream::Delivery what);
-  void lost(const std::string& why);
+  void lost(const std::string& why, bool ended_well = false);
   struct Sent {
     uint32_t size;  // of the whole message
     bool is_data;   // of a client; no event, and no report
