@@ -529,15 +529,13 @@ void Client::give_up(std::string_view why) {
 }
 
 void Client::reconfigured() {
+  const bool was_held_back = slow_ || acks_full_;
   if (slow_ && (extras_ == nullptr || extras_->out.size() <= relay_.config().client_queue / 4)) {
     slow_ = false;
     relay_.tell(*this, upstream::Event::kWritable);
-  } else if (acks_full_ && (extras_ == nullptr || extras_->kept_bytes < relay_.config().ack_queue)) {
-    acks_full_ = false;
-  } else if (!slow_) {
-    return;
   }
-  again();
+  if (acks_full_ && (extras_ == nullptr || extras_->kept_bytes < relay_.config().ack_queue)) acks_full_ = false;
+  if (was_held_back) again();
 }
 
 void Client::go_on() {
