@@ -181,7 +181,7 @@ void H2::tell_failed() {
     H2Stream& stream = *failed_.front();
     const int error = stream.id_;
     end(stream, status_of(error), 0, status_of(error).reason());
-    if (error == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE && session_ != nullptr) leave(status_of(error).reason());
+    if (error == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE && session_ != nullptr) leave(NGHTTP2_NO_ERROR, status_of(error).reason());
   }
 }
 
@@ -370,12 +370,12 @@ void H2::end(H2Stream& stream, const Status& why, uint32_t code, const std::stri
   stream.user_.on_h2_end(why, code, details);
 }
 
-void H2::leave(const std::string& details) {
+void H2::leave(uint32_t error_code, const std::string& details) {
   if (leaving_) return;
   leaving_ = true;
   farewell_ = details;
   mark();
-  user_.on_h2_leaving(details);
+  user_.on_h2_leaving(error_code, details);
 }
 
 // The connection is gone. REQUIRES: nghttp2 is not being called; `details` as for end().

@@ -45,8 +45,8 @@ struct H2Header {
 
 class H2User {
  public:
-  // The peer takes no new streams (GOAWAY); those that are open go on. `details`: what it said with it.
-  virtual void on_h2_leaving(const std::string& details) = 0;
+  // The peer takes no new streams (GOAWAY); those that are open go on. `error_code`: of RFC 9113, section 7; `details`: what it said with it.
+  virtual void on_h2_leaving(uint32_t error_code, const std::string& details) = 0;
   // The connection is gone, for reasons in words. Its streams have been told before. Once, and last.
   virtual void on_h2_down(const std::string& why) = 0;
 
@@ -158,7 +158,7 @@ class H2 final : private ConnUser {
   void forget(H2Stream& stream, uint32_t code);
   void finished_by_peer(H2Stream& stream);
   void end(H2Stream& stream, const Status& why, uint32_t code, const std::string& details);
-  void leave(const std::string& details);
+  void leave(uint32_t error_code, const std::string& details);
   void down(const Status& why, const std::string& details);
   void say_goodbye();
   void shut();

@@ -169,7 +169,7 @@ void H2Calls::goaway(H2& h2, const nghttp2_goaway& frame) {
       if (nghttp2_session_find_stream(h2.session_, stream->id_) == nullptr) h2.fail(*stream, NGHTTP2_ERR_START_STREAM_NOT_ALLOWED);
     }
   }
-  h2.leave(words_of(frame.error_code, frame.opaque_data, frame.opaque_data_len));
+  h2.leave(frame.error_code, words_of(frame.error_code, frame.opaque_data, frame.opaque_data_len));
 }
 
 int H2Calls::on_data(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* bytes, size_t size, void* user) {

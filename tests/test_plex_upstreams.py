@@ -3,6 +3,7 @@
 gets its answers from whoever is left."""
 
 import signal
+import struct
 import time
 from collections.abc import Callable
 from typing import Any
@@ -179,6 +180,11 @@ def end_internal(upstream: Any) -> None:
     upstream.end("INTERNAL", "a \N{SNOWMAN} fell on it\n")
 
 
+def ends_seen(relay: Relay) -> int:
+    """A server that stops ends its streams and says GOAWAY, and which of these comes first is chance: it is lost, or it leaves."""
+    return len(relay.find("upstream-lost")) + len(relay.find("upstream-left"))
+
+
 def restart(upstream: Any) -> None:
     upstream.kill()
     upstream.start()
@@ -196,7 +202,7 @@ def test_the_only_one_ends(lab: Lab, end: Callable[[Any], None]) -> None:
     for turn in range(3):
         end(upstream)
         upstream.wait_count("streams", 2 + turn)
-        relay.wait_stat("upstreams_lost", "==", 1 + turn)
+        until(lambda: ends_seen(relay) == 1 + turn, "its end is seen, once")
         all_answered([one.peer for one in met])
     assert set(upstream.clients()) == {one.uuid for one in met}
     assert relay.stats()["clients"] == 5
@@ -210,7 +216,7 @@ def test_one_of_two_ends(lab: Lab, end: Callable[[Any], None]) -> None:
     met = [newcomer(lab, relay, first, second) for _ in range(8)]
     assert sum(one.upstream is first for one in met) == 4
     end(first)
-    relay.wait_stat("upstreams_lost", ">=", 1)
+    until(lambda: ends_seen(relay) > 0, "its end is seen")
     for one in met:
         again = meet(one.peer, first, second)
         assert again.uuid == one.uuid
@@ -224,7 +230,7 @@ def test_goaway(lab: Lab) -> None:
     first, second = lab.upstream(), lab.upstream()
     relay = plex(lab, first, second)
     met = [newcomer(lab, relay, first, second) for _ in range(6)]
-    first.leave_slowly(1)
+    first.leave_slowly(20)
     for one in met:
         ask(one.peer, b"anybody?")
     first.wait_count("over", 1)
@@ -233,6 +239,19 @@ def test_goaway(lab: Lab) -> None:
         assert meet(one.peer, first, second).upstream is second
     relay.wait_log("upstream-left", upstream=first.url)
     assert relay.stats()["upstreams_lost"] == 0 and not relay.find("upstream-lost")
+
+
+@pytest.mark.parametrize(("error", "said"), [(0, "upstream-left"), (http2.PROTOCOL_ERROR, "upstream-lost")], ids=["no error", "an error"])
+def test_goaway_and_a_good_end(lab: Lab, error: int, said: str) -> None:
+    """Who says GOAWAY and ends its stream well has left; not if that GOAWAY is for something that was wrong."""
+    def talk(liar: http2.Conversation, stream: int) -> None:
+        liar.begin(stream)
+        liar.say(http2.GOAWAY, 0, 0, struct.pack(">II", stream, error) + b"so long")
+        liar.headers(stream, {"grpc-status": "0"}, end=True)
+
+    relay = plex(lab, lab.liar(talk=talk), up=0, retry_min="1h", retry_max="1h")
+    relay.wait_log(said)
+    assert relay.stats()["upstreams_lost"] == (1 if error else 0)
 
 
 def test_connections_of_limited_age(lab: Lab) -> None:

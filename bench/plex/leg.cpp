@@ -39,7 +39,7 @@ class Client final : private DialUser, private H2User, private H2StreamUser {
   void on_dial_addrs(const std::vector<Addr>&) override {}
   void on_dial_try(const Addr&) override {}
   void on_dial_failed(const Addr&, const Status&, unsigned, Delay) override { die("nobody listens"); }
-  void on_h2_leaving(const std::string&) override { die("GOAWAY"); }
+  void on_h2_leaving(uint32_t, const std::string&) override { die("GOAWAY"); }
   void on_h2_down(const std::string&) override { die("the connection is gone"); }
   void on_h2_headers(std::span<const H2Header>, bool) override {}
   void on_h2_room() override {}

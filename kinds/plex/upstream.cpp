@@ -443,7 +443,8 @@ void Upstream::on_room() {
 
 // ---- going
 
-void Upstream::on_h2_leaving(const std::string& details) {
+void Upstream::on_h2_leaving(uint32_t error_code, const std::string& details) {
+  blames_ = error_code != 0;
   trouble_ = details.empty() ? "it is going away" : "it is going away: " + printable(details);
   if (state_ == State::kUp) leave();
 }
@@ -484,7 +485,7 @@ void Upstream::lost(const std::string& why, bool ended_well) {
   talk_.hear_rest();
   if (state_ != State::kUp && state_ != State::kLeaving) return;  // what it had said was its end
   const std::string said = why.empty() ? trouble_ : why;
-  const bool left = state_ == State::kLeaving && (retired_ || ended_well);
+  const bool left = state_ == State::kLeaving && (retired_ || (ended_well && !blames_));
   if (state_ == State::kUp) relay_.stats().sub(Stat::kUpstreams);
   if (!left) {
     relay_.stats().add(Stat::kUpstreamsLost);

@@ -134,7 +134,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   void on_dial_addrs(const std::vector<Addr>&) override {}
   void on_dial_try(const Addr& to) override;
   void on_dial_failed(const Addr& to, const Status& why, unsigned round, Delay retry) override;
-  void on_h2_leaving(const std::string& details) override;
+  void on_h2_leaving(uint32_t error_code, const std::string& details) override;
   void on_h2_down(const std::string& why) override;
   void on_timer(Timer& timer) override;
 
@@ -207,6 +207,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   Time up_at_{};
   Delay pause_{};
   bool retired_ = false;
+  bool blames_ = false;  // its GOAWAY named an error
   bool refused_ = false;
   std::string trouble_;
 };

@@ -118,8 +118,9 @@ class H2Test : public ::testing::Test, public H2User, public DialUser {
   void on_dial_addrs(const std::vector<Addr>&) override {}
   void on_dial_try(const Addr&) override {}
   void on_dial_failed(const Addr&, const Status&, unsigned, Delay) override { ++dials_failed; }
-  void on_h2_leaving(const std::string& details) override {
+  void on_h2_leaving(uint32_t error_code, const std::string& details) override {
     ++leavings;
+    goaway = error_code;
     said = details;
     EXPECT_FALSE(h2->takes_streams());
     if (on_leaving) on_leaving();
@@ -141,6 +142,7 @@ class H2Test : public ::testing::Test, public H2User, public DialUser {
   std::unique_ptr<H2Server> server;
   Status taken;
   int leavings = 0, downs = 0, dials_failed = 0;
+  uint32_t goaway = 0;
   std::string said, why;
   std::function<void()> on_leaving, on_down;
 };

@@ -296,6 +296,7 @@ TEST_F(H2Test, GoawayRefusesWhatItHasNotSeen) {
   server->goaway(1, 11, "too\nmuch");
   ASSERT_TRUE(until([&] { return two.ends == 1; }));
   EXPECT_EQ(leavings, 1);
+  EXPECT_EQ(goaway, 11U);
   EXPECT_EQ(said, "ENHANCE_YOUR_CALM: too\\x0amuch");
   EXPECT_EQ(two.status.code(), Code::kRefused);
   EXPECT_EQ(two.details, said);
