@@ -20,6 +20,7 @@
 #include "ops/config.h"
 #include "ops/control.h"
 #include "ops/crewmate.h"
+#include "ops/last_error.h"
 #include "ops/stats.h"
 
 namespace relay {
@@ -73,6 +74,7 @@ class Relay {
   virtual void on_mail_returned(unsigned /*to*/, std::span<const std::byte> /*letter*/) {}
   // The log has another level from now on; who has processes of its own tells them.
   virtual void log_level(Level /*level*/) {}
+  virtual const LastError& last_error() const = 0;
   // Adds members to the object that describes it: where it listens, its sessions (at most `most` of them), its last error.
   virtual void status(Json& json, size_t most) = 0;
 };

@@ -148,7 +148,7 @@ class Crew::Hand final : private TrunkUser, private TimerUser {
       case Letter::kPulse:
         pid_ = static_cast<int>(letter.number());
         missed_ = 0;
-        return;
+        return crew_.heard_error(letter);
       case Letter::kSetUp:
       case Letter::kConfigure:
       case Letter::kDrain:
@@ -429,12 +429,21 @@ std::span<const uint64_t> Crew::values() const {
   return sums_;
 }
 
+// The youngest is shown, whosever it is.
+void Crew::heard_error(LetterReader& letter) {
+  const std::string_view what = letter.text();
+  const Time at = env_.loop.now() - Delay{static_cast<int64_t>(letter.number())};
+  if (!what.empty() && at > last_error_.at()) last_error_.set(what, at);
+}
+
 void Crew::status(Json& json, size_t) {
   std::string targets;
   for (const std::string_view target : section_.items(*section_.find(kind_.target_key))) targets += (targets.empty() ? "" : " ") + std::string(target);
   json.text("target", targets).flag("draining", draining_).begin('[', "listening");
   for (const Place& place : places_) json.begin('{').text("addr", place.sockets.front().text()).text("role", "both").end('}');
-  json.end(']').begin('[', "workers");
+  json.end(']');
+  last_error_.status(json, env_.loop.now());
+  json.begin('[', "workers");
   const std::span<const StatRow> rows = kind_.stats();
   uint64_t hidden = 0;
   for (const auto& hand : hands_) {

@@ -46,6 +46,7 @@ class Crew final : public Relay, private TimerUser {
   int control(std::string_view what, const ControlQuery& query, std::string& answer) override;
   void hung_up(Ticket ticket) override;
   void log_level(Level level) override;
+  const LastError& last_error() const override { return last_error_; }
   void status(Json& json, size_t most) override;
 
  private:
@@ -82,6 +83,7 @@ class Crew final : public Relay, private TimerUser {
   void lost(Hand& hand);
   void deliver(Hand& from, unsigned to, std::span<const std::byte> mail);
   void give_back(unsigned from, unsigned to, std::span<const std::byte> mail);
+  void heard_error(LetterReader& letter);
   void hold();
   void choose_held();
   void feel();
@@ -105,6 +107,7 @@ class Crew final : public Relay, private TimerUser {
   std::unique_ptr<Next> next_;
   std::map<Ticket, Question> questions_;
   mutable std::vector<uint64_t> sums_;
+  LastError last_error_;         // of all workers, as far as they have said
   Timer owed_;                   // while somebody has not been told what it has missed
   uint64_t missed_ = 0;          // pieces that there was no room for here, and that no worker knows of
   uint64_t unreturned_ = 0;      // mail for nobody, whose sender could not be told

@@ -25,7 +25,7 @@ enum class Letter : uint8_t {
   // to the main process
   kConfigured,  // its process, how many faults; where and what of each
   kSay,         // ticket, most, a piece of an answer that goes on
-  kPulse,       // its process: it lives. At once, and each kPulseEvery
+  kPulse,       // its process: it lives; what went wrong last, and how many ms ago. At once, and each kPulseEvery
   kAnswer,      // ticket, status, body; kAnswersOn: from now on it says
   // both: mail from one worker to another; the number of the other one, or of the sender
   kMail,

@@ -148,6 +148,31 @@ void put_connections(JsonView relay, size_t width, std::string& out) {
   if (const uint64_t hidden = number_of(relay["connections_not_shown"]); hidden > 0) out += "  and " + std::to_string(hidden) + " more\n";
 }
 
+// With workers: each of them, and where what it has is listed.
+void put_workers(const Kind& kind, JsonView relay, size_t width, std::string& out) {
+  const JsonView all = relay["workers"];
+  if (all.size() == 0) return;
+  const std::string name = printable(relay["name"].text());
+  out += "\n" + name + "\n";
+  std::vector<Table::Title> titles = {{"WORKER", Table::Column::kText}, {"PID", Table::Column::kNumber}, {"STATE", Table::Column::kText}};
+  std::vector<std::string_view> gauges;
+  for (const StatRow& row : kind.stats())
+    if (row.type == StatRow::Type::kGauge && row.name != "workers") {
+      gauges.push_back(row.name);
+      titles.push_back({heading(row.name), Table::Column::kNumber});
+    }
+  Table table(std::move(titles));
+  for (size_t i = 0; i < all.size(); ++i) {
+    const JsonView one = all[i];
+    std::vector<std::string> cells = {std::to_string(number_of(one["worker"])), std::to_string(number_of(one["pid"])), printable(one["state"].text())};
+    for (const std::string_view gauge : gauges) cells.push_back(std::to_string(number_of(one[gauge])));
+    table.row(std::move(cells));
+  }
+  table.put(out, width);
+  if (const uint64_t hidden = number_of(relay["connections_not_shown"]); hidden > 0)
+    out += "  and " + std::to_string(hidden) + (hidden == 1 ? " connection" : " connections") + ": see GET /relays/" + name + "/clients\n";
+}
+
 // The relays of one kind, in a table with its gauges.
 void put_relays(const Kind& kind, JsonView relays, size_t width, std::string& out) {
   std::vector<Table::Title> titles = {{"NAME", Table::Column::kText}, {"LISTENING", Table::Column::kText}, {"TARGET", Table::Column::kText}};
@@ -272,7 +297,11 @@ void put_status(std::span<const Kind* const> kinds, JsonView status, const std::
   if (const uint64_t dropped = number_of(status["log_dropped"]); dropped > 0)
     out += "  log: " + std::to_string(dropped) + " lines dropped, because standard error did not take them\n";
   for (const Kind* kind : kinds) put_relays(*kind, relays, width, out);
-  for (size_t i = 0; i < relays.size(); ++i) put_connections(relays[i], width, out);
+  for (size_t i = 0; i < relays.size(); ++i) {
+    for (const Kind* kind : kinds)
+      if (relays[i]["kind"].text() == kind->name) put_workers(*kind, relays[i], width, out);
+    put_connections(relays[i], width, out);
+  }
 }
 
 }  // namespace relay

@@ -85,7 +85,10 @@ class Worker final : private TrunkUser, private TimerUser, private Mail, private
   }
   void on_timer(Timer&) override { pulse(); }
   void pulse() {
-    static_cast<void>(trunk_.send(Letter::kPulse, LetterWriter().number(static_cast<uint64_t>(sys::process_id())).bytes()));
+    LetterWriter letter;
+    letter.number(static_cast<uint64_t>(sys::process_id()));
+    if (relay_ != nullptr) letter.text(relay_->last_error().what()).number(static_cast<uint64_t>((loop_.now() - relay_->last_error().at()).count()));
+    static_cast<void>(trunk_.send(Letter::kPulse, letter.bytes()));
     pulse_.arm(kPulseEvery);
   }
   void on_trunk_down(Trunk&) override {

@@ -250,6 +250,23 @@ def test_connections_of_a_plex(lab: Lab) -> None:
     assert "RATE" not in text
 
 
+def test_workers(lab: Lab) -> None:
+    """Of a relay with workers each of them is shown, what went wrong last with any, and where their connections are listed."""
+    upstream, gone = lab.upstream(features=("EVENTS",)), lab.refusing()
+    relay = lab.plex(upstream, f"grpc://{gone.address}", up=1, workers=2).allow("dial-failed")
+    for _ in range(3):
+        announced(lab, relay, upstream)
+    until(lambda: relay.relay_status()["last_error"], "a worker has said what went wrong")
+    text = good(*of(relay))
+    assert f"ago: {gone.address}: Connection refused" in text
+    table = read_table(text, "WORKER")
+    assert table.titles[:5] == ["WORKER", "PID", "STATE", "CLIENTS", "WAITING"]
+    told = relay.relay_status()["workers"]
+    assert [row[:3] for row in table.rows] == [[str(one["worker"]), str(one["pid"]), "up"] for one in told]
+    assert sum(int(row[3]) for row in table.rows) == 3
+    assert f"and 3 connections: see GET /relays/{relay.relay_status()['name']}/clients" in text
+
+
 def test_one_relay(lab: Lab) -> None:
     """--relay shows that one; a name that is nobody's is said, and is a failure. Names may have any character."""
     target = lab.refusing()

@@ -310,8 +310,7 @@ uint64_t ClusterRelay::rate() {
 void ClusterRelay::status(Json& json, size_t most) {
   json.text("target", config_.target).flag("draining", draining_).number("bytes_a_second", rate());
   doors_.status(json);
-  if (last_error_.empty()) json.null("last_error");
-  else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');
+  last_error_.status(json, env_.loop.now());
   json.begin('[', "connections");
   uint64_t hidden = stats_.get(Stat::kSessions) - sessions_ended_;
   for (List<Session>* list : {&waiting_[0], &waiting_[1], &others_})

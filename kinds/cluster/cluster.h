@@ -42,6 +42,7 @@ class ClusterRelay final : public Relay, private DoorsUser, private LookupUser, 
   bool idle() const override { return stats_.get(Stat::kSessions) == sessions_ended_; }
   const std::string& name() const override { return config_.name; }
   std::span<const uint64_t> values() const override { return stats_.values(); }
+  const LastError& last_error() const override { return last_error_; }
   void status(Json& json, size_t most) override;
 
   // For its Sessions.
@@ -55,7 +56,7 @@ class ClusterRelay final : public Relay, private DoorsUser, private LookupUser, 
   // A handshake is done.
   void greeted(const Addr& peer, const Tls& tls);
   void target_addrs(const std::vector<Addr>& addrs) { target_addrs_ = addrs; }
-  void failed(std::string_view what) { last_error_ = what; last_error_at_ = env_.loop.now(); }
+  void failed(std::string_view what) { last_error_.set(what, env_.loop.now()); }
   // `session` waits for its other side, has found it, or has ended (and is buried by the relay).
   void waits(Session& session);
   void paired(Session& session);
@@ -103,8 +104,7 @@ class ClusterRelay final : public Relay, private DoorsUser, private LookupUser, 
   Time looked_up_{};
   List<Session> waiting_[2];  // by Side, oldest first
   List<Session> others_;
-  std::string last_error_;  // of a dial or a look-up
-  Time last_error_at_{};
+  LastError last_error_;  // of a dial or a look-up
   uint64_t bytes_seen_ = 0;  // for the rate: what had been delivered at rate_since_
   Time rate_since_{};
   uint64_t rate_ = 0;        // bytes a second, both ways

@@ -132,7 +132,7 @@ class PlexRelay::Names final : private LookupUser, private TimerUser {
     const std::string why = found.ok() ? found->missing : found.status().reason();
     if (!why.empty()) {
       LogLine(Level::kWarn, "resolve-failed").text("relay", relay_.name()).text("name", source.place.text()).text("error", why);
-      relay_.failed(why);
+      relay_.failed(source.place.text() + ": " + why);
     }
     if (found.ok()) relay_.has_addrs(*this, *found);
   }
@@ -607,8 +607,7 @@ void PlexRelay::status(Json& json, size_t most) {
   if (config_.balance == Balance::kHash) json.text("hash_by", config_.hash_label.empty() ? "address" : "label:" + config_.hash_label);
   json.flag("draining", draining_);
   doors_.status(json);
-  if (last_error_.empty()) json.null("last_error");
-  else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');
+  last_error_.status(json, env_.loop.now());
   entrances_.status(json);
   show_upstreams(json);
   router_.status(json);

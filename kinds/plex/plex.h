@@ -84,6 +84,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   bool on_mail(unsigned, std::span<const std::byte> letter) override { return router_.mail(letter); }
   void on_mail_returned(unsigned to, std::span<const std::byte> letter) override { router_.mail_returned(to, letter); }
   void hung_up(Ticket ticket) override;
+  const LastError& last_error() const override { return last_error_; }
   void status(Json& json, size_t most) override;
 
   // For its Clients and Upstreams.
@@ -91,7 +92,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Loop& loop() { return env_.loop; }
   Resolver& resolver() { return env_.resolver; }
   Stats<Stat>& stats() { return stats_; }
-  void failed(std::string_view what) { last_error_ = what; last_error_at_ = env_.loop.now(); }
+  void failed(std::string_view what) { last_error_.set(what, env_.loop.now()); }
   // Hundredths of a second, for what is remembered of each client; they wrap after 497 days.
   uint32_t tick() const { return static_cast<uint32_t>(env_.loop.now().count() / 10); }
   std::string_view time_text();  // now, in RFC 3339
@@ -277,8 +278,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   Time time_of_text_{-1};
   Sparing bad_messages_, losses_, given_ups_;
   uint64_t untold_losses_ = 0;
-  std::string last_error_;
-  Time last_error_at_{};
+  LastError last_error_;
   upstream::Output output_;  // what is being delivered; its memory is kept
   bool by_hand_ = false;  // upstreams are not those of the file
   bool draining_ = false, drained_ = false, stopping_ = false;  // drained: the grace is over

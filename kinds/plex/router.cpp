@@ -164,7 +164,7 @@ void Router::on_exchange_up() { relay_.stats().add(Stat::kRoutes); }
 
 void Router::on_exchange_down(bool was_up, const std::string& why) {
   if (was_up) relay_.stats().sub(Stat::kRoutes);
-  relay_.failed(why);
+  relay_.failed("route: " + why);
 }
 
 bool Router::on_exchange_message(bool for_all, std::span<const std::byte> bytes) {

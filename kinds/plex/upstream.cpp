@@ -88,6 +88,7 @@ void Upstream::on_dialed(const Addr&) {
     h2_.close();
     trouble_ = status.reason();
     relay_.stats().add(Stat::kDialFailures);
+    relay_.failed(name_ + ": " + trouble_);
     LogLine(Level::kWarn, "dial-failed").text("relay", relay_.name()).text("target", name_).text("error", trouble_);
     return down(next_pause());
   }
@@ -99,7 +100,7 @@ void Upstream::on_dial_failed(const Addr& to, const Status& why, unsigned round,
   if (!details.empty()) relay_.stats().add(Stat::kTlsHandshakeFailures);
   relay_.stats().add(Stat::kDialFailures);
   trouble_ = !details.empty() ? details : why.error() != 0 ? std::strerror(why.error()) : why.reason();
-  relay_.failed(trouble_);
+  relay_.failed((to.family == Addr::Family::kNone ? name_ : to.text()) + ": " + trouble_);
   LogLine(Level::kWarn, "dial-failed").text("relay", relay_.name()).text("target", to.family == Addr::Family::kNone ? name_ : to.text()).text("error", trouble_)
       .number("round", round).number("retry_ms", retry.count());
 }
@@ -127,6 +128,7 @@ void Upstream::not_ready(std::string_view why) {
   ready_.reset();
   relay_.stats().add(Stat::kNotReady);
   trouble_ = why;
+  relay_.failed(name_ + ": " + trouble_);
   LogLine(Level::kInfo, "upstream-not-ready").text("relay", relay_.name()).text("upstream", name_).text("error", why);
   state_ = State::kNotReady;
   timer_.arm(relay_.config().ready_interval);
@@ -475,6 +477,7 @@ void Upstream::on_h2_down(const std::string& why) {
   if (state_ == State::kDown) return;
   trouble_ = trouble_.empty() ? why : trouble_;
   LogLine(Level::kWarn, "dial-failed").text("relay", relay_.name()).text("target", name_).text("error", why);
+  relay_.failed(name_ + ": " + why);
   relay_.stats().add(Stat::kDialFailures);
   down(next_pause());
 }
@@ -489,7 +492,7 @@ void Upstream::lost(const std::string& why, bool ended_well) {
   if (state_ == State::kUp) relay_.stats().sub(Stat::kUpstreams);
   if (!left) {
     relay_.stats().add(Stat::kUpstreamsLost);
-    relay_.failed(said);
+    relay_.failed(name_ + ": " + said);
     LogLine(Level::kWarn, "upstream-lost").text("relay", relay_.name()).text("upstream", name_).text("error", said).number("clients", client_count);
   } else {
     LogLine(Level::kInfo, "upstream-left").text("relay", relay_.name()).text("upstream", name_);

@@ -674,8 +674,7 @@ void RedisRelay::stop(std::string_view why) {
 void RedisRelay::status(Json& json, size_t most) {
   json.text("target", config_.server.place.text()).text("mode", smart() ? "smart" : "sync").flag("draining", draining_);
   doors_.status(json);
-  if (last_error_.empty()) json.null("last_error");
-  else json.begin('{', "last_error").text("error", last_error_).number("ago_ms", (env_.loop.now() - last_error_at_).count()).end('}');
+  last_error_.status(json, env_.loop.now());
   if (cluster_ != nullptr) json.begin('{', "cluster").flag("known", cluster_->known()).number("masters", cluster_->known() ? cluster_->masters().size() : 0).end('}');
   if (backlog_ != nullptr) {
     json.begin('{', "spool");

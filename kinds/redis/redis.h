@@ -50,6 +50,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   bool idle() const override { return stats_.get(Stat::kClients) == 0 && (backlog_ != nullptr ? backlog_->closed() : !has_early()); }
   const std::string& name() const override { return config_.name; }
   std::span<const uint64_t> values() const override { return stats_.values(); }
+  const LastError& last_error() const override { return last_error_; }
   void status(Json& json, size_t most) override;
 
   // For its Sessions, Lanes and Leases.
@@ -61,7 +62,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   bool draining() const { return draining_; }
   std::vector<std::string_view>& scratch() { return scratch_; }
   // What went wrong last, for the status.
-  void failed(std::string_view what) { last_error_ = what; last_error_at_ = env_.loop.now(); }
+  void failed(std::string_view what) { last_error_.set(what, env_.loop.now()); }
   void dial_failed(const Addr& to, const std::string& why, unsigned round, Delay retry);
 
   // Servers.
@@ -260,8 +261,7 @@ class RedisRelay final : public Relay, private DoorsUser, private TimerUser {
   uint64_t asides_ = 0;
   uint64_t lanes_epoch_ = 0;
   uint64_t moves_epoch_ = 0;
-  std::string last_error_;
-  Time last_error_at_{};
+  LastError last_error_;
   uint32_t next_id_ = 1;
   uint32_t next_lane_ = 0;
   bool draining_ = false;
