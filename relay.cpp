@@ -184,8 +184,12 @@ int start_command(const Kind& kind, std::span<const char* const> args) {
   config.relays.push_back({kind.name, Section(kind.keys())});
   read_args(args, config.global, config.relays.front().section, faults);
   kind.check(config.relays.front().section, faults);
-  if (faults.empty()) Together(kKinds).add(config.relays.front(), faults);
   check_global(config.global, faults);
+  if (faults.empty()) {
+    Together together(kKinds);
+    together.add(config.relays.front(), faults);
+    together.add_admin(config.global, faults);
+  }
   if (!faults.empty()) {
     complain(faults);
     print(stderr, "Try: relay " + std::string(kind.command) + " --help\n");

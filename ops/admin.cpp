@@ -346,7 +346,7 @@ class Admin::Client final : public Mortal, public ListNode, private ConnUser, pr
         return problem(405, route.post ? "use POST" : "use GET", route.post ? "Allow: POST\r\n" : "Allow: GET, HEAD\r\n");
       return (this->*route.answer)(target);
     }
-    problem(404, "no such page; there are /status /metrics /healthz /readyz /wait, and by POST /drain /reload /log-level");
+    problem(404, "no such page; there are /status /metrics /healthz /readyz /wait /relays/NAME/..., and by POST /drain /reload /log-level");
   }
 
   void control(const HttpTarget& target, const HttpMessage& request, std::string_view path) {

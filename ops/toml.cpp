@@ -485,6 +485,11 @@ class TomlReader::Pieces {
       faults_.push_back({place(entry.at), quote(entry.key) + " is for the whole process; put it at the top, before the first " + header});
       return;
     }
+    for (const KindKeys& kind : kinds_)
+      if (Section(kind.keys).find(entry.key) != nullptr) {
+        faults_.push_back({place(entry.at), "unknown key " + quote(entry.key) + " in " + header + " of this kind; it is for kind = " + quote(kind.name)});
+        return;
+      }
     std::vector<std::string_view> names = {kKind};
     for (const Key& key : section.keys()) names.push_back(key.name);
     const std::string_view near = nearest(entry.key, names);

@@ -43,6 +43,16 @@ void Together::add(const Config::Item& item, Faults& faults) {
     faults.push_back({section.where("name"), quote(section.text("name")) + " is the name of the relay of " + at->second + " too; the log could not tell them apart"});
 }
 
+void Together::add_admin(const Section& global, Faults& faults) const {
+  for (const Endpoint& place : global.endpoints("admin")) {
+    const auto rivals = taken_.find(place.kind == Endpoint::Kind::kUnix ? place.host : std::to_string(place.port));
+    if (rivals == taken_.end()) continue;
+    for (const Place& rival : rivals->second)
+      if (collide(place, rival.where))
+        faults.push_back({global.where("admin"), place.text() + " is where the relay of " + rival.owner + " listens; give it a place of its own"});
+  }
+}
+
 bool Together::forget() {
   if (!taken_.empty()) taken_.erase(taken_.begin());
   if (!names_.empty()) names_.erase(names_.begin());
@@ -85,6 +95,7 @@ bool ConfigFile::step() {
   Section none{{}};
   read_args(args_, config_.global, none, faults_);
   check_global(config_.global, faults_);
+  if (faults_.empty()) together_.add_admin(config_.global, faults_);
   reader_.reset();
   read_ = false;
   return false;

@@ -14,12 +14,14 @@
 
 namespace relay {
 
-// What only shows when relays are seen together: two that listen at one place, two of one name.
+// What only shows when relays are seen together: two that listen at one place (the admin address is one), two of one name.
 class Together {
  public:
   explicit Together(std::span<const Kind* const> kinds) : kinds_(kinds) {}
   // REQUIRES: no faults in `item`'s own section.
   void add(const Config::Item& item, Faults& faults);
+  // Where the process itself listens; after its relays.
+  void add_admin(const Section& global, Faults& faults) const;
   // Frees a piece of what it remembers. False: that was all.
   bool forget();
 

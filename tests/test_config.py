@@ -227,6 +227,23 @@ def test_no_relay(lab: Lab, text: str) -> None:
     assert "[[relay]]" in done.stderr
 
 
+@pytest.mark.parametrize("admin, listen", [("tcp://127.0.0.1:9901", "127.0.0.1:9901"), ("tcp://127.0.0.1:9901", "0.0.0.0:9901"), ("unix:/tmp/there", "unix:/tmp/there")])
+def test_admin_where_a_relay_listens(lab: Lab, admin: str, listen: str) -> None:
+    """The admin address is a place of its own."""
+    where, what = one_fault(lab, f'admin = "{admin}"\n\n[[relay]]\nlisten = "{listen}"\ntarget = "127.0.0.1:9"\n')
+    assert where == 1
+    assert "give it a place of its own" in what
+    done = command("start", "--listen", listen, "--target", "127.0.0.1:9", "--admin", admin)
+    assert done.returncode == 2 and "give it a place of its own" in done.stderr
+
+
+def test_key_of_another_kind(lab: Lab) -> None:
+    """Who has forgotten the kind is told which has that key."""
+    for key, kind in (("upstream", "plex"), ("url", "redis")):
+        path = lab.file("relay.toml", f'[[relay]]\nlisten = "127.0.0.1:0"\n{key} = "x://127.0.0.1:9"\n')
+        assert any(line == 3 and f'it is for kind = "{kind}"' in what for line, what in faults(path))
+
+
 def test_no_port(lab: Lab) -> None:
     """A relay without a port, with none in its addresses either, is a fault at its [[relay]]."""
     where, what = one_fault(lab, '\n[[relay]]\ntarget = "127.0.0.1:9"\n')

@@ -4,10 +4,14 @@
 
 import json
 import socket
+import struct
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from harness.lab import Lab
+from harness.peers import http2
+from harness.peers.upstream_proto import pb
 from harness.plex import announced
 from harness.stream import Stream
 from harness.until import until
@@ -44,6 +48,45 @@ def test_shorter_messages(lab: Lab) -> None:
     for number in range(5):
         one.peer.send(b"%d" % number + b"x" * 300_000 + b"\n")
         upstream.wait(client_uuid=one.uuid, payload=b"%d" % number + b"x" * 300_000 + b"\n")
+    assert relay.stats()["lost_messages"] == 0
+
+
+def test_an_event_longer_than_the_queue_is_now(lab: Lab) -> None:
+    """What an upstream is to hear of a client, and waits for room, may be longer than what a reload allows: nothing waits behind it for ever."""
+    opened: list[Callable[[], None]] = []
+
+    def ready(liar: http2.Conversation, stream: int) -> None:
+        liar.begin(stream)
+        liar.message(stream, pb.ReadyResult(ready=True, features=[pb.FEATURE_EVENTS]))
+        liar.say(http2.SETTINGS, 0, 0, struct.pack(">HI", 4, 0))  # no window for what is opened from now on
+        liar.finish(stream)
+
+    def talk(liar: http2.Conversation, stream: int) -> None:
+        liar.begin(stream)
+        opened.append(lambda: liar.say(http2.WINDOW_UPDATE, 0, stream, struct.pack(">I", 1 << 20)))
+
+    goes, stays = lab.upstream(does="silent", features=("EVENTS",)), lab.liar(ready=ready, talk=talk)
+    text = TEXT.format(listen=ANY, url=f'{goes.url}", "{stays.url}').replace('"line"', '"raw"') + 'max-message = "4KiB"\nlive-timeout = "1h"\n'
+    relay = lab.run(text + 'upstream-queue = "34KiB"\n').allow("upstream-lost", "dial-failed")
+    relay.wait_stat("upstreams", "==", 2)
+    peers = {peer.local: peer for peer in (lab.client(relay), lab.client(relay))}
+    one = goes.wait(event=pb.EVENT_CONNECTED)
+    peer = peers.pop(one.client.peer)
+    goes.send(client_uuids=[one.client_uuid], labels={f"{number:0256}": "v" * 256 for number in range(60)})
+    goes.send(client_uuids=[one.client_uuid], payload=b"you have them")
+    assert peer.read(13) == b"you have them"
+    (other,) = peers.values()
+    for number in range(3):
+        other.send(b"x" * 4096)
+        relay.wait_stat("messages_in", "==", number + 1)
+    goes.kill()
+    relay.wait_stat("rehomed", "==", 1)
+    lab.file("relay.toml", text + 'upstream-queue = "16KiB"\n')
+    assert relay.reload().status == 200
+    peer.send(b"at last")
+    opened[0]()
+    until(lambda: any(b"at last" in one.payload for one in stays.heard), "it hears what was said after that")
+    assert b"".join(each.payload for each in stays.heard).count(b"v" * 256) == 60  # over several frames
     assert relay.stats()["lost_messages"] == 0
 
 

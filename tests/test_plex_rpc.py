@@ -553,7 +553,8 @@ def test_the_example(lab: Lab) -> None:
         watch.kill()
         watch.wait()
     assert push(relay, "send", one.uuid, "too late").startswith("NOT_FOUND: client_uuid")
-    assert "unix:/run" in push(relay)
+    for words in ((), ("lst",), ("send", one.uuid)):
+        assert "unix:/run" in push(relay, *words)
 
 
 def test_with_workers(lab: Lab, at: Any) -> None:

@@ -59,6 +59,8 @@ def main(place, what, *rest):
             for event in call(channel, "Watch", "WatchRequest", "WatchEvent"):
                 kind = event.DESCRIPTOR.fields_by_name["kind"].enum_type.values_by_number[event.kind].name
                 print(kind.removeprefix("WATCH_"), event.client_uuid or event.missed, event.client.peer, flush=True)
+        else:
+            raise ValueError(what)
 
 
 try:

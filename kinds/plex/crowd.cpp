@@ -41,13 +41,14 @@ void Crowd::clear() {
   bytes_ = 0;
 }
 
-bool Crowd::is_meant(const Job& job, Client& client) {
+bool Crowd::is_meant(const Job& job, Client& client) const {
   if (client.ending() || !client.is_known()) return false;
   if (job.is_group) {
     const std::vector<Group*>* groups = client.groups();
     if (groups == nullptr || std::none_of(groups->begin(), groups->end(), [&](const Group* group) { return group->name() == job.group; })) return false;
   } else if (job.to != upstream::Broadcast::kAll) {
-    const bool active = static_cast<int32_t>(client.read_at() - job.active_since) >= 0 && client.has_spoken();
+    const uint32_t now = relay_.tick();  // ages, not times: those wrap
+    const bool active = now - client.read_at() <= now - job.active_since && client.has_spoken();
     if (active != (job.to == upstream::Broadcast::kActive)) return false;
   }
   return job.except.empty() || !job.except.contains(client.uuid());

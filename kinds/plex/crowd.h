@@ -56,7 +56,7 @@ class Crowd final : private TimerUser {
     uint64_t size = 0;
   };
   void on_timer(Timer& timer) override;
-  static bool is_meant(const Job& job, Client& client);
+  bool is_meant(const Job& job, Client& client) const;
   void hear(const Job& job, Client& client);
 
   PlexRelay& relay_;

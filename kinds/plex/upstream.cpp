@@ -422,6 +422,8 @@ bool Upstream::send_late() {
     const bool is_event = !late.event.empty();
     if (is_event) head_ = late.event;
     else encode_report(late.request, late.uuid, late.what);
+    Queue& queue = talk_.stream.unsent();
+    if (head_.size() > queue.bound()) queue.set_bound(head_.size());  // (it was made for another configuration)
     if (!write({}, 0)) return false;
     if (is_event) {
       --late_events_;
