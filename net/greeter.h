@@ -40,6 +40,13 @@ class Greeter final {
   Greeter(Loop& loop, GreeterUser& user, size_t limit, Delay timeout) : loop_(loop), user_(user), limit_(limit), timeout_(timeout) {}
   ~Greeter() { close(); }
 
+  // For those who come from now on.
+  void change(size_t limit, Delay timeout) {
+    const bool was_full = full();
+    limit_ = limit;
+    timeout_ = timeout;
+    if (was_full && !full()) user_.on_greeter_room();
+  }
   bool full() const { return count_ >= limit_; }
   size_t under_way() const { return count_; }
   // For another who waits while it is full(): the one who has been silent for longest, and for kPatience, gives way; or the one who began first,

@@ -95,7 +95,7 @@ Status H2::take(Dial& dial) {
     conn_.close();
     return {Code::kLimit, "no memory for HTTP/2"};
   }
-  last_heard_ = loop_.now();
+  last_heard_ = {};
   held_ = false;
   mark();
   return {};

@@ -130,7 +130,7 @@ class H2 final : private ConnUser {
   void request(H2Stream& stream, std::span<const H2Header> headers, bool end);
   // While `yes` nothing is read of the connection; what a call of on_h2_data has brought already, it brings.
   void hold(bool yes);
-  Time last_heard() const { return last_heard_; }  // bytes of any kind
+  Time last_heard() const { return last_heard_; }  // bytes of any kind, by this connection
   bool owns_block() const { return out_.owns_block(); }  // an idle one does not
 
   // Closes it at once, silently: its streams' users are not called, and become idle; GOAWAY is said if there is room for it.

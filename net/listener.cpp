@@ -16,6 +16,7 @@ Status Listener::open(Listening listening) {
 }
 
 void Listener::use_tls(size_t handshake_limit, Delay handshake_timeout) {
+  if (greeter_ != nullptr) return greeter_->change(handshake_limit, handshake_timeout);
   CHECK(!is_open());
   greeter_ = std::make_unique<Greeter>(loop_, static_cast<GreeterUser&>(*this), handshake_limit, handshake_timeout);
 }

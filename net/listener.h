@@ -54,7 +54,7 @@ class Listener final : private Watcher, private TimerUser, private GreeterUser {
 
   // Takes over what listen_on() made, and begins to accept, unless held off.
   Status open(Listening listening);
-  // Who comes must speak TLS. REQUIRES: not open yet.
+  // Who comes must speak TLS. Again: with other bounds, for those who come from now on. REQUIRES, the first time: not open yet.
   void use_tls(size_t handshake_limit, Delay handshake_timeout);
   bool is_open() const { return listening_.fd.open(); }
   // Stops listening; a Unix socket's file is removed, unless somebody else listens there by now.

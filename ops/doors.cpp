@@ -61,19 +61,12 @@ void Doors::rollback() {
   prepared_tls_.reset();
 }
 
-// What has to be the same for a door to stay as it is.
-std::string Doors::place_of(const Endpoint& where, const TlsKeys* tls) {
-  if (!where.tls) return where.text();
-  CHECK(tls != nullptr);
-  return where.text() + " " + std::to_string(tls->handshake_limit) + " " + std::to_string(tls->handshake_timeout.count());
-}
-
 void Doors::open(const Plan& plan, const Place& place, Faults& faults) {
   const Endpoint& where = place.where;
-  std::string what = place_of(where, plan.tls);
+  std::string what = where.text();  // a door that has the same stays as it is
   // Several have the same place where the kernel is to choose the port.
   const auto number = static_cast<size_t>(&place - plan.places.data());
-  const auto wanted = std::count_if(plan.places.begin(), plan.places.begin() + static_cast<std::ptrdiff_t>(number), [&](const Place& one) { return place_of(one.where, plan.tls) == what; });
+  const auto wanted = std::count_if(plan.places.begin(), plan.places.begin() + static_cast<std::ptrdiff_t>(number), [&](const Place& one) { return one.where.text() == what; });
   if (std::count_if(doors_.begin(), doors_.end(), [&](const auto& door) { return door->place == what && door->listener.is_open(); }) > wanted) return;
   Result<Listening> listening = sockets_.open(where, plan.options);
   if (!listening.ok()) {
@@ -102,13 +95,14 @@ void Doors::commit(const Plan& plan) {
   }
   for (size_t number = 0; number < plan.places.size(); ++number) {
     const Place& place = plan.places[number];
-    const std::string what = place_of(place.where, plan.tls);
+    const std::string what = place.where.text();
     const auto at = std::find_if(before.begin(), before.end(), [&](const auto& door) { return door != nullptr && door->place == what && door->listener.is_open(); });
     if (at == before.end()) continue;
     Door& door = **at;
     door.role = place.role;
     door.number = number;
     door.listener.set_rate(place.rate);
+    if (place.where.tls) door.listener.use_tls(plan.tls->handshake_limit, plan.tls->handshake_timeout);
     static_cast<void>(door.listener.change(plan.options));  // for those who come from now on; the kernel took the like before
     doors_.push_back(std::move(*at));
   }

@@ -106,7 +106,7 @@ class Doors final : private ListenerUser {
     Door(Loop& loop, ListenerUser& user, std::string_view who, std::string what) : listener(loop, user), role(who), place(std::move(what)) {}
     Listener listener;
     std::string_view role;
-    std::string place;  // place_of()
+    std::string place;  // as configured
     size_t number = 0;  // of that in the plan
   };
   void on_accept(Listener& listener, Socket socket, const Addr& peer) override { user_.on_come(sign_of(listener), std::move(socket), peer); }
@@ -120,7 +120,6 @@ class Doors final : private ListenerUser {
 
   void open(const Plan& plan, const Place& place, Faults& faults);
   void use_certificates(const Plan& plan);
-  static std::string place_of(const Endpoint& where, const TlsKeys* tls);
   DoorSign sign_of(const Listener& listener) const;
 
   Loop& loop_;

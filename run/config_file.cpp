@@ -33,7 +33,9 @@ void Together::add(const Config::Item& item, Faults& faults) {
   for (const Endpoint& place : find_kind(kinds_, item.kind)->places(section)) {
     auto& rivals = taken_[place.kind == Endpoint::Kind::kUnix ? place.host : std::to_string(place.port)];
     for (const Place& rival : rivals)
-      if (collide(place, rival.where))
+      if (collide(place, rival.where) && rival.owner == section.origin())
+        faults.push_back({section.where("listen"), place.text() + " and " + rival.where.text() + " are one place; take one of them out"});
+      else if (collide(place, rival.where))
         faults.push_back({section.where("port"), "listens on " + place.text() + ", where the relay of " + rival.owner + " listens; give it a port of its own"});
     rivals.push_back({place, section.origin()});
   }

@@ -514,11 +514,13 @@ void Crew::on_timer(Timer& timer) {
 
 int Crew::control(std::string_view what, const ControlQuery& query, std::string& answer) {
   const Asked asked = kind_.asked(what, query, static_cast<unsigned>(hands_.size()));
-  // Without one of them it would hear of some things only, and not be told of which.
-  if (asked.goes_on && std::any_of(hands_.begin(), hands_.end(), [](const auto& hand) { return !hand->is_there() && !hand->is_given_up(); })) {
-    answer = query.rpc ? "a worker is being replaced; ask again" : R"({"error":"a worker is being replaced; ask again"})";
+  const auto refuse = [&](std::string_view why) {
+    answer = query.rpc ? std::string(why) : R"({"error":")" + std::string(why) + R"("})";
     return kUnavailable;
-  }
+  };
+  // Without one of them it would hear of some things only, and not be told of which.
+  if (asked.goes_on && std::any_of(hands_.begin(), hands_.end(), [](const auto& hand) { return !hand->is_there() && !hand->is_given_up(); }))
+    return refuse(draining_ ? "the relay ends" : "a worker is being replaced; ask again");
   Question question{{}, {}, 200, asked.worker == kAsksAll, asked.goes_on, Pieces(query.ticket, query.rpc, kind_.say_missed), 0};
   const auto write = [&](Ticket ticket) {
     LetterWriter letter;
@@ -534,10 +536,7 @@ int Crew::control(std::string_view what, const ControlQuery& query, std::string&
   }
   for (const auto& hand : hands_)
     if ((asked.worker == kAsksAll || asked.worker == hand->number) && hand->say(Letter::kAsk, letter)) question.waits_for.insert(hand->number);
-  if (question.waits_for.empty()) {
-    answer = query.rpc ? "the worker that has it is down" : R"({"error":"the worker that has it is down"})";
-    return kUnavailable;
-  }
+  if (question.waits_for.empty()) return refuse(draining_ ? "the relay ends" : "the worker that has it is down");
   if (asked.worker == kAsksAll && !asked.goes_on && (query.post || query.rpc)) by_hand_ = true;
   question.starting = question.waits_for.size();
   questions_.emplace(query.ticket, std::move(question));

@@ -141,6 +141,8 @@ def test_a_reload_goes_by_the_file(lab: Lab, workers: int) -> None:
     ("send", {"client_uuid": "x", "labels": {"a" * 257: "b"}}, 400, "labels: a name, and a value, has at most 256"),
     ("send", {"client_uuid": "x", "labels": {f"{number}": "x" for number in range(65)}}, 400, "labels: at most 64"),
     ("send", {"broadcast": "ALL", "labels": {"a": "b"}}, 400, "labels: these are for clients that are named"),
+    ("send", {"broadcast": "ALL", "text": "x", "except_uuids": ["x"] * 4097}, 400, "except_uuids: at most 4096"),
+    ("send", {"text": "x", "client_uuids": ["x"] * 4097}, 400, "client_uuids: at most 4096"),
     ("send", {"group": "g", "idle_timeout_ms": 5}, 400, "idle_timeout_ms: this is for clients that are named"),
     ("send", [], 400, "no target"),
     ("upstreams", {}, 400, "url"),

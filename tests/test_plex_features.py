@@ -190,6 +190,27 @@ def test_pause_and_resume(lab: Lab) -> None:
     trade_silent(upstream, one)
 
 
+@pytest.mark.parametrize("how", ["by name", "in a broadcast"])
+def test_who_has_paused_a_client_is_lost(lab: Lab, how: str) -> None:
+    """Any upstream may pause a client. When it is gone the client goes on, also if another is its own."""
+    first, second = (lab.upstream(does="silent", features=("EVENTS",)) for _ in range(2))
+    relay = lab.plex(first, second).allow("upstream-lost", "dial-failed")
+    peers = {peer.local: peer for peer in (lab.client(relay), lab.client(relay))}
+    one = first.wait(event=pb.EVENT_CONNECTED)
+    second.wait(event=pb.EVENT_CONNECTED)
+    if how == "by name":
+        second.command(one.client_uuid, "PAUSE", payload=b"wait")
+    else:
+        second.broadcast(b"wait", command=pb.COMMAND_PAUSE)
+    peer = peers[one.client.peer]
+    assert peer.read(4) == b"wait"
+    until(lambda: [one["state"] for one in relay.relay_status()["connections"] if one["peer"] == peer.local] == ["paused"], "it is paused")
+    peer.send(b"patience")
+    assert peer.silent(0.2) and first.data() == []
+    second.kill()
+    first.wait(client_uuid=one.client_uuid, payload=b"patience")
+
+
 def test_commands_for_nobody(lab: Lab) -> None:
     """Commands for somebody who is not there do nothing."""
     upstream, relay, [one] = world(lab, 1)
@@ -485,6 +506,22 @@ def test_a_gate_stays_closed(lab: Lab) -> None:
     relay.wait_stat("auth_timeouts", "==", 1)
     peer.read_end()
     assert second.data() == [] and relay.stats()["messages_in"] == 0
+
+
+def test_a_gate_has_one_time(lab: Lab) -> None:
+    """The time of who waits to be let in goes on at the next upstream: losses of them are no way to stay."""
+    upstream = lab.upstream(does="silent", features=AUTH)
+    relay = lab.plex(upstream, auth_timeout="1500ms").allow("upstream-lost", "dial-failed")
+    one = announced(lab, relay, upstream)
+    for turn in range(20):
+        if not one.peer.silent(0.3):
+            break
+        upstream.end("UNAVAILABLE", "again")
+        upstream.wait_count("streams", turn + 2)
+    else:
+        raise AssertionError("it is still there")
+    relay.wait_stat("auth_timeouts", "==", 1)
+    assert one.peer.read_end()[0] == b""
 
 
 def test_auth_timeout(lab: Lab) -> None:

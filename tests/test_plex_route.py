@@ -464,6 +464,57 @@ def test_losses_under_load(lab: Lab) -> None:
     assert {request for request, what in reports.items() if what == pb.DELIVERY_DELIVERED} <= {*numbers, number + 1}
 
 
+def test_reloads_keep_the_way(lab: Lab) -> None:
+    """A reload that says nothing new of the server keeps the connection to it, and other pauses are for the next one."""
+    redis, [one] = service(lab, 1)
+    upstream = lab.upstream(does="silent", features=FEATURES)
+    text = f'log-level = "debug"\n[[relay]]\nkind = "plex"\nlisten = "127.0.0.1:0"\nupstream = "{upstream.url}"\nroute = "redis://{redis.address}"\n'
+    other = Instance(lab.run(text + 'retry-min = "1h"\nretry-max = "1h"\n'), upstream)
+    other.relay.wait_log("route-up")
+    there = comes(lab, other)
+    for number, keys in enumerate(('max-upstream-message = "1MiB"', 'route-timeout = "1s"', 'route-queue = "16MiB"'), 1):
+        one.upstream.send(client_uuid=there.uuid, payload=b"word", request_id=number)
+        lab.file("relay.toml", text + 'retry-min = "20ms"\nretry-max = "40ms"\n' + keys + "\n")
+        assert other.relay.reload().status == 200
+        assert reported(one.upstream, number) == "DELIVERED"
+    assert len(other.relay.find("route-up")) == 1 and there.peer.read(12) == b"word" * 3
+    for each in (one, other):
+        each.relay.allow("route-lost", "dial-failed")
+    redis.kill()
+    assert other.relay.wait_log("route-lost")["retry_ms"] <= 40
+    assert other.relay.wait_log("dial-failed", count=3)["retry_ms"] <= 40
+
+
+def test_losses_of_what_is_for_all_are_counted(lab: Lab) -> None:
+    """A message for all that Redis refuses, or is lost with, counts as one for somebody does."""
+    redis, [one] = service(lab, 1, route_timeout="300ms")
+    one.relay.allow("route-refused", "route-lost", "dial-failed")
+    redis.direct().execute_command("ACL SETUSER", "default", "-publish")
+    for number in range(3):
+        one.upstream.broadcast(b"%d" % number)
+    one.relay.wait_stat("route_lost", "==", 3)
+    redis.direct().execute_command("ACL SETUSER", "default", "+publish")
+    redis.pause()
+    one.upstream.broadcast(b"four")
+    one.relay.wait_stat("route_lost", "==", 4)
+    redis.resume()
+
+
+def test_a_message_that_is_too_long_for_one_of_them(lab: Lab) -> None:
+    """Instances may differ in max-upstream-message: who may not have so much passes over it, counts it, and hears what follows."""
+    redis = lab.redis_server()
+    url = f"redis://{redis.address}"
+    one, small = instance(lab, url), instance(lab, url, max_upstream_message="64KiB")
+    small.relay.allow("route-refused")
+    there, here = comes(lab, small), comes(lab, one)
+    one.upstream.broadcast(b"x" * 300_000)
+    one.upstream.broadcast(b"short")
+    assert there.peer.read(5) == b"short"
+    assert here.peer.read(300_005).endswith(b"xshort")
+    assert "max-upstream-message" in small.relay.wait_log("route-refused")["error"]
+    assert small.relay.stats()["route_lost"] == 1
+
+
 # Who else is there
 
 

@@ -200,6 +200,25 @@ def test_new_certificates_at_a_reload(lab: Lab, tmp_path: Path, workers: int) ->
     until(lambda: shown() == {"second"}, "all have the new one")
 
 
+def test_handshakes_under_way_at_a_reload(lab: Lab, world: World) -> None:
+    """Other bounds for handshakes are for those who come then: who is in one is not thrown out."""
+    text = f'log-level = "debug"\n[[relay]]\nkind = "plex"\nlisten = "tls://127.0.0.1:0"\nupstream = "{lab.upstream().url}"\ncert = "{world.relay.cert}"\nkey = "{world.relay.key}"\n'
+    relay = lab.run(text + "handshake-limit = 1\n").allow("handshake-failed")
+    relay.wait_stat("upstreams", "==", 1)
+    before = relay.sockets()
+    slow = lab.client(relay)
+    until(lambda: relay.sockets() == before + 1, "a handshake is under way")
+    lab.file("relay.toml", text + 'handshake-limit = 3\nhandshake-timeout = "1s"\n')
+    assert relay.reload().status == 200
+    client = tls_client(lab, relay, client_context(world.ca.cert))  # there is room beside the slow one
+    client.send(b"hello")
+    assert client.read(5) == b"hello"
+    assert slow.silent(0.1) and not relay.find("handshake-failed")
+    late = lab.client(relay)
+    assert late.read_end()[0] == b""
+    assert "within" in relay.wait_log("handshake-failed", peer=late.local)["error"]
+
+
 # What is spoken inside
 
 

@@ -13,6 +13,7 @@ import pytest
 from harness.lab import Lab
 from harness.peers import http2
 from harness.peers.http2 import Fault, Liar
+from harness.peers.target import stall
 from harness.peers.upstream_proto import pb
 from harness.plex import announced, ask, meet, newcomer, trade
 from harness.process import Relay
@@ -223,6 +224,14 @@ def test_one_of_two_ends(lab: Lab, end: Callable[[Any], None]) -> None:
         if one.upstream is second:
             assert again.upstream is second
     assert relay.stats()["clients"] == 8
+
+
+def test_who_says_nothing_at_all(lab: Lab) -> None:
+    """Who takes the connection and is silent is dialled anew after ready-timeout, and not asked again on the same connection."""
+    target = lab.target(stall)
+    relay = plex(lab, f"grpc://{target.address}", up=0, ready_timeout="200ms", ready_interval="1h")
+    assert relay.wait_log("upstream-not-ready")["error"] == "it says nothing"
+    relay.wait_stat("dials", ">=", 2)
 
 
 def test_goaway(lab: Lab) -> None:

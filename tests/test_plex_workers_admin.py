@@ -215,7 +215,7 @@ def test_a_slow_watcher(lab: Lab) -> None:
 
 def test_a_watch_of_a_drain(lab: Lab) -> None:
     """A watch hears of all that go when the relay ends, though some workers have ended long before."""
-    upstream, relay, met = world(lab, 2, drain_grace="300ms")
+    upstream, relay, met = world(lab, 2, drain_grace="2s")
     last = of_worker(met, 1)[0]
     for one in met:
         if one is not last:
@@ -226,6 +226,9 @@ def test_a_watch_of_a_drain(lab: Lab) -> None:
         relay.signal(signal.SIGTERM)
         assert last.peer.read_all() == b""
         last.peer.close()
+        relay.wait_stat("workers", "==", 1)
+        code, said = call(relay, "GET", "watch")
+        assert (code, said["error"]) == (503, "the relay ends")
         assert watch.wait("DISCONNECTED", client_uuid=last.uuid).close.reason == pb.CLOSE_DRAIN
         assert watch.end() == "UNAVAILABLE"
     relay.check_exit()

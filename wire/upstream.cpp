@@ -24,7 +24,6 @@ namespace {
 using protozero::pbf_reader;
 using Wire = protozero::pbf_wire_type;
 
-constexpr size_t kMostUuids = 4096;  // of each list
 constexpr size_t kMostLabels = 64;
 constexpr uint64_t kLastFeature = 6;
 

@@ -27,6 +27,7 @@ enum class CloseReason : uint8_t { kNone, kClient, kReset, kTruncated, kIdle, kU
 // Bits of ReadyResult.features: 1 << the number in the proto. Numbers that are not known are passed over.
 using Features = uint32_t;
 inline constexpr Features kEvents = 1U << 1, kSeq = 1U << 2, kAck = 1U << 3, kAuth = 1U << 4, kDeliveryReport = 1U << 5, kGroups = 1U << 6;
+inline constexpr size_t kMostUuids = 4096;  // of each list of a message
 
 using Labels = std::vector<std::pair<std::string_view, std::string_view>>;
 

@@ -62,7 +62,8 @@ void Client::drop_extras() {
   if (extras_ == nullptr) return;
   const Extras& has = *extras_;
   if (has.timer.armed() || !has.out.empty() || !has.part.empty() || !has.kept.empty() || !has.reports.empty() || !has.groups.empty() || !has.labels.empty() ||
-      has.idle_timeout.count() >= 0 || !has.end_details.empty() || has.in_kernel > 0 || leaving_)
+      has.idle_timeout.count() >= 0 || !has.end_details.empty() || has.in_kernel > 0 || leaving_ ||
+      (paused_ && has.paused_by != 0) || (was_gated_ && !accepted_))
     return;
   extras_.reset();
 }
@@ -123,14 +124,17 @@ void Client::move_to(Upstream* home, bool gated) {
   roomless_ = leaving_ = false;
   if (home == nullptr) {
     // The next one knows nothing of what this one has wanted, or has been told.
+    if (gated_) extras().gated_at = relay_.tick() - extras().gated_at;
     was_gated_ = was_gated_ || gated_;
     paused_ = gated_ = eof_told_ = told_gone_ = false;
     waits_since_ = moved_at_ = relay_.tick();
     return;
   }
+  const bool was_gated_here = gated_;
   gated_ = (gated || was_gated_) && !accepted_ && !ended_;
   if (gated_) {
-    extras().gated_at = relay_.tick();
+    // Its time is that at all of its upstreams.
+    if (!was_gated_here) extras().gated_at = relay_.tick() - (was_gated_ ? extras().gated_at : 0);
     arm(relay_.config().auth_timeout);
   }
   again();
@@ -222,9 +226,18 @@ void Client::accept() {
   again();
 }
 
-void Client::pause(bool yes) {
-  paused_ = yes;
-  if (!yes) again();
+void Client::pause(uint32_t speaker) {
+  paused_ = true;
+  if (speaker != 0 || extras_ != nullptr) extras().paused_by = speaker;
+}
+
+void Client::resume() {
+  paused_ = false;
+  again();
+}
+
+void Client::resume_of(uint32_t speaker) {
+  if (paused_ && extras_ != nullptr && extras_->paused_by == speaker) resume();
 }
 
 bool Client::set_label(std::string_view name, std::string_view value) {

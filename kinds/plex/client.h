@@ -104,7 +104,11 @@ class Client final : public ListNode, public Mortal, private ConnUser {
   void report(uint32_t upstream, uint64_t id);
 
   void accept();
-  void pause(bool yes);
+  // By a command of that one, 0: of an operator.
+  void pause(uint32_t speaker);
+  void resume();
+  // That upstream is gone: what it has paused goes on.
+  void resume_of(uint32_t speaker);
   void set_idle_timeout(Delay after);
   // False: it has too many.
   bool set_label(std::string_view name, std::string_view value);
@@ -172,7 +176,8 @@ class Client final : public ListNode, public Mortal, private ConnUser {
     std::vector<Group*> groups;
     std::map<std::string, std::string> labels;
     Delay idle_timeout{-1};      // of its own; -1: it has none
-    uint32_t gated_at = 0;       // a tick
+    uint32_t gated_at = 0;       // a tick; while it has no upstream: for how many it was gated
+    uint32_t paused_by = 0;
     Time held_until{};
     int in_kernel = 0;           // bytes for it, when that was asked last
     uint64_t leaves_at = 0;      // of its home's queue: where the last of it ends

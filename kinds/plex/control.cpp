@@ -174,6 +174,8 @@ std::string_view fault_of(const Output& output) {
   if (output.target == Output::Target::kNone && output.client_uuids.empty()) return "no target: client_uuid, client_uuids, broadcast or group is needed";
   if (output.target == Output::Target::kClient && output.client_uuid.empty()) return "client_uuid: an empty target";
   if (output.target == Output::Target::kGroup && output.group.empty()) return "group: an empty target";
+  if (output.client_uuids.size() > upstream::kMostUuids) return "client_uuids: at most 4096";
+  if (output.except_uuids.size() > upstream::kMostUuids) return "except_uuids: at most 4096";
   if (output.group.size() > PlexRelay::kGroupMost) return "group: a name has at most 255 bytes";
   if (output.labels.size() > PlexRelay::kLabelsMost) return kTooManyLabels;
   const auto is_long = [](const auto& label) { return label.first.size() > PlexRelay::kLabelMost || label.second.size() > PlexRelay::kLabelMost; };

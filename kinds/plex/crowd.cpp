@@ -57,7 +57,7 @@ bool Crowd::is_meant(const Job& job, Client& client) const {
 void Crowd::hear(const Job& job, Client& client) {
   if (!is_meant(job, client)) return;
   if (!job.payload.empty() && !client.write(std::as_bytes(std::span(job.payload)))) return;
-  relay_.command(client, job.command, job.reason, job.speaker == 0);
+  relay_.command(client, job.command, job.reason, job.speaker);
 }
 
 void Crowd::catch_up(Client& client) {

@@ -101,12 +101,12 @@ void PlexRelay::deliver_to(const Speaker& from, Client& client, const Output& ou
     return;
   }
   if (output.request_id != 0) client.report(from.id, output.request_id);
-  command(client, output.command, output.reason, from.id == 0);
+  command(client, output.command, output.reason, from.id);
   if (!output.labels.empty()) settle_home(client);
 }
 
-void PlexRelay::command(Client& client, Command command, std::string_view given, bool by_admin) {
-  const CloseReason why = by_admin ? CloseReason::kAdmin : CloseReason::kUpstream;
+void PlexRelay::command(Client& client, Command command, std::string_view given, uint32_t speaker) {
+  const CloseReason why = speaker == 0 ? CloseReason::kAdmin : CloseReason::kUpstream;
   const std::string reason = printable(given.substr(0, kReasonMost));
   switch (command) {
     case Command::kSend:
@@ -118,8 +118,10 @@ void PlexRelay::command(Client& client, Command command, std::string_view given,
     case Command::kReject:
       stats_.add(Stat::kAuthRejected);
       return client.finish(CloseReason::kRejected, reason);
-    case Command::kPause: return client.pause(true);
-    case Command::kResume: return client.pause(false);
+    case Command::kPause:
+      if (Upstream* const other = find(speaker); other != nullptr && other != client.home()) other->serves_others = true;
+      return client.pause(speaker);
+    case Command::kResume: return client.resume();
   }
 }
 

@@ -19,6 +19,7 @@ namespace {
 constexpr int kRounds = 4;
 constexpr uint64_t kLeastAnswer = 65536;  // HELLO's has a list of modules in it
 constexpr size_t kErrorMost = 200;
+constexpr uint64_t kPassedMost = uint64_t{2} << 30;  // bytes: more than any instance may have for its longest message
 constexpr std::string_view kExpires = "30";  // seconds: three times kRefresh
 
 std::string first_line(std::string_view reply) {
@@ -89,6 +90,16 @@ void Exchange::start(ExchangePlan plan, uint64_t tag) {
   dial();
 }
 
+void Exchange::change(ExchangePlan plan) {
+  plan.about = std::move(plan_.about);  // of the start
+  plan_ = std::move(plan);
+  CHECK(plan_.queue > plan_.message + kEnvelope);
+  if (conn_.is_open()) out_.set_bound(std::max(bound(), out_.size() + kOwn));
+  if (state_ == State::kUp) timer_.arm(Delay{0});  // for another time-out
+}
+
+uint64_t Exchange::bound() const { return plan_.queue + kOwn + plan_.user.size() + plan_.password.size() + plan_.about.size(); }
+
 void Exchange::dial() {
   state_ = State::kDialing;
   dial_ = std::make_unique<Dial>(loop_, resolver_, plan_.dial, static_cast<DialUser&>(*this));
@@ -99,7 +110,7 @@ void Exchange::on_dialed(const Addr&) {
   dial_->take(conn_);
   Dial::let_go(dial_);
   state_ = State::kGreeting;
-  out_ = Queue(plan_.queue + kOwn + plan_.user.size() + plan_.password.size() + plan_.about.size());
+  out_ = Queue(bound());
   timer_.arm(plan_.timeout);
   heard_at_ = loop_.now();
   const std::string& user = plan_.user.empty() ? std::string("default") : plan_.user;
@@ -134,7 +145,7 @@ std::deque<Exchange::Asked> Exchange::shut(uint64_t& given) {
   reply_ = {};
   channels_ = 0;
   publishing_ = 0;
-  pinging_ = enrolling_ = enrol_refused_ = false;
+  pinging_ = enrolling_ = enrol_refused_ = passing_over_ = blocked_ = false;
   return std::exchange(asked_, {});
 }
 
@@ -257,9 +268,11 @@ void Exchange::write() {
     const Result<size_t> n = conn_.write(std::span(parts).first(front[1].empty() ? 1 : 2));
     if (!n.ok()) {
       if (n.status().code() != Code::kAgain) conn_.try_reading();  // which says why
+      blocked_ = true;
       return;
     }
     out_.consume(*n);
+    if (std::exchange(blocked_, false)) heard_at_ = loop_.now();  // it has read on; our question may stand behind much that it has to read
   }
 }
 
@@ -303,8 +316,16 @@ void Exchange::take(uint64_t epoch) {
   while (epoch == epoch_ && !resting_ && !in_.empty()) {
     const Result<size_t> n = reader_.feed(in_.data());
     if (!n.ok()) return lost("it does not speak RESP");
-    if (reader_.size() > most) return lost("it says more at once than a message may have", true);
+    if (reader_.size() > most && !is_too_long()) return lost("it says more at once than an answer may have", true);
     const std::string_view part = text_of(in_.data().first(*n));
+    if (passing_over_) {
+      in_.consume(*n);
+      if (!reader_.done()) continue;
+      passing_over_ = false;
+      reader_.next();
+      user_.on_exchange_too_long();
+      continue;
+    }
     if (!reader_.done()) {
       reply_.append(part);
       in_.consume(*n);
@@ -321,6 +342,15 @@ void Exchange::take(uint64_t epoch) {
     }
     if (epoch == epoch_) in_.consume(*n);
   }
+}
+
+// A message of another one, whose bound may be larger, is passed over: it is not lost with the connection that all others have.
+bool Exchange::is_too_long() {
+  if (!reader_.is_push() || reader_.size() > kPassedMost) return false;
+  if (std::exchange(passing_over_, true)) return true;
+  reply_ = {};
+  refused("a message", "- it is longer than max-upstream-message, and passed over");
+  return true;
 }
 
 void Exchange::heard(char type, std::string_view reply) {

@@ -49,6 +49,8 @@ class ExchangeUser {
   virtual void on_exchange_down(bool was_up, const std::string& why) = 0;
   // The bytes are valid for the call. False: that was enough for this turn.
   virtual bool on_exchange_message(bool for_all, std::span<const std::byte> bytes) = 0;
+  // One came that is longer than ExchangePlan::message: nobody has read it.
+  virtual void on_exchange_too_long() = 0;
   // In the order of publish(), once for each with a cookie.
   virtual void on_exchange_published(uint64_t cookie, Outcome outcome) = 0;
 
@@ -81,6 +83,9 @@ class Exchange final : private ConnUser, private DialUser, private TimerUser {
 
   // Connects, and stays connected until close(); what was before is closed. REQUIRES: `plan.queue` is more than the longest message and kEnvelope.
   void start(ExchangePlan plan, uint64_t tag);
+  // Other bounds, time-outs and pauses; the connection stays, and the next one is made as `plan` says. REQUIRES: start() was called; the server, user,
+  // password and prefix are the same, and those of start() hold.
+  void change(ExchangePlan plan);
   // Whoever waits for an outcome has it now, and then nothing is called any more. What Redis has not taken is thrown away.
   void close();
   bool is_up() const { return state_ == State::kUp; }
@@ -113,6 +118,7 @@ class Exchange final : private ConnUser, private DialUser, private TimerUser {
   void on_timer(Timer& timer) override;
 
   static std::string_view name_of(State state);
+  uint64_t bound() const;
   void dial();
   void ask(What what, std::initializer_list<std::string_view> words);
   bool publish_to(std::string_view channel, Parts parts, uint64_t cookie);
@@ -121,6 +127,7 @@ class Exchange final : private ConnUser, private DialUser, private TimerUser {
   void read();
   bool fill();
   void take(uint64_t epoch);
+  bool is_too_long();
   void heard(char type, std::string_view reply);
   void heard_push(std::string_view push);
   void answered(const Asked& asked, char type, std::string_view reply);
@@ -157,7 +164,7 @@ class Exchange final : private ConnUser, private DialUser, private TimerUser {
   std::string trouble_;
   Sparing refusals_;
   uint64_t publishing_ = 0;  // of these, messages
-  Time heard_at_{};
+  Time heard_at_{};          // or it read on
   Time up_at_{};
   Delay pause_{};
   uint64_t epoch_ = 0;       // the number of the connection: what is done with one is not gone on with after it
@@ -166,6 +173,8 @@ class Exchange final : private ConnUser, private DialUser, private TimerUser {
   bool reading_ = false;
   bool resting_ = false;  // until the next turn
   bool pinging_ = false;
+  bool blocked_ = false;       // the kernel takes no more of what we say
+  bool passing_over_ = false;  // what is too long, to its end
   bool enrolling_ = false;
   bool enrol_refused_ = false;
 };

@@ -182,6 +182,7 @@ void PlexRelay::upstream_gone(Upstream& upstream) {
   for (uint32_t place = 0; others && place < clients_.places(); ++place)  // who goes on may be the last one, and then there are none
     if (Client* client = clients_.at(place); client != nullptr) {
       client->take_back(upstream.id());
+      client->resume_of(upstream.id());
       if (client->home() != nullptr && client->unsent() > 0) client->go_on();
     }
   serve_.arm(Delay{0});  // also for those who waited for room in this one: there may be some in another now

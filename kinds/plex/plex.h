@@ -127,7 +127,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   void settle_home(Client& client);
   const Table<Client>& clients() const { return clients_; }
   // What an upstream wants done with it, or an operator.
-  void command(Client& client, upstream::Command command, std::string_view given, bool by_admin);
+  void command(Client& client, upstream::Command command, std::string_view given, uint32_t speaker);
 
   // Upstreams.
   DialPlan plan_to(const Endpoint& place, TlsContext* tls) const;

@@ -30,7 +30,11 @@ void check_route(const Section& section, Faults& faults) {
       if (section.has(key) && section.text(key) != section.find(key)->fallback) fault(key, std::string(key) + " is for route; take it out, or give route");
     return;
   }
-  const Result<ServerUrl> url = ServerUrl::parse(section.text("route"));
+  constexpr std::array<std::string_view, 6> kSchemes = {"redis", "rediss", "tcp", "tls", "redis-cluster", "rediss-cluster"};  // of the last two more is said below
+  const std::string_view text = section.text("route");
+  if (const size_t end = text.find("://"); end != std::string_view::npos && std::find(kSchemes.begin(), kSchemes.end(), text.substr(0, end)) == kSchemes.end())
+    return fault("route", "the URL has a scheme that is none of redis:// and rediss://; for example redis://10.0.0.9:6379");
+  const Result<ServerUrl> url = ServerUrl::parse(text);
   if (!url.ok()) return fault("route", std::string("the URL ") + url.status().reason() + "; for example redis://10.0.0.9:6379");
   if (url->cluster || !url->others.empty()) fault("route", "route needs one server, and no cluster: there a server does not know who listens at the others");
   if (!url->user.empty() && url->password.empty()) fault("route", "the URL has a user and no password; write USER:PASSWORD@ or :PASSWORD@");

@@ -23,7 +23,7 @@ bool is_for_all(const Output& output) {
 
 bool is_same(const Route& a, const Route& b) {
   return a.plan.relay == b.plan.relay && a.plan.prefix == b.plan.prefix && a.plan.dial.target.text() == b.plan.dial.target.text() && a.plan.user == b.plan.user &&
-         a.plan.password == b.plan.password && a.plan.queue == b.plan.queue && a.plan.message == b.plan.message && a.plan.timeout == b.plan.timeout;
+         a.plan.password == b.plan.password;
 }
 
 // The tag of one that has no crew.
@@ -45,11 +45,11 @@ void Router::configure(const std::optional<Route>& route, std::unique_ptr<TlsCon
   if (tls_ != nullptr && tls != nullptr) *tls_ = std::move(*tls);
   else tls_ = std::move(tls);
   routes_ = route.has_value();
-  if (same) return;
   route_ = route;
   if (!route) return;
   ExchangePlan plan = route->plan;
   plan.dial.tls = tls_.get();
+  if (same) return exchange_.change(std::move(plan));
   Json json(plan.about);
   json.begin('{').text("name", plan.relay).number("pid", sys::process_id()).number("worker", self_.worker).text("since", relay_.time_text()).end('}');
   exchange_.start(std::move(plan), self_.number());
@@ -104,7 +104,15 @@ void Router::send_to_all(std::span<const std::byte> head, std::span<const std::b
     letter.append(reinterpret_cast<const char*>(message.data()), message.size());
     relay_.stats().add(mate_->mail.send(Mail::kEverybody, std::as_bytes(std::span(letter))) ? Stat::kRouted : Stat::kRouteLost);
   }
-  if (routes_) relay_.stats().add(exchange_.publish_all({head, message}, 0) ? Stat::kRouted : Stat::kRouteLost);
+  if (!routes_) return;
+  if (!exchange_.publish_all({head, message}, cookies_ + 1)) return relay_.stats().add(Stat::kRouteLost);
+  published({});
+}
+
+void Router::published(const Asked& asked) {
+  asked_.push_back(asked);
+  asked_.back().cookie = ++cookies_;
+  relay_.stats().add(Stat::kRouted);
 }
 
 void Router::send(const Place& to, std::span<const std::byte> head, std::span<const std::byte> message, const Asked& asked) {
@@ -115,9 +123,7 @@ void Router::send(const Place& to, std::span<const std::byte> head, std::span<co
     return relay_.stats().add(Stat::kRouted);
   }
   if (!exchange_.publish(to.number(), {head, message}, cookies_ + 1)) return lost(asked, Delivery::kUnreachable);
-  asked_.push_back(asked);
-  asked_.back().cookie = ++cookies_;
-  relay_.stats().add(Stat::kRouted);
+  published(asked);
 }
 
 void Router::lost(const Asked& asked, Delivery why) {
@@ -166,6 +172,8 @@ void Router::on_exchange_down(bool was_up, const std::string& why) {
   if (was_up) relay_.stats().sub(Stat::kRoutes);
   relay_.failed("route: " + why);
 }
+
+void Router::on_exchange_too_long() { relay_.stats().add(Stat::kRouteLost); }
 
 bool Router::on_exchange_message(bool for_all, std::span<const std::byte> bytes) {
   arrived(bytes, for_all);

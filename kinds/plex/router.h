@@ -85,6 +85,7 @@ class Router final : private ExchangeUser {
   void on_exchange_up() override;
   void on_exchange_down(bool was_up, const std::string& why) override;
   bool on_exchange_message(bool for_all, std::span<const std::byte> bytes) override;
+  void on_exchange_too_long() override;
   void on_exchange_published(uint64_t cookie, Outcome outcome) override;
 
   uint32_t speaker_of(const Parcel& parcel);
@@ -92,6 +93,7 @@ class Router final : private ExchangeUser {
   bool is_tired() const;
   void send_to_all(std::span<const std::byte> head, std::span<const std::byte> message);
   void send(const Place& to, std::span<const std::byte> head, std::span<const std::byte> message, const Asked& asked);
+  void published(const Asked& asked);
   void lost(const Asked& asked, upstream::Delivery why);
 
   PlexRelay& relay_;

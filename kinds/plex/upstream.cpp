@@ -258,7 +258,7 @@ void Upstream::Stream::take(std::span<const std::byte> bytes) {
   if (status.ok() || !stream.is_open()) return;
   owner_.relay_.stats().add(Stat::kBadMessages);
   if (call_ != Call::kTalk) stream.reset(H2Stream::kCancel);  // whose queue is still wanted
-  owner_.ended(call_, kUnknown, std::string("its message ") + status.reason());
+  owner_.ended(call_, kUnknown, std::string("it has sent ") + status.reason());
 }
 
 void Upstream::Stream::hear_rest() {

@@ -88,7 +88,7 @@ class Upstream final : public Mortal, private DialUser, private H2User, private 
   List<Client> roomless;
   size_t client_count = 0;
   int64_t credit = 0;  // for balancing
-  bool serves_others = false;  // it has been given messages of clients whose home is another
+  bool serves_others = false;  // it has been given messages of clients whose home is another, or has paused some
   std::shared_ptr<Tier> tier;  // nullptr: it is no service's
   uint16_t priority = 0;
   bool is_best() const { return tier == nullptr || tier->best == priority; }

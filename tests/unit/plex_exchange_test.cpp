@@ -37,6 +37,7 @@ class Instance final : public ExchangeUser {
     return !is_tired;
   }
   bool is_tired = false;
+  void on_exchange_too_long() override { ++too_long; }
   void on_exchange_published(uint64_t cookie, Outcome outcome) override {
     outcomes.emplace_back(cookie, outcome);
     if (on_published) on_published();
@@ -53,7 +54,7 @@ class Instance final : public ExchangeUser {
   }
 
   Exchange exchange;
-  int ups = 0, downs = 0, failures = 0;
+  int ups = 0, downs = 0, failures = 0, too_long = 0;
   std::string why;
   std::vector<std::string> heard;
   std::vector<std::pair<uint64_t, Outcome>> outcomes;
@@ -394,6 +395,41 @@ TEST_F(ExchangeTest, WhoLiesIsLost) {
   ASSERT_TRUE(until([&] { return !a.heard.empty(); }));
   EXPECT_EQ(a.heard, (std::vector<std::string>{"all:x"}));
   EXPECT_TRUE(a.exchange.is_up());
+}
+
+TEST_F(ExchangeTest, AMessageThatIsTooLongIsPassedOver) {
+  plan.message = 1000;
+  start(a, 1);
+  quiet();
+  const std::string large(300'000, 'x');
+  const std::string head = ">3\r\n$7\r\nmessage\r\n$5\r\np:all\r\n";
+  redis.last().out += head + "$300000\r\n" + large + "\r\n" + head + "$5\r\nshort\r\n";
+  ASSERT_TRUE(until([&] { return !a.heard.empty(); }));
+  EXPECT_EQ(a.heard, (std::vector<std::string>{"all:short"}));
+  EXPECT_EQ(a.too_long, 1);
+  EXPECT_EQ(a.downs, 0);
+  EXPECT_TRUE(a.exchange.is_up());
+}
+
+TEST_F(ExchangeTest, OtherBoundsKeepTheConnection) {
+  plan.timeout = Delay{60'000};
+  start(a, 1);
+  quiet();
+  ASSERT_FALSE(a.say_all(std::string(100'000, 'x')));
+  plan.queue = 256 * 1024;
+  plan.timeout = Delay{200};
+  a.exchange.change(plan);
+  ASSERT_TRUE(a.say_all(std::string(100'000, 'x'), 1));
+  plan.queue = 40 * 1024;
+  a.exchange.change(plan);
+  EXPECT_FALSE(a.say_all("x"));  // until that has gone
+  ASSERT_TRUE(until([&] { return a.outcomes.size() == 1; }));
+  ASSERT_TRUE(a.say_all("x", 2));
+  ASSERT_TRUE(until([&] { return a.outcomes.size() == 2; }));
+  EXPECT_EQ(a.ups, 1);
+  EXPECT_EQ(a.downs, 0);
+  redis.answer = [](FakeRedis::Peer&, const FakeRedis::Words&, std::string&) { return true; };  // it is silent, which shows within the new time
+  ASSERT_TRUE(until([&] { return a.downs == 1; }, Delay{5000}));
 }
 
 TEST_F(ExchangeTest, AMessageThatRedisRefusesHasReachedNobody) {
