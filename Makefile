@@ -111,6 +111,7 @@ check-dist: dist deb deps-test
 	cd build/dist/relay-$(VERSION) && $(PYTHON) -m pytest -q -n $(JOBS) tests/lint tests/test_docs.py
 
 test-systemd: deps-systemd build deb
+	cd py && $(PYTHON) -m harness.machine
 	$(PYTHON) -m pytest -q -rsx tests/systemd/booted.py
 
 demo: deps-demo build

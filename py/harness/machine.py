@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine with a systemd of its own: a small Debian, booted in systemd-nspawn. Needs root, and once the network.
 
-    tree      debootstrap makes it once, below build/; what a machine writes stays in memory, and goes with it
+    tree      debootstrap makes it once, below build/; what a machine writes stays in memory, and goes with it. It takes a minute, or longer where the
+              mirror is slow: `python -m harness.machine` makes it before a test's time begins.
     run()     a command inside, entered by nsenter: nothing has to be registered with a systemd of ours, which may not be there
     network() sockets that this thread makes meanwhile are inside: a loopback of its own, where any port is free
 """
@@ -150,3 +151,17 @@ class Machine:
             for folder, _, _ in os.walk(group, topdown=False):
                 with contextlib.suppress(OSError):
                     os.rmdir(folder)
+
+
+def main() -> None:
+    if TREE.is_dir():
+        return
+    print(f"making a Debian to boot, {TREE.relative_to(ROOT)}, which takes a minute or two", flush=True)
+    try:
+        tree()
+    except Unavailable as why:
+        print(f"there is none: {why}")  # the tests say so, too, and are skipped
+
+
+if __name__ == "__main__":
+    main()
