@@ -34,7 +34,7 @@ void Together::add(const Config::Item& item, Faults& faults) {
     auto& rivals = taken_[place.kind == Endpoint::Kind::kUnix ? place.host : std::to_string(place.port)];
     for (const Place& rival : rivals)
       if (collide(place, rival.where) && rival.owner == section.origin())
-        faults.push_back({section.where("listen"), place.text() + " and " + rival.where.text() + " are one place; take one of them out"});
+        faults.push_back({section.where(section.has("listen") ? "listen" : "port"), place.text() + " and " + rival.where.text() + " are one place; take one out, or give it another port"});
       else if (collide(place, rival.where))
         faults.push_back({section.where("port"), "listens on " + place.text() + ", where the relay of " + rival.owner + " listens; give it a port of its own"});
     rivals.push_back({place, section.origin()});

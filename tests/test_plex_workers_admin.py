@@ -224,11 +224,11 @@ def test_a_watch_of_a_drain(lab: Lab) -> None:
     with Rpc(relay) as rpc:
         watch = rpc.watch()
         relay.signal(signal.SIGTERM)
-        assert last.peer.read_all() == b""
-        last.peer.close()
         relay.wait_stat("workers", "==", 1)
         code, said = call(relay, "GET", "watch")
         assert (code, said["error"]) == (503, "the relay ends")
+        assert last.peer.read_all() == b""
+        last.peer.close()
         assert watch.wait("DISCONNECTED", client_uuid=last.uuid).close.reason == pb.CLOSE_DRAIN
         assert watch.end() == "UNAVAILABLE"
     relay.check_exit()

@@ -135,7 +135,7 @@ void Client::move_to(Upstream* home, bool gated) {
   if (gated_) {
     // Its time is that at all of its upstreams.
     if (!was_gated_here) extras().gated_at = relay_.tick() - (was_gated_ ? extras().gated_at : 0);
-    arm(relay_.config().auth_timeout);
+    arm(std::max(Delay{0}, relay_.config().auth_timeout - Delay{int64_t{relay_.tick() - extras().gated_at} * 10}));
   }
   again();
 }

@@ -118,11 +118,19 @@ void PlexRelay::command(Client& client, Command command, std::string_view given,
     case Command::kReject:
       stats_.add(Stat::kAuthRejected);
       return client.finish(CloseReason::kRejected, reason);
-    case Command::kPause:
-      if (Upstream* const other = find(speaker); other != nullptr && other != client.home()) other->serves_others = true;
-      return client.pause(speaker);
+    case Command::kPause: return pause(client, speaker);
     case Command::kResume: return client.resume();
   }
+}
+
+// By an upstream it is for as long as that is there.
+void PlexRelay::pause(Client& client, uint32_t speaker) {
+  if (speaker != 0 && !Router::is_elsewhere(speaker)) {
+    Upstream* const upstream = find(speaker);
+    if (upstream == nullptr || (upstream->state() != Upstream::State::kUp && upstream->state() != Upstream::State::kLeaving)) return;  // it has said so, and gone
+    upstream->serves_others |= upstream != client.home();
+  }
+  client.pause(speaker);
 }
 
 // Its members are spoken to at once; those of a large one as in a broadcast.

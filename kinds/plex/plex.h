@@ -234,6 +234,7 @@ class PlexRelay final : public Relay, private DoorsUser, private TimerUser {
   // `acked`: what it acknowledges of that client, 0: nothing.
   std::set<Uuid> deliver_to_each(const Speaker& from, std::span<const std::string_view> names, std::string_view first, const upstream::Output& output);
   void deliver_by_name(const Speaker& from, std::string_view text, const upstream::Output& output, uint64_t acked);
+  void pause(Client& client, uint32_t speaker);
   static bool is_small(const Group& group, const upstream::Output& output);
   void deliver_to_many(const Speaker& from, const upstream::Output& output, std::set<Uuid> had);
   void change_group(const Speaker& from, const upstream::Output& output);
