@@ -43,7 +43,8 @@ def tree() -> Path:
     fresh = TREE.with_name(f"{SUITE}.{os.getpid()}")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    words = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(fresh)]
+    # What it mounts there goes with it, however it ends: else who removes an unfinished tree would walk into our own /proc.
+    words = ["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(fresh)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         shutil.rmtree(fresh)
