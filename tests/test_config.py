@@ -237,6 +237,12 @@ def test_admin_where_a_relay_listens(lab: Lab, admin: str, listen: str) -> None:
     assert done.returncode == 2 and "give it a place of its own" in done.stderr
 
 
+def test_one_place_twice(lab: Lab) -> None:
+    """A relay that is to listen at one place twice is told so, and not that another relay has it."""
+    _, what = one_fault(lab, '[[relay]]\nkind = "plex"\nupstream = "grpc://127.0.0.1:9"\nlisten = ["127.0.0.1:7999", "0.0.0.0:7999"]\n')
+    assert "are one place; take one out" in what
+
+
 def test_key_of_another_kind(lab: Lab) -> None:
     """Who has forgotten the kind is told which has that key."""
     for key, kind in (("upstream", "plex"), ("url", "redis")):

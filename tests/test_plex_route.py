@@ -652,7 +652,7 @@ def test_a_reload(lab: Lab) -> None:
     (["--route", "redis-cluster://127.0.0.1"], "no cluster"),
     (["--route", "redis://127.0.0.1,127.0.0.2"], "one server"),
     (["--route", "redis://user@127.0.0.1"], "no password"),
-    (["--route", "http://127.0.0.1"], "scheme"),
+    (["--route", "http://127.0.0.1"], "none of redis:// and rediss://;"),
     (["--route", "redis://127.0.0.1", "--route-name", "a b"], "route-name"),
     (["--route", "redis://127.0.0.1", "--route-queue", "1MiB"], "route-queue"),
     (["--route", "redis://127.0.0.1", "--max-upstream-message", "16MiB"], "max-upstream-message"),
