@@ -549,7 +549,7 @@ TEST(Toml, WithSeveralKindsEachTableNamesItsOwn) {
   EXPECT_EQ(got.config.relays[0].section.text("secret"), "x");
   EXPECT_EQ(file("[[relay]]\n" + std::string(kTarget), 2).config.relays.front().kind, "cluster");  // the first, if none is named
   EXPECT_EQ(file("[[relay]]\nkind = \"redis\"\nsecret = \"x\"\nport = 5\n", 2).faults,
-            Lines{"relay.toml:4: unknown key \"port\" in [[relay]]"});
+            Lines{"relay.toml:4: unknown key \"port\" in [[relay]] of this kind; it is for kind = \"cluster\""});
 }
 
 TEST(Toml, AllFaultsComeInTheOrderOfTheLines) {
