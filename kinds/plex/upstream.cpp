@@ -100,9 +100,9 @@ void Upstream::on_dial_failed(const Addr& to, const Status& why, unsigned round,
   if (!details.empty()) relay_.stats().add(Stat::kTlsHandshakeFailures);
   relay_.stats().add(Stat::kDialFailures);
   trouble_ = !details.empty() ? details : why.error() != 0 ? std::strerror(why.error()) : why.reason();
-  relay_.failed((to.family == Addr::Family::kNone ? name_ : to.text()) + ": " + trouble_);
-  LogLine(Level::kWarn, "dial-failed").text("relay", relay_.name()).text("target", to.family == Addr::Family::kNone ? name_ : to.text()).text("error", trouble_)
-      .number("round", round).number("retry_ms", retry.count());
+  const std::string target = to.family == Addr::Family::kNone ? name_ : to.text();
+  relay_.failed(target + ": " + trouble_);
+  LogLine(Level::kWarn, "dial-failed").text("relay", relay_.name()).text("target", target).text("error", trouble_).number("round", round).number("retry_ms", retry.count());
 }
 
 void Upstream::request(Stream& stream, std::string_view method, bool end) {
@@ -199,6 +199,7 @@ void Upstream::on_timer(Timer& timer) {
       if (h2_.is_open() && h2_.last_heard() >= asked_at_ && took) return not_ready("no answer to ready in time");
       h2_.close();
       trouble_ = "it says nothing";
+      relay_.failed(name_ + ": " + trouble_);
       relay_.stats().add(Stat::kNotReady);
       LogLine(Level::kInfo, "upstream-not-ready").text("relay", relay_.name()).text("upstream", name_).text("error", trouble_);
       return down(next_pause());
